@@ -274,3 +274,44 @@ test('exports of one party at a time are as many as its reports', async () => {
     await owner.end();
   }
 });
+
+test.each(['amount', '-amount'])(
+  'an export by %s has every row once, also one that moves meanwhile',
+  async (sort) => {
+    const { programId, keys } = await api.tenant(`snapshot by ${sort}`);
+    const owner = await connectOwner({ url: api.stores.books.url, name: 'test-owner' });
+    try {
+      await owner`
+      insert into conversions (program_id, currency, order_id, amount_minor, payload_hash, source, occurred_at)
+      select ${programId}, 'EUR', 'row-' || n, n, sha256(n::text::bytea), 'api', now() from generate_series(1, 2500) as n`;
+      const direction = sort === 'amount' ? owner`asc` : owner`desc`;
+      const rows = await owner<{ id: bigint }[]>`
+      select id from conversions where program_id = ${programId} order by amount_minor ${direction}`;
+      const { answer } = await owner.begin(async (tx) => {
+        // These are read behind each page.
+        await tx`lock table partner_reasons in access exclusive mode`;
+        const begun = api.call('GET', `/v1/conversions.csv?sort=${sort}`, { key: keys.operator });
+        await waitFor(
+          async () => {
+            const [waiting] = await tx<{ count: number }[]>`
+            select count(*)::integer as count from pg_locks where relation = 'partner_reasons'::regclass and not granted`;
+            return waiting?.count === 1;
+          },
+          { deadlineMs: 5_000, what: 'the first page to be read' },
+        );
+        await api.ledger`
+        update conversions set amount_minor = 1000000 where program_id = ${programId} and order_id = 'row-1'`;
+        return { answer: begun };
+      });
+      const { text } = await answer;
+      const ids = text
+        .trimEnd()
+        .split('\r\n')
+        .slice(1)
+        .map((line) => cellsOf(line)[0]);
+      expect(ids).toEqual(rows.map(({ id }) => `cnv_${id}`));
+    } finally {
+      await owner.end();
+    }
+  },
+);

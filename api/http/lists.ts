@@ -1,10 +1,11 @@
-import { Readable } from 'node:stream';
-import type { FastifyContextConfig, FastifyRequest } from 'fastify';
+import { addAbortSignal, Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { SecretBox } from '../../core/secret-box.ts';
 import { plainText } from '../../core/text/plain-text.ts';
 import { csvCell, forPeople } from '../../ledger/payouts/providers/payment-file.ts';
-import type { Database } from '../../ledger/postgres/db.ts';
+import type { Database, DatabaseSql } from '../../ledger/postgres/db.ts';
 import {
   type ListOrder,
   MAX_PAGE_ROWS,
@@ -61,6 +62,8 @@ export interface ListRoute<
   readonly read: (
     page: PageRequest<Id<K>>,
     request: {
+      /** For an export all of it is read by one transaction. */
+      sql: DatabaseSql;
       principal: Principal;
       query: z.output<z.ZodObject<Filters>>;
       params: z.output<z.ZodObject<Params>>;
@@ -70,6 +73,7 @@ export interface ListRoute<
   readonly format: (
     rows: readonly Row[],
     principal: Principal,
+    sql: DatabaseSql,
   ) => readonly z.output<z.ZodObject<View>>[] | Promise<readonly z.output<z.ZodObject<View>>[]>;
 }
 
@@ -88,7 +92,8 @@ export function addList<K extends Kind, Filters extends Shape, Params extends Sh
     checkSort(list, query.sort, principalOf(request));
     return pageRequestOf(kind, query, secretBox);
   };
-  const inputOf = (request: FastifyRequest) => ({
+  const inputOf = (sql: DatabaseSql, request: FastifyRequest) => ({
+    sql,
     principal: principalOf(request),
     query: pick(request.query as z.output<z.ZodObject<Filters>>, Object.keys(filters)),
     params: request.params as z.output<z.ZodObject<Params>>,
@@ -106,9 +111,9 @@ export function addList<K extends Kind, Filters extends Shape, Params extends Sh
       response: { 200: pageOf(view) },
     },
     handler: async (request) => {
-      const input = inputOf(request);
+      const input = inputOf(ledger, request);
       const page = await route.read(pageRequest(request), input);
-      const rows = await route.format(page.rows, input.principal);
+      const rows = await route.format(page.rows, input.principal, ledger);
       const data = formatPage(kind, { ...page, rows: [...rows] }, (row) => row);
       const sort = (request.query as ListQuery).sort;
       return (
@@ -131,14 +136,50 @@ export function addList<K extends Kind, Filters extends Shape, Params extends Sh
       response: { 200: { description: 'CSV.', content: { 'text/csv': { schema: z.string() } } } },
     },
     handler: async (request, reply) => {
-      const input = inputOf(request);
       const first = pageRequest(request);
       const name = `${url.slice(url.lastIndexOf('/') + 1)}.csv`;
       reply.type('text/csv; charset=utf-8').header('content-disposition', `attachment; filename="${name}"`);
-      // Read before the answer begins, so that what is refused is answered as a problem.
-      const page = await route.read(first, input);
-      return reply.send(Readable.from(csvOf(ledger, route, { first, page, input })) as never);
+      return await sendSnapshot(ledger, reply, async (sql) => {
+        const input = inputOf(sql, request);
+        // Read before the answer begins, so that what is refused is answered as a problem.
+        const page = await route.read(first, input);
+        return Readable.from(csvOf(route, { first, page, input }));
+      });
     },
+  });
+}
+
+/** A snapshot keeps what was deleted since from being cleaned up, and a connection from others: an export is cut off. */
+const MAX_EXPORT_MS = 120_000;
+/** Of all parties together, in this process: most connections are for the intake of orders. */
+const MAX_EXPORTS = 4;
+const exportsInFlight = new WeakMap<Database, number>();
+
+/**
+ * Sends what `open` reads of one snapshot: no row of a sorted export comes twice or not at all because it changes
+ * meanwhile. @throws Problem `rate_limited` while {@link MAX_EXPORTS} are under way.
+ */
+async function sendSnapshot(
+  ledger: Database,
+  reply: FastifyReply,
+  open: (sql: DatabaseSql) => Promise<Readable>,
+): Promise<never> {
+  const inFlight = exportsInFlight.get(ledger) ?? 0;
+  if (inFlight >= MAX_EXPORTS) {
+    throw new Problem('rate_limited', {
+      detail: `${MAX_EXPORTS} exports are under way; wait for one to end`,
+      headers: { 'retry-after': '1' },
+    });
+  }
+  exportsInFlight.set(ledger, inFlight + 1);
+  return await new Promise<never>((resolve, reject) => {
+    const sent = ledger.begin('isolation level repeatable read read only', async (tx) => {
+      const text = addAbortSignal(AbortSignal.timeout(MAX_EXPORT_MS), await open(tx));
+      resolve(reply.send(text) as never);
+      await finished(text);
+    });
+    // Once the answer has begun, its stream fails with what the transaction fails with.
+    sent.catch(reject).finally(() => exportsInFlight.set(ledger, (exportsInFlight.get(ledger) ?? 1) - 1));
   });
 }
 
@@ -269,7 +310,6 @@ function headerOf({ name, isMoney, isNamed }: Column): string[] {
 
 /** The text, page by page. */
 async function* csvOf<K extends Kind, Filters extends Shape, Params extends Shape, Row, View extends Shape>(
-  ledger: Database,
   { read, format, view }: ListRoute<K, Filters, Params, Row, View>,
   {
     first,
@@ -280,8 +320,11 @@ async function* csvOf<K extends Kind, Filters extends Shape, Params extends Shap
   const columns = columnsOf(view, input.principal);
   yield `${columns.flatMap(headerOf).join(',')}\r\n`;
   for (let current = page; ; ) {
-    const rows = (await format(current.rows, input.principal)) as readonly Record<string, unknown>[];
-    const names = await namesOf(ledger, rows);
+    const rows = (await format(current.rows, input.principal, input.sql)) as readonly Record<
+      string,
+      unknown
+    >[];
+    const names = await namesOf(input.sql, rows);
     const cellsIn = (row: Record<string, unknown>) =>
       columns.flatMap(({ name, isMoney, isNamed }) => {
         const value = row[name];
@@ -297,14 +340,14 @@ async function* csvOf<K extends Kind, Filters extends Shape, Params extends Shap
 }
 
 async function namesOf(
-  ledger: Database,
+  sql: DatabaseSql,
   rows: readonly Record<string, unknown>[],
 ): Promise<ReadonlyMap<string, string>> {
   const ids = <K extends 'affiliate' | 'campaign'>(kind: K) =>
     [...new Set(rows.map((row) => row[`${kind}_id`]))].flatMap((text) =>
       typeof text === 'string' ? [parseId(kind, text) as number] : [],
     );
-  const names = await namesById(ledger, { affiliates: ids('affiliate'), campaigns: ids('campaign') });
+  const names = await namesById(sql, { affiliates: ids('affiliate'), campaigns: ids('campaign') });
   return new Map([
     ...[...names.affiliates].map(([id, name]) => [`aff_${id}`, name] as const),
     ...[...names.campaigns].map(([id, name]) => [`cmp_${id}`, name] as const),

@@ -78,8 +78,8 @@ function addReadingRoutes(app: ApiServer, context: ApiContext): void {
       ...timeRange,
     },
     view: userView,
-    read: async (page, { principal, query: { program_id, affiliate_id, ...filters } }) =>
-      await listUsers(ledger, {
+    read: async (page, { sql, principal, query: { program_id, affiliate_id, ...filters } }) =>
+      await listUsers(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),

@@ -62,7 +62,6 @@ function formatCommission(
 }
 
 export function addCommissionRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger } = context;
   addList(app, context, {
     url: '/v1/commissions',
     operationId: 'listCommissions',
@@ -79,8 +78,8 @@ export function addCommissionRoutes(app: ApiServer, context: ApiContext): void {
       ...timeRange,
     },
     view: commissionView,
-    read: async (page, { principal, query: { program_id, affiliate_id, conversion_id, ...filters } }) =>
-      await listCommissions(ledger, {
+    read: async (page, { sql, principal, query: { program_id, affiliate_id, conversion_id, ...filters } }) =>
+      await listCommissions(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),

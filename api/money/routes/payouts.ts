@@ -52,8 +52,8 @@ function addPayoutQueries(app: ApiServer, context: ApiContext): void {
       ...timeRange,
     },
     view: payoutView,
-    read: async (page, { principal, query: { program_id, affiliate_id, ...filters } }) =>
-      await listPayouts(ledger, {
+    read: async (page, { sql, principal, query: { program_id, affiliate_id, ...filters } }) =>
+      await listPayouts(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),

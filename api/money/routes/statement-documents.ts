@@ -90,8 +90,8 @@ export function addStatementDocumentRoutes(app: ApiServer, context: ApiContext):
         .optional(),
     },
     view: documentView,
-    read: async (page, { principal, query: { program_id, affiliate_id, month } }) =>
-      await listStatementDocuments(ledger, {
+    read: async (page, { sql, principal, query: { program_id, affiliate_id, month } }) =>
+      await listStatementDocuments(sql, {
         ...page,
         programId: programFilter(principal, program_id),
         affiliateId: affiliateFilter(principal, affiliate_id),

@@ -44,7 +44,6 @@ function withSafeReason(before: unknown, principal: Principal): unknown {
 }
 
 export function addAuditLogRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger } = context;
   addList(app, context, {
     url: '/v1/audit-log',
     operationId: 'listAuditLog',
@@ -61,8 +60,8 @@ export function addAuditLogRoutes(app: ApiServer, context: ApiContext): void {
       ...timeRange,
     },
     view: entryView,
-    read: async (page, { principal, query: { program_id, ...filters } }) =>
-      await listAuditLog(ledger, { ...page, ...filters, programId: programFilter(principal, program_id) }),
+    read: async (page, { sql, principal, query: { program_id, ...filters } }) =>
+      await listAuditLog(sql, { ...page, ...filters, programId: programFilter(principal, program_id) }),
     format: (entries, principal) => entries.map((entry) => formatEntry(entry, principal)),
   });
 }

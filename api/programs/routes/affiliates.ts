@@ -60,8 +60,8 @@ function addAffiliateQueries(app: ApiServer, context: ApiContext): void {
       ...timeRange,
     },
     view: affiliateView,
-    read: async (page, { principal, query: { program_id, ...filters } }) =>
-      await listAffiliates(ledger, { ...page, ...filters, programId: programFilter(principal, program_id) }),
+    read: async (page, { sql, principal, query: { program_id, ...filters } }) =>
+      await listAffiliates(sql, { ...page, ...filters, programId: programFilter(principal, program_id) }),
     format: (affiliates) => affiliates.map(formatAffiliate),
   });
 

@@ -124,8 +124,8 @@ function addReadRoutes(app: ApiServer, context: ApiContext): void {
       ...timeRange,
     },
     view: campaignView,
-    read: async (page, { principal, query: { program_id, ...filters } }) =>
-      await listCampaigns(ledger, { ...page, ...filters, programId: programFilter(principal, program_id) }),
+    read: async (page, { sql, principal, query: { program_id, ...filters } }) =>
+      await listCampaigns(sql, { ...page, ...filters, programId: programFilter(principal, program_id) }),
     format: (campaigns) => campaigns.map(formatCampaign),
   });
 

@@ -85,8 +85,8 @@ function addReadRoutes(app: ApiServer, context: ApiContext): void {
       ...timeRange,
     },
     view: couponView,
-    read: async (page, { principal, query: { program_id, campaign_id, affiliate_id, ...filters } }) =>
-      await listCoupons(ledger, {
+    read: async (page, { sql, principal, query: { program_id, campaign_id, affiliate_id, ...filters } }) =>
+      await listCoupons(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),

@@ -52,8 +52,8 @@ function addReadRoutes(app: ApiServer, context: ApiContext): void {
       ...timeRange,
     },
     view: linkView,
-    read: async (page, { principal, query: { program_id, campaign_id, affiliate_id, ...filters } }) =>
-      await listLinks(ledger, {
+    read: async (page, { sql, principal, query: { program_id, campaign_id, affiliate_id, ...filters } }) =>
+      await listLinks(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),

@@ -312,8 +312,8 @@ function addTermsQueries(app: ApiServer, context: ApiContext): void {
       at: time.optional().meta({ description: 'Those in force at this time.' }),
     },
     view: termsView,
-    read: async (page, { principal, query: { program_id, campaign_id, affiliate_id, at } }) =>
-      await listTermsPage(ledger, {
+    read: async (page, { sql, principal, query: { program_id, campaign_id, affiliate_id, at } }) =>
+      await listTermsPage(sql, {
         ...page,
         programId: programRequired(principal, program_id),
         campaignId: campaign_id,

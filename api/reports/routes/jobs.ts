@@ -54,8 +54,8 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
       ...timeRange,
     },
     view: jobView,
-    read: async (page, { principal, query: { program_id, ...filters } }) =>
-      await listJobs(ledger, {
+    read: async (page, { sql, principal, query: { program_id, ...filters } }) =>
+      await listJobs(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),
