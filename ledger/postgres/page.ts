@@ -63,7 +63,7 @@ export interface ListOrder {
   readonly sorts: Readonly<Record<string, 'id' | Sort>>;
   /**
    * A condition; without it nothing can be looked for. Of a list that grows with the orders, a union of look-ups in
-   * indexes: beside an `or` PostgreSQL reads every row of the program.
+   * indexes: for an `or` PostgreSQL may read whole indexes, or every row.
    */
   readonly search?: (sql: DatabaseSql, search: Search & { readonly programId: number | null }) => Fragment;
 }
