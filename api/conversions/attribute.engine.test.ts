@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { auditLedger } from '../../ledger/audit/audit.ts';
-import { findConversionByOrder, recordConversion } from '../../ledger/conversions/conversions.ts';
+import {
+  type ConversionReason,
+  findConversionByOrder,
+  recordConversion,
+} from '../../ledger/conversions/conversions.ts';
 import { inTransaction } from '../../ledger/postgres/db.ts';
 import { updateAffiliate } from '../../ledger/programs/affiliates.ts';
 import { createCampaign } from '../../ledger/programs/campaigns.ts';
@@ -20,7 +24,7 @@ beforeAll(async () => {
 afterAll(async () => await api?.stop());
 
 /** An order of 100.00 that was left without an affiliate; its path. */
-async function unattributed(orderId: string): Promise<string> {
+async function unattributed(orderId: string, reason: ConversionReason = 'no_click'): Promise<string> {
   const { conversion } = await recordConversion(api.ledger, {
     programId: shop.programId,
     orderId,
@@ -32,7 +36,7 @@ async function unattributed(orderId: string): Promise<string> {
     recordDecision(tx, {
       conversionId: conversion.id,
       outcome: 'unattributed',
-      reason: 'no_click',
+      reason,
       evidence: { test: true },
       termsId: null,
       now: new Date(),
@@ -75,6 +79,17 @@ describe('an order without an affiliate', () => {
     expect(explanation.text).toContain('A person credited it: key:');
     expect(explanation.text).toContain('credited: by mail');
     expect((await auditLedger(api.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+  });
+
+  test('had a reason that finance does not read in the audit log either', async () => {
+    const answer = await attribute(await unattributed('several', 'several_affiliates'), first());
+    for (const [role, reason] of [
+      ['fraud', 'several_affiliates'],
+      ['finance', 'no_click'],
+    ] as const) {
+      const log = await api.call('GET', `/v1/audit-log?subject=${answer.body.id}`, { key: shop.keys[role] });
+      expect(log.body.data).toMatchObject([{ before: { state: 'unattributed', reason } }]);
+    }
   });
 
   test('is credited to an affiliate, and repeating that changes nothing', async () => {

@@ -41,7 +41,7 @@ export type ApiServer = FastifyInstance<
 export interface Quotas {
   /** An affiliate has a tenth. */
   readonly requestsPerMinute: number;
-  /** Reports at a time. */
+  /** Reports and exports at a time. */
   readonly concurrentQueries: number;
 }
 

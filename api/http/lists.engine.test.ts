@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { connectOwner } from '../../ledger/postgres/db.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
-import { startTestNats, type TestNats } from '../../test/support/engines.ts';
+import { startTestNats, type TestNats, waitFor } from '../../test/support/engines.ts';
 import { type Operation, readDocument } from '../../test/support/openapi.ts';
 import { fanOut } from '../webhooks/webhook-worker.ts';
 
@@ -12,6 +13,9 @@ let tenant: Tenant;
 let lists: { url: string; list: Operation }[];
 
 type Row = Readonly<Record<string, unknown>> & { readonly id: string };
+
+/** As startTestApi allows. */
+const CONCURRENT_EXPORTS = 4;
 
 /** Equal names, so that the identity has to decide between rows. */
 const NAMES = ['Bea', 'anna', 'Bea', 'Čapek 100 %'];
@@ -141,22 +145,45 @@ test('a row that changes between two pages of its sort comes neither twice nor n
 test('a cursor of another sort, a made-up one and an unknown sort are refused by name', async () => {
   const key = tenant.keys.operator;
   const { body } = await api.call('GET', '/v1/links?sort=code&limit=1', { key });
+  const cursor = String(body.next_cursor);
+  const changed = Buffer.from(cursor, 'base64url');
+  changed.writeUInt8(changed.readUInt8(changed.length - 1) ^ 1, changed.length - 1);
   const forged = (text: string) => Buffer.from(text).toString('base64url');
   const refused = [
-    `sort=-code&cursor=${String(body.next_cursor)}`,
-    `cursor=${String(body.next_cursor)}`,
+    `sort=-code&cursor=${cursor}`,
+    `cursor=${cursor}`,
+    `sort=code&cursor=${changed.toString('base64url')}`,
     `sort=code&cursor=${forged('lnk_1')}`,
+    `sort=code&cursor=${forged('lnk_1 code a')}`,
     `cursor=${forged('cmp_1')}`,
-    `sort=code&cursor=${forged('lnk_1 code a\0b')}`,
   ];
   for (const query of refused) {
     const answer = await api.call('GET', `/v1/links?${query}`, { key });
     expect([query, answer.status, answer.body.field]).toEqual([query, 422, 'cursor']);
   }
-  const number = forged('cnv_1 amount 1e99');
-  const wrong = await api.call('GET', `/v1/conversions?sort=amount&cursor=${number}`, { key });
-  expect([wrong.status, wrong.body.field]).toEqual([422, 'cursor']);
   expect((await api.call('GET', '/v1/links?sort=secret', { key })).body.field).toBe('sort');
+});
+
+test('names that an advertiser may not see are in no order and no cursor of it', async () => {
+  const { advertiser, operator } = tenant.keys;
+  const walked: string[] = [];
+  for (const { url, list } of lists) {
+    for (const sort of sortsOf(list).filter((name) => /^-?affiliate$/.test(name))) {
+      const sorted = await api.call('GET', `${url}?sort=${sort}&limit=1`, { key: operator });
+      expect([url, sorted.status]).toEqual([url, 200]);
+      const cursor = sorted.body.next_cursor;
+      if (typeof cursor === 'string') {
+        const text = Buffer.from(cursor, 'base64url').toString('latin1');
+        expect(text).not.toContain('affiliate');
+        walked.push(url);
+      }
+      for (const path of [url, `${url}.csv`]) {
+        const refused = await api.call('GET', `${path}?sort=${sort}`, { key: advertiser });
+        expect([path, refused.status, refused.body.code]).toEqual([path, 403, 'forbidden']);
+      }
+    }
+  }
+  expect(walked).toContain('/v1/conversions');
 });
 
 test('search: whole ids with blanks around them, parts of names in any case, signs of patterns as they are', async () => {
@@ -220,3 +247,71 @@ test('an advertiser, who does not see affiliates, has no names of them in an exp
   const { text } = await api.call('GET', '/v1/conversions.csv', { key: tenant.keys.advertiser });
   expect(text.split('\r\n')[0]).not.toContain('affiliate_name');
 });
+
+test('exports of one party at a time are as many as its reports', async () => {
+  const owner = await connectOwner({ url: api.stores.books.url, name: 'test-owner' });
+  const key = tenant.keys.operator;
+  const read = () => api.call('GET', '/v1/campaigns.csv', { key });
+  try {
+    const allowed = await owner.begin(async (tx) => {
+      await tx`lock table campaigns in access exclusive mode`;
+      const begun = Array.from({ length: CONCURRENT_EXPORTS }, read);
+      await waitFor(
+        async () => {
+          const [waiting] = await tx<{ count: number }[]>`
+            select count(*)::integer as count from pg_locks where relation = 'campaigns'::regclass and not granted`;
+          return waiting?.count === CONCURRENT_EXPORTS;
+        },
+        { deadlineMs: 5_000, what: 'all exports to be under way' },
+      );
+      const refused = await read();
+      expect([refused.status, refused.body.code]).toEqual([429, 'rate_limited']);
+      return begun;
+    });
+    for (const answer of await Promise.all(allowed)) expect(answer.status).toBe(200);
+    await waitFor(async () => (await read()).status === 200, { deadlineMs: 5_000, what: 'the next export' });
+  } finally {
+    await owner.end();
+  }
+});
+
+test.each(['amount', '-amount'])(
+  'an export by %s has every row once, also one that moves meanwhile',
+  async (sort) => {
+    const { programId, keys } = await api.tenant(`snapshot by ${sort}`);
+    const owner = await connectOwner({ url: api.stores.books.url, name: 'test-owner' });
+    try {
+      await owner`
+      insert into conversions (program_id, currency, order_id, amount_minor, payload_hash, source, occurred_at)
+      select ${programId}, 'EUR', 'row-' || n, n, sha256(n::text::bytea), 'api', now() from generate_series(1, 2500) as n`;
+      const direction = sort === 'amount' ? owner`asc` : owner`desc`;
+      const rows = await owner<{ id: bigint }[]>`
+      select id from conversions where program_id = ${programId} order by amount_minor ${direction}`;
+      const { answer } = await owner.begin(async (tx) => {
+        // These are read behind each page.
+        await tx`lock table partner_reasons in access exclusive mode`;
+        const begun = api.call('GET', `/v1/conversions.csv?sort=${sort}`, { key: keys.operator });
+        await waitFor(
+          async () => {
+            const [waiting] = await tx<{ count: number }[]>`
+            select count(*)::integer as count from pg_locks where relation = 'partner_reasons'::regclass and not granted`;
+            return waiting?.count === 1;
+          },
+          { deadlineMs: 5_000, what: 'the first page to be read' },
+        );
+        await api.ledger`
+        update conversions set amount_minor = 1000000 where program_id = ${programId} and order_id = 'row-1'`;
+        return { answer: begun };
+      });
+      const { text } = await answer;
+      const ids = text
+        .trimEnd()
+        .split('\r\n')
+        .slice(1)
+        .map((line) => cellsOf(line)[0]);
+      expect(ids).toEqual(rows.map(({ id }) => `cnv_${id}`));
+    } finally {
+      await owner.end();
+    }
+  },
+);

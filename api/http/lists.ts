@@ -1,9 +1,11 @@
-import { Readable } from 'node:stream';
-import type { FastifyContextConfig, FastifyRequest } from 'fastify';
+import { addAbortSignal, Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import type { FastifyContextConfig, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import type { SecretBox } from '../../core/secret-box.ts';
 import { plainText } from '../../core/text/plain-text.ts';
 import { csvCell, forPeople } from '../../ledger/payouts/providers/payment-file.ts';
-import type { Database } from '../../ledger/postgres/db.ts';
+import type { Database, DatabaseSql } from '../../ledger/postgres/db.ts';
 import {
   type ListOrder,
   MAX_PAGE_ROWS,
@@ -14,9 +16,9 @@ import {
 import { namesById } from '../../ledger/programs/names.ts';
 import { type BigintIdKind, type IntegerIdKind, parseId } from '../schemas/ids.ts';
 import { formatPage, pageOf, plain, rowLimit, time } from '../schemas/schemas.ts';
-import type { ApiServer } from './context.ts';
+import type { ApiContext, ApiServer } from './context.ts';
 import { type Principal, principalOf } from './principal.ts';
-import { invalidField } from './problems.ts';
+import { invalidField, Problem } from './problems.ts';
 
 /**
  * Lists of the API, all alike: pages, a sort, a search, the filters of the list, and everything that these select as CSV
@@ -60,6 +62,8 @@ export interface ListRoute<
   readonly read: (
     page: PageRequest<Id<K>>,
     request: {
+      /** For an export all of it is read by one transaction. */
+      sql: DatabaseSql;
       principal: Principal;
       query: z.output<z.ZodObject<Filters>>;
       params: z.output<z.ZodObject<Params>>;
@@ -69,20 +73,27 @@ export interface ListRoute<
   readonly format: (
     rows: readonly Row[],
     principal: Principal,
+    sql: DatabaseSql,
   ) => readonly z.output<z.ZodObject<View>>[] | Promise<readonly z.output<z.ZodObject<View>>[]>;
 }
 
 /** Adds a list and its export. */
 export function addList<K extends Kind, Filters extends Shape, Params extends Shape, Row, View extends Shape>(
   app: ApiServer,
-  ledger: Database,
+  { ledger, secretBox }: Pick<ApiContext, 'ledger' | 'secretBox'>,
   route: ListRoute<K, Filters, Params, Row, View>,
 ): void {
   const { url, tags, summary, config, kind, list, filters, view } = route;
   const common = { tags, ...(route.params && { params: route.params }) };
   const limit = rowLimit({ max: MAX_PAGE_ROWS, fallback: route.pageRows ?? DEFAULT_PAGE_ROWS });
   const selection = { ...selectionOf(list), ...filters };
-  const inputOf = (request: FastifyRequest) => ({
+  const pageRequest = (request: FastifyRequest) => {
+    const query = { limit: MAX_PAGE_ROWS, ...(request.query as Partial<ListQuery>) };
+    checkSort(list, query.sort, principalOf(request));
+    return pageRequestOf(kind, query, secretBox);
+  };
+  const inputOf = (sql: DatabaseSql, request: FastifyRequest) => ({
+    sql,
     principal: principalOf(request),
     query: pick(request.query as z.output<z.ZodObject<Filters>>, Object.keys(filters)),
     params: request.params as z.output<z.ZodObject<Params>>,
@@ -100,15 +111,15 @@ export function addList<K extends Kind, Filters extends Shape, Params extends Sh
       response: { 200: pageOf(view) },
     },
     handler: async (request) => {
-      const input = inputOf(request);
-      const page = await route.read(pageRequestOf(kind, list, request.query as ListQuery), input);
-      const rows = await route.format(page.rows, input.principal);
+      const input = inputOf(ledger, request);
+      const page = await route.read(pageRequest(request), input);
+      const rows = await route.format(page.rows, input.principal, ledger);
       const data = formatPage(kind, { ...page, rows: [...rows] }, (row) => row);
       const sort = (request.query as ListQuery).sort;
       return (
         sort === undefined || data.next_cursor === null
           ? data
-          : { ...data, next_cursor: sortedCursor(data.next_cursor, sort, page.nextKey ?? '') }
+          : { ...data, next_cursor: sortedCursor(secretBox, data.next_cursor, sort, page.nextKey ?? '') }
       ) as never;
     },
   });
@@ -116,7 +127,7 @@ export function addList<K extends Kind, Filters extends Shape, Params extends Sh
   app.route({
     method: 'GET',
     url: `${url}.csv`,
-    config,
+    config: { ...config, isQuery: true },
     schema: {
       ...common,
       operationId: route.operationId.replace('list', 'export'),
@@ -125,14 +136,50 @@ export function addList<K extends Kind, Filters extends Shape, Params extends Sh
       response: { 200: { description: 'CSV.', content: { 'text/csv': { schema: z.string() } } } },
     },
     handler: async (request, reply) => {
-      const input = inputOf(request);
-      const first = pageRequestOf(kind, list, { limit: MAX_PAGE_ROWS, ...(request.query as object) });
+      const first = pageRequest(request);
       const name = `${url.slice(url.lastIndexOf('/') + 1)}.csv`;
       reply.type('text/csv; charset=utf-8').header('content-disposition', `attachment; filename="${name}"`);
-      // Read before the answer begins, so that what is refused is answered as a problem.
-      const page = await route.read(first, input);
-      return reply.send(Readable.from(csvOf(ledger, route, { first, page, input })) as never);
+      return await sendSnapshot(ledger, reply, async (sql) => {
+        const input = inputOf(sql, request);
+        // Read before the answer begins, so that what is refused is answered as a problem.
+        const page = await route.read(first, input);
+        return Readable.from(csvOf(route, { first, page, input }));
+      });
     },
+  });
+}
+
+/** A snapshot keeps what was deleted since from being cleaned up, and a connection from others: an export is cut off. */
+const MAX_EXPORT_MS = 120_000;
+/** Of all parties together, in this process: most connections are for the intake of orders. */
+const MAX_EXPORTS = 4;
+const exportsInFlight = new WeakMap<Database, number>();
+
+/**
+ * Sends what `open` reads of one snapshot: no row of a sorted export comes twice or not at all because it changes
+ * meanwhile. @throws Problem `rate_limited` while {@link MAX_EXPORTS} are under way.
+ */
+async function sendSnapshot(
+  ledger: Database,
+  reply: FastifyReply,
+  open: (sql: DatabaseSql) => Promise<Readable>,
+): Promise<never> {
+  const inFlight = exportsInFlight.get(ledger) ?? 0;
+  if (inFlight >= MAX_EXPORTS) {
+    throw new Problem('rate_limited', {
+      detail: `${MAX_EXPORTS} exports are under way; wait for one to end`,
+      headers: { 'retry-after': '1' },
+    });
+  }
+  exportsInFlight.set(ledger, inFlight + 1);
+  return await new Promise<never>((resolve, reject) => {
+    const sent = ledger.begin('isolation level repeatable read read only', async (tx) => {
+      const text = addAbortSignal(AbortSignal.timeout(MAX_EXPORT_MS), await open(tx));
+      resolve(reply.send(text) as never);
+      await finished(text);
+    });
+    // Once the answer has begun, its stream fails with what the transaction fails with.
+    sent.catch(reject).finally(() => exportsInFlight.set(ledger, (exportsInFlight.get(ledger) ?? 1) - 1));
   });
 }
 
@@ -170,9 +217,9 @@ const DEFAULT_PAGE_ROWS = 100;
 const cursorText = z.string().optional().meta({ description: 'next_cursor of the page before.' });
 
 /** @throws Problem `invalid_input` for a cursor that is none, or of another sort. */
-function pageRequestOf<K extends Kind>(kind: K, list: ListOrder, query: ListQuery): PageRequest<Id<K>> {
+function pageRequestOf<K extends Kind>(kind: K, query: ListQuery, secretBox: SecretBox): PageRequest<Id<K>> {
   const { limit, sort, search } = query;
-  const cursor = query.cursor === undefined ? undefined : readCursor(kind, list, query.cursor, sort);
+  const cursor = query.cursor === undefined ? undefined : readCursor(kind, query.cursor, sort, secretBox);
   const descending = sort?.startsWith('-') ?? false;
   return {
     limit,
@@ -191,28 +238,29 @@ function searchOf(kind: Kind, search: string): Search {
   return { text, pattern, id: parseId(kind, text) ?? null };
 }
 
-/** Cursors are opaque: the id of the last row, and for a sorted list the sort and what the row was sorted by. */
-function sortedCursor(cursor: string, sort: string, key: string): string {
+/**
+ * Cursors are opaque: the id of the last row, and for a sorted list the sort and what the row was sorted by. That can be
+ * what the caller may not read, so it is sealed.
+ */
+function sortedCursor(secretBox: SecretBox, cursor: string, sort: string, key: string): string {
   const id = Buffer.from(cursor, 'base64url').toString();
-  return Buffer.from(`${id} ${sort} ${key}`).toString('base64url');
+  return secretBox.encrypt(CURSOR, `${id} ${sort} ${key}`).toString('base64url');
 }
 
-/** Of a bigint, and no wider than one. */
-const WHOLE_NUMBER = /^-?\d{1,18}$/;
+/** The purpose under which cursors are sealed. */
+const CURSOR = 'cursor of a list';
 
 function readCursor<K extends Kind>(
   kind: K,
-  list: ListOrder,
   cursor: string,
   sort: string | undefined,
+  secretBox: SecretBox,
 ): { id: Id<K>; key: string | undefined } {
-  const [, idPart = '', sortPart, key] =
-    /^(\S+)(?: (\S+) (.*))?$/s.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
+  const bytes = Buffer.from(cursor, 'base64url');
+  const text = sort === undefined ? bytes.toString() : unsealed(secretBox, bytes);
+  const [, idPart = '', sortPart, key] = /^(\S+)(?: (\S+) (.*))?$/s.exec(text) ?? [];
   const id = parseId(kind, idPart);
-  const sorted = sort === undefined ? undefined : list.sorts[sort.replace('-', '')];
-  const isNumber = typeof sorted === 'object' && sorted.type === 'bigint';
-  const isKey = key === undefined || (isNumber ? WHOLE_NUMBER.test(key) : !key.includes('\0'));
-  if (id === undefined || sortPart !== sort || !isKey)
+  if (id === undefined || sortPart !== sort)
     throw invalidField(
       'cursor',
       'must be the next_cursor of a previous page with the same parameters otherwise',
@@ -220,8 +268,24 @@ function readCursor<K extends Kind>(
   return { id: id as Id<K>, key };
 }
 
+/** Empty for what was not sealed here. */
+function unsealed(secretBox: SecretBox, bytes: Buffer): string {
+  try {
+    return secretBox.decrypt(CURSOR, bytes);
+  } catch {
+    return '';
+  }
+}
+
 /** Whom the names of affiliates are for; an affiliate sees rows of its own. */
 const SEE_AFFILIATES: ReadonlySet<string> = new Set(['operator', 'finance', 'fraud', 'affiliate']);
+
+/** @throws Problem `forbidden` for an order that tells the caller names which it may not see. */
+function checkSort({ sorts }: ListOrder, sort: string | undefined, { role }: Principal): void {
+  const sorted = sort === undefined ? undefined : sorts[sort.replace('-', '')];
+  if (typeof sorted !== 'object' || !sorted.namesAffiliates || SEE_AFFILIATES.has(role)) return;
+  throw new Problem('forbidden', { detail: `the role ${role} is not permitted to sort by ${sort}` });
+}
 
 interface Column {
   readonly name: string;
@@ -246,7 +310,6 @@ function headerOf({ name, isMoney, isNamed }: Column): string[] {
 
 /** The text, page by page. */
 async function* csvOf<K extends Kind, Filters extends Shape, Params extends Shape, Row, View extends Shape>(
-  ledger: Database,
   { read, format, view }: ListRoute<K, Filters, Params, Row, View>,
   {
     first,
@@ -257,8 +320,11 @@ async function* csvOf<K extends Kind, Filters extends Shape, Params extends Shap
   const columns = columnsOf(view, input.principal);
   yield `${columns.flatMap(headerOf).join(',')}\r\n`;
   for (let current = page; ; ) {
-    const rows = (await format(current.rows, input.principal)) as readonly Record<string, unknown>[];
-    const names = await namesOf(ledger, rows);
+    const rows = (await format(current.rows, input.principal, input.sql)) as readonly Record<
+      string,
+      unknown
+    >[];
+    const names = await namesOf(input.sql, rows);
     const cellsIn = (row: Record<string, unknown>) =>
       columns.flatMap(({ name, isMoney, isNamed }) => {
         const value = row[name];
@@ -274,14 +340,14 @@ async function* csvOf<K extends Kind, Filters extends Shape, Params extends Shap
 }
 
 async function namesOf(
-  ledger: Database,
+  sql: DatabaseSql,
   rows: readonly Record<string, unknown>[],
 ): Promise<ReadonlyMap<string, string>> {
   const ids = <K extends 'affiliate' | 'campaign'>(kind: K) =>
     [...new Set(rows.map((row) => row[`${kind}_id`]))].flatMap((text) =>
       typeof text === 'string' ? [parseId(kind, text) as number] : [],
     );
-  const names = await namesById(ledger, { affiliates: ids('affiliate'), campaigns: ids('campaign') });
+  const names = await namesById(sql, { affiliates: ids('affiliate'), campaigns: ids('campaign') });
   return new Map([
     ...[...names.affiliates].map(([id, name]) => [`aff_${id}`, name] as const),
     ...[...names.campaigns].map(([id, name]) => [`cmp_${id}`, name] as const),

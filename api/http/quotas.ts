@@ -5,13 +5,13 @@ import { partyOf } from './principal.ts';
 import { Problem } from './problems.ts';
 
 /**
- * Limits of one party, over all its keys and users: requests a minute, and reports at a time. Counted in this process;
+ * Limits of one party, over all its keys and users: requests a minute, and reports and exports at a time. Counted in this process;
  * several of them allow as much each. Calls by which shops report orders are not counted: none is to be lost to a quota.
  */
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** The route queries the warehouse; the number of concurrent queries of a party is limited. */
+    /** The route reads much, a report or an export; the number of concurrent ones of a party is limited. */
     isQuery?: boolean;
   }
   interface FastifyRequest {
@@ -101,7 +101,7 @@ export function installQuotas(app: ApiServer, { requestsPerMinute, concurrentQue
     const running = queries.get(caller) ?? 0;
     if (running >= concurrentQueries) {
       throw new Problem('rate_limited', {
-        detail: `${concurrentQueries} reports at a time are allowed; wait for one to end`,
+        detail: `${concurrentQueries} reports and exports at a time are allowed; wait for one to end`,
         headers: { 'retry-after': '1' },
       });
     }

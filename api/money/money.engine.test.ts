@@ -54,6 +54,33 @@ describe('a conversion in review', () => {
     expect(await balance()).toMatchObject({ pending: '10.00' });
   });
 
+  test('has its exact reason for those alone who see the evidence, by every way to it', async () => {
+    const id = await decide('review');
+    const { operator, fraud, finance, advertiser, affiliate } = tenant.keys;
+    for (const [key, reason] of [
+      [operator, 'instant_conversion'],
+      [fraud, 'instant_conversion'],
+      [finance, 'unusual_traffic'],
+      [advertiser, 'unusual_traffic'],
+      [affiliate, 'unusual_traffic'],
+    ] as const) {
+      const one = await api.call('GET', `/v1/conversions/cnv_${id}`, { key });
+      expect(one.body.reason).toBe(reason);
+      const list = await api.call('GET', '/v1/conversions', { key });
+      expect(list.body.data).toMatchObject([{ reason }]);
+      const csv = await api.call('GET', '/v1/conversions.csv', { key });
+      expect(csv.text).toContain(reason);
+      if (reason === 'unusual_traffic') expect(csv.text).not.toContain('instant_conversion');
+    }
+    const order = { order_id: 'o', amount: '100.00', currency: 'EUR', customer_id: 'customer-7' };
+    const postback = await api.call('GET', `/postback?key=${advertiser}&${new URLSearchParams(order)}`);
+    expect(postback.body).toMatchObject({ status: 'duplicate', reason: 'unusual_traffic' });
+    const report = await post('/v1/conversions', order, advertiser);
+    expect(report.body.conversion).toMatchObject({ reason: 'unusual_traffic' });
+    const differs = await post('/v1/conversions', { ...order, amount: '99.00' }, advertiser);
+    expect(differs.body).toMatchObject({ code: 'conflict', recorded: { reason: 'unusual_traffic' } });
+  });
+
   test('is rejected, and earns nothing', async () => {
     const path = `/v1/conversions/cnv_${await decide('review')}`;
     expect((await post(`${path}/reject`)).body.field).toBe('body');

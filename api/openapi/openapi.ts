@@ -154,7 +154,6 @@ function documentProblems(route: RouteOptions, config: Config, schema: Schema): 
   if (route.method !== 'GET') {
     codes.add('malformed_body').add('body_too_large').add('unsupported_media_type');
   }
-  if (config.isQuery) codes.add('too_costly');
   // With the portal's cookie a change needs the token of the session.
   if (config.roles !== 'public' && route.method !== 'GET') codes.add('csrf_token_missing');
   const marks: Marks = {

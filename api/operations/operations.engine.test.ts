@@ -1,6 +1,11 @@
 import { headers as createHeaders } from '@nats-io/transport-node';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { connectNats, DEAD_LETTERS_SUBJECT, ensureStreams } from '../../core/clicks/stream.ts';
+import {
+  connectNats,
+  DEAD_LETTERS_STREAM,
+  DEAD_LETTERS_SUBJECT,
+  ensureStreams,
+} from '../../core/clicks/stream.ts';
 import { buildPayouts } from '../../ledger/payouts/build.ts';
 import { BANK_LIMITS } from '../../ledger/payouts/providers/bank-csv.ts';
 import { submitPayouts } from '../../ledger/payouts/submit.ts';
@@ -15,6 +20,12 @@ import {
 } from '../../test/support/api.ts';
 import { startTestNats, type TestNats, waitFor } from '../../test/support/engines.ts';
 import { timeText } from '../../warehouse/clickhouse/client.ts';
+import {
+  type DeadLetter,
+  getDeadLetter,
+  readDeadLetters,
+  summaryOf,
+} from '../../warehouse/loader/dead-letters.ts';
 
 /** What operators do all day: paying, looking into things, proving. */
 
@@ -445,6 +456,23 @@ test('dead letters are listed, shown, and put back', async () => {
   const back = await manager.streams.getMessage('CLICKS', { seq: 1 });
   expect([back?.string(), back?.header.get('Other')]).toEqual(['no click', 'x']);
   await nc.close();
+});
+
+test('a list of dead letters holds no payloads, and a fault of NATS is no gap of it', async () => {
+  const nc = await connectNats({ url: nats.url, name: 'test' });
+  const manager = await ensureStreams(nc);
+  const last = async () => (await manager.jetstream().publish(DEAD_LETTERS_SUBJECT, 'payload')).seq;
+  const [gone, first, second] = [await last(), await last(), await last()];
+  await manager.streams.deleteMessage(DEAD_LETTERS_STREAM, gone);
+  const letters = readDeadLetters(manager, { after: gone - 1 });
+  const { value } = await letters.next();
+  expect(value).toMatchObject({ id: first });
+  expect(Object.keys(summaryOf(value as DeadLetter))).not.toContain('data');
+  await expect(getDeadLetter(manager, gone)).rejects.toMatchObject({ code: 'no_dead_letter' });
+  await expect(getDeadLetter(manager, 0)).rejects.toMatchObject({ code: 'no_dead_letter' });
+  await nc.close();
+  await expect(letters.next()).rejects.toThrow();
+  await expect(getDeadLetter(manager, second)).rejects.not.toMatchObject({ code: 'no_dead_letter' });
 });
 
 test('freshness is sent at once, and again when it advances', async () => {

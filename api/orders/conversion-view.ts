@@ -20,8 +20,8 @@ import { formatItem, itemView } from './order-items.ts';
 const SAFE_REASONS = ['unusual_traffic', 'needs_review'] as const;
 type SafeReason = ConversionReason | (typeof SAFE_REASONS)[number];
 
-/** The reason that an affiliate sees: enough to understand, not enough to tune fraud against a rule. */
-const REASONS_FOR_AFFILIATES: Readonly<Record<ConversionReason, SafeReason>> = {
+/** The reason without the evidence: enough to understand, not enough to tune fraud against a rule. */
+const SAFE_REASON_OF: Readonly<Record<ConversionReason, SafeReason>> = {
   self_referral: 'self_referral',
   high_conversion_rate_from_ip: 'unusual_traffic',
   instant_conversion: 'unusual_traffic',
@@ -129,8 +129,7 @@ export function formatConversion(
   conversion: Conversion,
   principal: Pick<Principal, 'role'>,
 ): z.output<typeof conversionView> {
-  const { reason, currency } = conversion;
-  const safeReason = reason === null ? null : REASONS_FOR_AFFILIATES[reason];
+  const { currency } = conversion;
   return {
     id: formatId('conversion', conversion.id),
     program_id: formatId('program', conversion.programId),
@@ -146,7 +145,7 @@ export function formatConversion(
     customer_kind: conversion.customerKind,
     status: conversion.status,
     state: conversion.state,
-    reason: principal.role === 'affiliate' ? safeReason : reason,
+    reason: reasonFor(principal, conversion.reason),
     source: conversion.source,
     occurred_at: formatTime(conversion.occurredAt),
     received_at: formatTime(conversion.receivedAt),
@@ -168,6 +167,14 @@ export function formatConversion(
       evidence: conversion.evidence,
     }),
   };
+}
+
+/** The exact reason for those who see the evidence that it is drawn from, a safe one for all others. */
+export function reasonFor(
+  { role }: Pick<Principal, 'role'>,
+  reason: ConversionReason | null,
+): SafeReason | null {
+  return reason === null || SEE_EVIDENCE.has(role) ? reason : SAFE_REASON_OF[reason];
 }
 
 /** sub1 to sub5 of the winning click; null where it is not known. */

@@ -9,6 +9,7 @@ import {
   getDeadLetter,
   readDeadLetters,
   replayDeadLetter,
+  summaryOf,
 } from '../../warehouse/loader/dead-letters.ts';
 import { readConfig } from '../environment.ts';
 import { renderTable } from '../table.ts';
@@ -57,7 +58,7 @@ export async function replayDeadLetters(texts: readonly string[], options: { all
 
 async function allWhole(manager: JetStreamManager): Promise<number[]> {
   const ids: number[] = [];
-  for await (const { id, data, bytes } of readDeadLetters(manager)) if (data.length === bytes) ids.push(id);
+  for await (const letter of readDeadLetters(manager)) if (summaryOf(letter).isWhole) ids.push(letter.id);
   return ids;
 }
 

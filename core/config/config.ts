@@ -236,7 +236,7 @@ const variables = {
     'API_CONCURRENT_REPORTS',
     count,
     '4',
-    'reports of one party at a time, over all its keys, per API process',
+    'reports and exports of lists of one party at a time, over all its keys, per API process',
   ),
   maxHeaderBytes: variable(
     'UWS_HTTP_MAX_HEADERS_SIZE',

@@ -1,11 +1,13 @@
+import type { Fragment } from '../../core/postgres/sql.ts';
 import { type Database, type DatabaseSql, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import {
-  affiliateName,
+  BY_AFFILIATE,
   type ListOrder,
   listClauses,
   type Page,
   type PageRequest,
   pageOf,
+  type Search,
 } from '../postgres/page.ts';
 import { type Journal, postJournals } from './journals.ts';
 import { lockProgramBalances } from './program-lock.ts';
@@ -101,17 +103,32 @@ export const COMMISSION_LIST: ListOrder = {
     amount: { type: 'bigint', by: (sql) => sql`amount_minor` },
     state: { type: 'text', by: (sql) => sql`state` },
     available_at: { type: 'bigint', by: (sql) => sql`(extract(epoch from available_at) * 1000000)::bigint` },
-    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+    affiliate: BY_AFFILIATE,
   },
-  search: (sql, { text, id }) => sql`
-    conversion_id in (select c.id from conversions c where c.order_id = ${text}) or id = ${id}::bigint`,
+  search: (sql, search) => ofOrderOrId(sql, search, sql`true`),
 };
+
+/** Commissions of an order by the shop's id, as far as the condition `seen` allows, or a commission by its own. */
+function ofOrderOrId(
+  sql: DatabaseSql,
+  { text, id, programId }: Search & { readonly programId: number | null },
+  seen: Fragment,
+): Fragment {
+  return sql`
+    id in (
+      select m.id from programs p
+        join conversions c on c.program_id = p.id and c.order_id = ${text}
+        join commissions m on m.conversion_id = c.id
+      where ${seen} and (${programId}::integer is null or p.id = ${programId})
+      union all
+      select ${id}::bigint
+    )`;
+}
 
 /** For affiliates, who do not learn the shop's ids of their recruits' orders, by searching neither. */
 const OWN_COMMISSION_LIST: ListOrder = {
   ...COMMISSION_LIST,
-  search: (sql, { text, id }) => sql`
-    level = 1 and conversion_id in (select c.id from conversions c where c.order_id = ${text}) or id = ${id}::bigint`,
+  search: (sql, search) => ofOrderOrId(sql, search, sql`m.level = 1`),
 };
 
 /** Commissions, the newest first. */

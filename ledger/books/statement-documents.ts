@@ -4,6 +4,7 @@ import { type Database, type DatabaseSql, type DatabaseTransaction, inTransactio
 import { lockRow } from '../postgres/lock.ts';
 import {
   affiliateName,
+  BY_AFFILIATE,
   type ListOrder,
   listClauses,
   type Page,
@@ -76,10 +77,10 @@ export const STATEMENT_DOCUMENT_LIST: ListOrder = {
   sorts: {
     issued_at: 'id',
     month: { type: 'text', by: (sql) => sql`month::text` },
-    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+    affiliate: BY_AFFILIATE,
   },
   search: (sql, { text, pattern, id }) =>
-    sql`${affiliateName(sql, 'affiliate_id')} ilike ${pattern} or number::text = ${text} or id = ${id}::bigint`,
+    sql`${affiliateName(sql)} ilike ${pattern} or number::text = ${text} or id = ${id}::bigint`,
 };
 
 /** Statements, the newest first. */

@@ -3,7 +3,7 @@ import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
 import {
-  affiliateName,
+  BY_AFFILIATE,
   type ListOrder,
   listClauses,
   type Page,
@@ -399,10 +399,20 @@ export const CONVERSION_LIST: ListOrder = {
     order_id: { type: 'text', by: (sql) => sql`order_id` },
     amount: { type: 'bigint', by: (sql) => sql`amount_minor` },
     status: { type: 'text', by: (sql) => sql`status` },
-    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+    affiliate: BY_AFFILIATE,
   },
   // Whole ids alone: orders are many. Whose customer it is, some roles do not learn.
-  search: (sql, { text, id }) => sql`order_id = ${text} or click_id = ${text} or id = ${id}::bigint`,
+  search: (sql, { text, id, programId }) => sql`
+    id in (
+      select found.id from programs p cross join lateral (
+        select c.id from conversions c where c.program_id = p.id and c.order_id = ${text}
+        union all
+        select c.id from conversions c where c.program_id = p.id and c.click_id = ${text}
+      ) found
+      where ${programId}::integer is null or p.id = ${programId}
+      union all
+      select ${id}::bigint
+    )`,
 };
 
 /** Conversions, the newest first. */

@@ -129,7 +129,21 @@ export const POSTBACK_CALL_LIST: ListOrder = {
   id: (sql) => sql`id`,
   newestFirst: true,
   sorts: { received_at: 'id', outcome: { type: 'text', by: (sql) => sql`outcome` } },
-  search: (sql, { text, id }) => sql`order_id = ${text} or code = ${text} or id = ${id}::bigint`,
+  search: (sql, { text, id, programId }) => sql`
+    id in (
+      select found.id from programs p cross join lateral (
+        select r.id from postback_calls r where r.program_id = p.id and r.order_id = ${text}
+        union all
+        select r.id from postback_calls r where r.program_id = p.id and r.code = ${text}
+      ) found
+      where ${programId}::integer is null or p.id = ${programId}
+      union all
+      select r.id from postback_calls r where r.program_id is null and r.order_id = ${text}
+      union all
+      select r.id from postback_calls r where r.program_id is null and r.code = ${text}
+      union all
+      select ${id}::bigint
+    )`,
 };
 
 /** Calls, the newest first. */

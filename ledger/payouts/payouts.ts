@@ -4,6 +4,7 @@ import { type Entry, type Journal, postJournals } from '../books/journals.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import {
   affiliateName,
+  BY_AFFILIATE,
   type ListOrder,
   listClauses,
   type Page,
@@ -108,10 +109,10 @@ export const PAYOUT_LIST: ListOrder = {
     created_at: 'id',
     amount: { type: 'bigint', by: (sql) => sql`amount_minor` },
     state: { type: 'text', by: (sql) => sql`state` },
-    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+    affiliate: BY_AFFILIATE,
   },
   search: (sql, { text, pattern, id }) =>
-    sql`${affiliateName(sql, 'affiliate_id')} ilike ${pattern} or provider_key = ${text} or id = ${id}::bigint`,
+    sql`${affiliateName(sql)} ilike ${pattern} or provider_key = ${text} or id = ${id}::bigint`,
 };
 
 /** Payouts, the newest first. */

@@ -43,6 +43,13 @@ export interface PageRequest<Id> {
 
 type Expression = (sql: DatabaseSql) => Fragment;
 
+interface Sort {
+  readonly type: 'text' | 'bigint';
+  readonly by: Expression;
+  /** The order tells what affiliates are called. */
+  readonly namesAffiliates?: true;
+}
+
 /** How a list is ordered, and what can be looked for in it. */
 export interface ListOrder {
   /** The identity, which decides between equal rows. */
@@ -53,23 +60,30 @@ export interface ListOrder {
    * Expressions by the name that callers have for them; never null. `id` stands for the order of the identity, which is
    * that of the time of recording and needs no index of its own.
    */
-  readonly sorts: Readonly<
-    Record<string, 'id' | { readonly type: 'text' | 'bigint'; readonly by: Expression }>
-  >;
-  /** A condition; without it nothing can be looked for. */
-  readonly search?: (sql: DatabaseSql, search: Search) => Fragment;
+  readonly sorts: Readonly<Record<string, 'id' | Sort>>;
+  /**
+   * A condition; without it nothing can be looked for. Of a list that grows with the orders, a union of look-ups in
+   * indexes: for an `or` PostgreSQL may read whole indexes, or every row.
+   */
+  readonly search?: (sql: DatabaseSql, search: Search & { readonly programId: number | null }) => Fragment;
 }
 
-/** The name of a row's affiliate, to sort by or to look in; `affiliate` is the column with its id. */
-export function affiliateName(sql: DatabaseSql, affiliate: string): Fragment {
-  return sql`coalesce((select a.name from affiliates a where a.id = ${sql(affiliate)}), '')`;
+/** The name of the affiliate in a row's column `affiliate_id`. */
+export function affiliateName(sql: DatabaseSql): Fragment {
+  return sql`coalesce((select a.name from affiliates a where a.id = affiliate_id), '')`;
 }
+
+/** Sorts rows by the names of their affiliates. */
+export const BY_AFFILIATE: Sort = { type: 'text', by: affiliateName, namesAffiliates: true };
 
 /** The clauses of a list's query: keyset paging is stable under any sort, because (key, id) is unique. */
 export function listClauses(
   sql: DatabaseSql,
   list: ListOrder,
-  request: PageRequest<number | bigint>,
+  request: PageRequest<number | bigint> & {
+    /** The program that is looked in; undefined: in all. */
+    readonly programId?: number | undefined;
+  },
 ): {
   /** The column `sort_key`. */
   readonly key: Fragment;
@@ -78,7 +92,7 @@ export function listClauses(
   /** `order by` and `limit`. */
   readonly order: Fragment;
 } {
-  const { sort, search } = request;
+  const { sort, search, programId = null } = request;
   const after = request.after === undefined ? null : BigInt(request.after);
   const id = list.id(sql);
   const sorted = sort && list.sorts[sort.by];
@@ -87,7 +101,7 @@ export function listClauses(
   const compare = descending ? sql`<` : sql`>`;
   const direction = descending ? sql`desc` : sql`asc`;
   const limit = rowsToRead(request);
-  const found = search && list.search ? sql`(${list.search(sql, search)})` : sql`true`;
+  const found = search && list.search ? sql`(${list.search(sql, { ...search, programId })})` : sql`true`;
   if (!sorted || sorted === 'id') {
     const behind = after === null ? sql`true` : sql`${id} ${compare} ${after}`;
     return {

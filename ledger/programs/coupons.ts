@@ -5,6 +5,7 @@ import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
 import {
   affiliateName,
+  BY_AFFILIATE,
   type ListOrder,
   listClauses,
   type Page,
@@ -118,10 +119,10 @@ export const COUPON_LIST: ListOrder = {
   sorts: {
     created_at: 'id',
     code: { type: 'text', by: (sql) => sql`code_key` },
-    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+    affiliate: BY_AFFILIATE,
   },
   search: (sql, { pattern, id }) =>
-    sql`code ilike ${pattern} or ${affiliateName(sql, 'affiliate_id')} ilike ${pattern} or id = ${id}::integer`,
+    sql`code ilike ${pattern} or ${affiliateName(sql)} ilike ${pattern} or id = ${id}::integer`,
 };
 
 /** Coupons by id. */

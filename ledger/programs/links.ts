@@ -6,7 +6,7 @@ import { parseRouting, type Routing, type WeightedDestination } from '../../core
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
 import {
-  affiliateName,
+  BY_AFFILIATE,
   type ListOrder,
   listClauses,
   type Page,
@@ -164,7 +164,7 @@ export const LINK_LIST: ListOrder = {
     code: { type: 'text', by: (sql) => sql`code` },
     landing_url: { type: 'text', by: (sql) => sql`landing_url` },
     status: { type: 'text', by: (sql) => sql`status` },
-    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+    affiliate: BY_AFFILIATE,
   },
   search: (sql, { pattern, id }) =>
     sql`code ilike ${pattern} or landing_url ilike ${pattern} or id = ${id}::integer`,

@@ -4,6 +4,7 @@ import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
 import {
   affiliateName,
+  BY_AFFILIATE,
   type ListOrder,
   listClauses,
   type Page,
@@ -356,10 +357,10 @@ export const TERMS_LIST: ListOrder = {
         case when isfinite(lower(validity)) then (extract(epoch from lower(validity)) * 1000000)::bigint else 0 end`,
     },
     rate: { type: 'bigint', by: (sql) => sql`(rate_bps * 100)::bigint` },
-    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+    affiliate: BY_AFFILIATE,
   },
   search: (sql, { pattern, id }) => sql`
-    ${affiliateName(sql, 'affiliate_id')} ilike ${pattern} or event_name ilike ${pattern} or id = ${id}::integer
+    ${affiliateName(sql)} ilike ${pattern} or event_name ilike ${pattern} or id = ${id}::integer
     or exists (select from campaigns c where c.id = t.campaign_id and c.name ilike ${pattern})`,
 };
 

@@ -72,6 +72,16 @@ export interface DeadLetter {
   readonly data: Buffer;
 }
 
+/** What a list shows of a dead letter: payloads of a page would fill hundreds of megabytes. */
+export type DeadLetterSummary = Omit<DeadLetter, 'headers' | 'data'> & {
+  /** Its payload was not cut. */
+  readonly isWhole: boolean;
+};
+
+export function summaryOf({ headers: _, data, ...letter }: DeadLetter): DeadLetterSummary {
+  return { ...letter, isWhole: data.length === letter.bytes };
+}
+
 /** The dead letters with numbers above `after`, the oldest first. */
 export async function* readDeadLetters(
   manager: JetStreamManager,
@@ -80,14 +90,15 @@ export async function* readDeadLetters(
   const { state } = await manager.streams.info(DEAD_LETTERS_STREAM);
   // Those that were replayed left gaps.
   for (let seq = Math.max(state.first_seq, after + 1); state.messages > 0 && seq <= state.last_seq; seq++) {
-    const message = await manager.streams.getMessage(DEAD_LETTERS_STREAM, { seq }).catch(() => null);
+    const message = await manager.streams.getMessage(DEAD_LETTERS_STREAM, { seq });
     if (message) yield deadLetter(message);
   }
 }
 
 /** @throws OperatingError `no_dead_letter`. */
 export async function getDeadLetter(manager: JetStreamManager, id: number): Promise<DeadLetter> {
-  const message = await manager.streams.getMessage(DEAD_LETTERS_STREAM, { seq: id }).catch(() => undefined);
+  // NATS refuses the number 0.
+  const message = id > 0 ? await manager.streams.getMessage(DEAD_LETTERS_STREAM, { seq: id }) : null;
   if (!message) throw new OperatingError('no_dead_letter', `there is no dead letter ${id}`);
   return deadLetter(message);
 }

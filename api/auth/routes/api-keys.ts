@@ -101,7 +101,7 @@ async function makeKey(
 }
 
 export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
-  addList(app, context.ledger, {
+  addList(app, context, {
     url: '/v1/api-keys',
     operationId: 'listApiKeys',
     tags: TAGS,
@@ -111,8 +111,8 @@ export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
     list: API_KEY_LIST,
     filters: { program_id: integerId('program').optional(), ...timeRange },
     view: apiKeyView,
-    read: async (page, { principal, query: { program_id, ...filters } }) =>
-      await listApiKeys(context.ledger, {
+    read: async (page, { sql, principal, query: { program_id, ...filters } }) =>
+      await listApiKeys(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),

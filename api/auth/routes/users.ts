@@ -60,8 +60,9 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
   addChangingRoutes(app, context);
 }
 
-function addReadingRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+function addReadingRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/users',
     operationId: 'listUsers',
     tags: TAGS,
@@ -77,8 +78,8 @@ function addReadingRoutes(app: ApiServer, { ledger }: ApiContext): void {
       ...timeRange,
     },
     view: userView,
-    read: async (page, { principal, query: { program_id, affiliate_id, ...filters } }) =>
-      await listUsers(ledger, {
+    read: async (page, { sql, principal, query: { program_id, affiliate_id, ...filters } }) =>
+      await listUsers(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),

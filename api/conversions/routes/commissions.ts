@@ -61,8 +61,8 @@ function formatCommission(
   };
 }
 
-export function addCommissionRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+export function addCommissionRoutes(app: ApiServer, context: ApiContext): void {
+  addList(app, context, {
     url: '/v1/commissions',
     operationId: 'listCommissions',
     tags: ['money'],
@@ -78,8 +78,8 @@ export function addCommissionRoutes(app: ApiServer, { ledger }: ApiContext): voi
       ...timeRange,
     },
     view: commissionView,
-    read: async (page, { principal, query: { program_id, affiliate_id, conversion_id, ...filters } }) =>
-      await listCommissions(ledger, {
+    read: async (page, { sql, principal, query: { program_id, affiliate_id, conversion_id, ...filters } }) =>
+      await listCommissions(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),

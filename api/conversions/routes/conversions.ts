@@ -58,8 +58,8 @@ export function addConversionRoutes(app: ApiServer, context: ApiContext): void {
   addReadRoute(app, context);
 }
 
-function addListRoute(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+function addListRoute(app: ApiServer, context: ApiContext): void {
+  addList(app, context, {
     url: '/v1/conversions',
     operationId: 'listConversions',
     tags,
@@ -69,7 +69,7 @@ function addListRoute(app: ApiServer, { ledger }: ApiContext): void {
     list: CONVERSION_LIST,
     filters,
     view: listedConversionView,
-    read: async (page, { principal, query }) => {
+    read: async (page, { sql, principal, query }) => {
       const { program_id, affiliate_id, campaign_id, order_id, click_id, customer_id, event_name, ...rest } =
         query;
       // A role that does not see these fields must not learn them by filtering either.
@@ -78,7 +78,7 @@ function addListRoute(app: ApiServer, { ledger }: ApiContext): void {
           detail: `the role ${principal.role} is not permitted to search by reason or customer`,
         });
       }
-      return await listConversions(ledger, {
+      return await listConversions(sql, {
         ...page,
         ...rest,
         programId: programFilter(principal, program_id),
@@ -90,12 +90,12 @@ function addListRoute(app: ApiServer, { ledger }: ApiContext): void {
         customerId: customer_id,
       });
     },
-    format: async (conversions, principal) => {
+    format: async (conversions, principal, sql) => {
       const earned = await ownEarnings(
-        ledger,
+        sql,
         conversions.map(({ id }) => id),
       );
-      const reasonOf = await viewPartnerReasons(ledger, conversions);
+      const reasonOf = await viewPartnerReasons(sql, conversions);
       return conversions.map((conversion) => ({
         ...formatConversion(conversion, principal),
         partner_reason: reasonOf(conversion),

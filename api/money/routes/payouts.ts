@@ -33,10 +33,11 @@ export function addPayoutRoutes(app: ApiServer, context: ApiContext): void {
   addPayoutCommands(app, context);
 }
 
-function addPayoutQueries(app: ApiServer, { ledger }: ApiContext): void {
+function addPayoutQueries(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
   const tags = ['money'];
 
-  addList(app, ledger, {
+  addList(app, context, {
     url: '/v1/payouts',
     operationId: 'listPayouts',
     tags,
@@ -51,8 +52,8 @@ function addPayoutQueries(app: ApiServer, { ledger }: ApiContext): void {
       ...timeRange,
     },
     view: payoutView,
-    read: async (page, { principal, query: { program_id, affiliate_id, ...filters } }) =>
-      await listPayouts(ledger, {
+    read: async (page, { sql, principal, query: { program_id, affiliate_id, ...filters } }) =>
+      await listPayouts(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),

@@ -71,8 +71,9 @@ function formatDocument(document: StatementDocument): z.output<typeof documentVi
 }
 
 /** Monthly statements: made once, numbered, the same whenever they are read. */
-export function addStatementDocumentRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+export function addStatementDocumentRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/statement-documents',
     operationId: 'listStatementDocuments',
     tags: TAGS,
@@ -89,8 +90,8 @@ export function addStatementDocumentRoutes(app: ApiServer, { ledger }: ApiContex
         .optional(),
     },
     view: documentView,
-    read: async (page, { principal, query: { program_id, affiliate_id, month } }) =>
-      await listStatementDocuments(ledger, {
+    read: async (page, { sql, principal, query: { program_id, affiliate_id, month } }) =>
+      await listStatementDocuments(sql, {
         ...page,
         programId: programFilter(principal, program_id),
         affiliateId: affiliateFilter(principal, affiliate_id),

@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { AUDIT_LOG_LIST, listAuditLog, type WrittenAuditEntry } from '../../../ledger/access/audit-log.ts';
+import { CONVERSION_REASONS } from '../../../ledger/conversions/conversions.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { addList, timeRange } from '../../http/lists.ts';
-import { programFilter } from '../../http/principal.ts';
+import { type Principal, programFilter } from '../../http/principal.ts';
+import { reasonFor } from '../../orders/conversion-view.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
 import { formatTime, text, timeText } from '../../schemas/schemas.ts';
 
@@ -22,7 +24,7 @@ const entryView = z
   })
   .meta({ id: 'AuditEntry' });
 
-function formatEntry(entry: WrittenAuditEntry): z.output<typeof entryView> {
+function formatEntry(entry: WrittenAuditEntry, principal: Principal): z.output<typeof entryView> {
   return {
     id: formatId('auditEntry', entry.id),
     at: formatTime(entry.at),
@@ -30,13 +32,19 @@ function formatEntry(entry: WrittenAuditEntry): z.output<typeof entryView> {
     action: entry.action,
     subject: entry.subject,
     program_id: formatOptionalId('program', entry.programId),
-    before: entry.before,
+    before: withSafeReason(entry.before, principal),
     after: entry.after,
   };
 }
 
-export function addAuditLogRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+/** The reason of a conversion as it was is exact in the log; not all who read the log are to learn it. */
+function withSafeReason(before: unknown, principal: Principal): unknown {
+  const reason = z.object({ reason: z.enum(CONVERSION_REASONS) }).safeParse(before).data?.reason;
+  return reason === undefined ? before : { ...(before as object), reason: reasonFor(principal, reason) };
+}
+
+export function addAuditLogRoutes(app: ApiServer, context: ApiContext): void {
+  addList(app, context, {
     url: '/v1/audit-log',
     operationId: 'listAuditLog',
     tags: ['audit'],
@@ -52,8 +60,8 @@ export function addAuditLogRoutes(app: ApiServer, { ledger }: ApiContext): void 
       ...timeRange,
     },
     view: entryView,
-    read: async (page, { principal, query: { program_id, ...filters } }) =>
-      await listAuditLog(ledger, { ...page, ...filters, programId: programFilter(principal, program_id) }),
-    format: (entries) => entries.map(formatEntry),
+    read: async (page, { sql, principal, query: { program_id, ...filters } }) =>
+      await listAuditLog(sql, { ...page, ...filters, programId: programFilter(principal, program_id) }),
+    format: (entries, principal) => entries.map((entry) => formatEntry(entry, principal)),
   });
 }

@@ -4,9 +4,11 @@ import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
 import type { ListOrder } from '../../../ledger/postgres/page.ts';
 import {
   type DeadLetter,
+  type DeadLetterSummary,
   getDeadLetter,
   readDeadLetters,
   replayDeadLetter,
+  summaryOf,
 } from '../../../warehouse/loader/dead-letters.ts';
 import { answerOnce } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
@@ -39,7 +41,7 @@ const letterView = z
   })
   .meta({ id: 'DeadLetter' });
 
-function formatSummary(letter: DeadLetter): z.output<typeof summaryView> {
+function formatSummary(letter: DeadLetterSummary): z.output<typeof summaryView> {
   return {
     id: formatId('deadLetter', letter.id),
     at: formatTime(letter.at),
@@ -48,7 +50,7 @@ function formatSummary(letter: DeadLetter): z.output<typeof summaryView> {
     shard: letter.shard,
     stream_seq: letter.streamSeq,
     bytes: letter.bytes,
-    whole: letter.data.length === letter.bytes,
+    whole: letter.isWhole,
   };
 }
 
@@ -65,7 +67,7 @@ export function addDeadLetterRoutes(app: ApiServer, context: ApiContext): void {
   const roles = ['operator'] as const;
   const params = z.object({ id: bigintId('deadLetter') });
 
-  addList(app, ledger, {
+  addList(app, context, {
     url: '/v1/dead-letters',
     operationId: 'listDeadLetters',
     tags,
@@ -82,9 +84,9 @@ export function addDeadLetterRoutes(app: ApiServer, context: ApiContext): void {
         (from === undefined || letter.at >= from) &&
         (to === undefined || letter.at < to);
       const rows = await streams.use(async ({ manager }) => {
-        const read: DeadLetter[] = [];
+        const read: DeadLetterSummary[] = [];
         for await (const letter of readDeadLetters(manager, { after: Number(after ?? 0n) })) {
-          if (isWanted(letter) && read.push(letter) > limit) break;
+          if (isWanted(letter) && read.push(summaryOf(letter)) > limit) break;
         }
         return read;
       });
@@ -109,7 +111,7 @@ export function addDeadLetterRoutes(app: ApiServer, context: ApiContext): void {
       everyProgram(principalOf(request));
       const letter = await streams.use(({ manager }) => getDeadLetter(manager, Number(request.params.id)));
       return {
-        ...formatSummary(letter),
+        ...formatSummary(summaryOf(letter)),
         headers: letter.headers.map(([name, value]) => ({ name, value: hideSecrets(value) })),
         beginning: letter.data.subarray(0, SHOWN_BYTES).toString('hex'),
       };

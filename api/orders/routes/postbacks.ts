@@ -7,6 +7,7 @@ import { principalOf } from '../../http/principal.ts';
 import { formatId, idText } from '../../schemas/ids.ts';
 import { anyParameters } from '../../schemas/schemas.ts';
 import { loggedParams } from '../call-log.ts';
+import { reasonFor } from '../conversion-view.ts';
 import { postbackInput } from '../order.ts';
 import { reportOrder, type ShopContext, statusUrl } from '../record-order.ts';
 import { PLAIN_WORDS, renamed, withEventName } from '../shop-settings.ts';
@@ -56,7 +57,9 @@ export function addPostbackRoutes(app: ApiServer, context: ShopContext): void {
         conversion_status: conversion.status,
         status_url: statusUrl(conversion.id),
         call_id: formatId('postbackCall', callId),
-        ...(conversion.reason !== null && { reason: conversion.reason }),
+        ...(conversion.reason !== null && {
+          reason: String(reasonFor(principalOf(request), conversion.reason)),
+        }),
         ...(ignored.length > 0 && { ignored }),
       }),
     });

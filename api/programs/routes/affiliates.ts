@@ -44,8 +44,9 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
   addAffiliateCommands(app, context);
 }
 
-function addAffiliateQueries(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+function addAffiliateQueries(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/affiliates',
     operationId: 'listAffiliates',
     tags: TAGS,
@@ -59,8 +60,8 @@ function addAffiliateQueries(app: ApiServer, { ledger }: ApiContext): void {
       ...timeRange,
     },
     view: affiliateView,
-    read: async (page, { principal, query: { program_id, ...filters } }) =>
-      await listAffiliates(ledger, { ...page, ...filters, programId: programFilter(principal, program_id) }),
+    read: async (page, { sql, principal, query: { program_id, ...filters } }) =>
+      await listAffiliates(sql, { ...page, ...filters, programId: programFilter(principal, program_id) }),
     format: (affiliates) => affiliates.map(formatAffiliate),
   });
 

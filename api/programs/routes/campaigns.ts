@@ -108,8 +108,9 @@ export function addCampaignRoutes(app: ApiServer, context: ApiContext): void {
   addChangeRoutes(app, context);
 }
 
-function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+function addReadRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/campaigns',
     operationId: 'listCampaigns',
     tags: TAGS,
@@ -123,8 +124,8 @@ function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
       ...timeRange,
     },
     view: campaignView,
-    read: async (page, { principal, query: { program_id, ...filters } }) =>
-      await listCampaigns(ledger, { ...page, ...filters, programId: programFilter(principal, program_id) }),
+    read: async (page, { sql, principal, query: { program_id, ...filters } }) =>
+      await listCampaigns(sql, { ...page, ...filters, programId: programFilter(principal, program_id) }),
     format: (campaigns) => campaigns.map(formatCampaign),
   });
 

@@ -67,8 +67,9 @@ export function addCouponRoutes(app: ApiServer, context: ApiContext): void {
   addChangeRoutes(app, context);
 }
 
-function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+function addReadRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/coupons',
     operationId: 'listCoupons',
     tags: TAGS,
@@ -84,8 +85,8 @@ function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
       ...timeRange,
     },
     view: couponView,
-    read: async (page, { principal, query: { program_id, campaign_id, affiliate_id, ...filters } }) =>
-      await listCoupons(ledger, {
+    read: async (page, { sql, principal, query: { program_id, campaign_id, affiliate_id, ...filters } }) =>
+      await listCoupons(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),

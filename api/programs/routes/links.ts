@@ -29,10 +29,11 @@ export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
   addChangeRoutes(app, context);
 }
 
-function addReadRoutes(app: ApiServer, { ledger, collectorUrl }: ApiContext): void {
+function addReadRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger, collectorUrl } = context;
   const formatLink = linkFormatter(collectorUrl);
 
-  addList(app, ledger, {
+  addList(app, context, {
     url: '/v1/links',
     operationId: 'listLinks',
     tags: TAGS,
@@ -51,8 +52,8 @@ function addReadRoutes(app: ApiServer, { ledger, collectorUrl }: ApiContext): vo
       ...timeRange,
     },
     view: linkView,
-    read: async (page, { principal, query: { program_id, campaign_id, affiliate_id, ...filters } }) =>
-      await listLinks(ledger, {
+    read: async (page, { sql, principal, query: { program_id, campaign_id, affiliate_id, ...filters } }) =>
+      await listLinks(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),

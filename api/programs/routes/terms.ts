@@ -293,8 +293,9 @@ export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
   addTermsCommands(app, context);
 }
 
-function addTermsQueries(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+function addTermsQueries(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/terms',
     operationId: 'listTerms',
     tags,
@@ -311,8 +312,8 @@ function addTermsQueries(app: ApiServer, { ledger }: ApiContext): void {
       at: time.optional().meta({ description: 'Those in force at this time.' }),
     },
     view: termsView,
-    read: async (page, { principal, query: { program_id, campaign_id, affiliate_id, at } }) =>
-      await listTermsPage(ledger, {
+    read: async (page, { sql, principal, query: { program_id, campaign_id, affiliate_id, at } }) =>
+      await listTermsPage(sql, {
         ...page,
         programId: programRequired(principal, program_id),
         campaignId: campaign_id,

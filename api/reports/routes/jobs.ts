@@ -39,7 +39,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
   const tags = ['imports'];
   const roles = ['operator', 'finance', 'affiliate', 'advertiser', 'fraud'] as const;
 
-  addList(app, ledger, {
+  addList(app, context, {
     url: '/v1/jobs',
     operationId: 'listJobs',
     tags,
@@ -54,8 +54,8 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
       ...timeRange,
     },
     view: jobView,
-    read: async (page, { principal, query: { program_id, ...filters } }) =>
-      await listJobs(ledger, {
+    read: async (page, { sql, principal, query: { program_id, ...filters } }) =>
+      await listJobs(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),

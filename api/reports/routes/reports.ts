@@ -100,7 +100,7 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
   app.route({
     method: 'GET',
     url: '/v1/reports',
-    config: { roles: ROLES, isQuery: true },
+    config: { roles: ROLES, isQuery: true, problems: ['too_costly'] },
     schema: {
       operationId: 'getReport',
       tags: ['reports'],
@@ -125,7 +125,7 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
   app.route({
     method: 'POST',
     url: '/v1/report-jobs',
-    config: { roles: ROLES, isQuery: true, idempotent: true },
+    config: { roles: ROLES, isQuery: true, idempotent: true, problems: ['too_costly'] },
     schema: {
       operationId: 'startReport',
       tags: ['reports'],

@@ -112,7 +112,7 @@ const params = z.object({ id: bigintId('postbackCall') });
 function addReadRoutes(app: ApiServer, context: CallContext): void {
   const { ledger } = context;
 
-  addList(app, ledger, {
+  addList(app, context, {
     url: '/v1/postback-calls',
     operationId: 'listPostbackCalls',
     tags,
@@ -130,8 +130,8 @@ function addReadRoutes(app: ApiServer, context: CallContext): void {
       ...timeRange,
     },
     view: callView,
-    read: async (page, { principal, query: { program_id, source_id, order_id, ...filters } }) =>
-      await listPostbackCalls(ledger, {
+    read: async (page, { sql, principal, query: { program_id, source_id, order_id, ...filters } }) =>
+      await listPostbackCalls(sql, {
         ...page,
         ...filters,
         programId: programFilter(principal, program_id),

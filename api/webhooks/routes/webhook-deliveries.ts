@@ -110,8 +110,9 @@ async function visibleDelivery(sql: DatabaseSql, principal: Principal, id: bigin
   return delivery;
 }
 
-function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+function addReadRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/webhooks/:id/deliveries',
     operationId: 'listWebhookDeliveries',
     tags,
@@ -122,9 +123,9 @@ function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
     params: endpointParams,
     filters: { state: z.enum(DELIVERY_STATES).optional(), ...timeRange },
     view: deliveryView,
-    read: async (page, { principal, params, query }) => {
-      visibleEndpoint(principal, await getWebhookEndpoint(ledger, params.id));
-      return await listDeliveries(ledger, { ...page, ...query, endpointId: params.id });
+    read: async (page, { sql, principal, params, query }) => {
+      visibleEndpoint(principal, await getWebhookEndpoint(sql, params.id));
+      return await listDeliveries(sql, { ...page, ...query, endpointId: params.id });
     },
     format: (deliveries) => deliveries.map(formatDelivery),
   });
