@@ -14,7 +14,12 @@ import {
   forgetWaitingCalls,
   takeWaitingCalls,
 } from '../../ledger/integrations/waiting-calls.ts';
-import { type Database, type DatabaseSql, inTransaction } from '../../ledger/postgres/db.ts';
+import {
+  type Database,
+  type DatabaseSql,
+  type DatabaseTransaction,
+  inTransaction,
+} from '../../ledger/postgres/db.ts';
 import { createParties, freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { doWaitingCalls } from './waiting-calls.ts';
 
@@ -40,29 +45,35 @@ async function source(): Promise<number> {
 
 /** A call that waits for orders. */
 async function waiting(orderIds: readonly string[], of = sourceId): Promise<bigint> {
-  return await inTransaction(ledger, async (tx) => {
-    const line = {
-      requestId: 'test',
-      via: 'source',
-      programId,
-      sourceId: of,
-      actor: null,
-      ip: null,
-    } as const;
-    const refused = {
-      params: {},
-      outcome: 'rejected',
-      status: 202,
-      code: 'not_found',
-      detail: null,
-    } as const;
-    const of1 = { orderId: null, conversionId: null, replayOf: null };
-    const [callId] = await insertPostbackCalls(tx, [{ ...line, ...refused, ...of1 }]);
-    if (callId === undefined) throw new Error('a line has an id');
-    const orders = orderIds.map((orderId) => ({ orderId, eventName: 'sale' }));
-    await addWaitingCalls(tx, [{ callId, sourceId: of, programId, orders }]);
-    return callId;
-  });
+  return await inTransaction(ledger, (tx) => waitingIn(tx, orderIds, of));
+}
+
+async function waitingIn(
+  tx: DatabaseTransaction,
+  orderIds: readonly string[],
+  of = sourceId,
+): Promise<bigint> {
+  const line = {
+    requestId: 'test',
+    via: 'source',
+    programId,
+    sourceId: of,
+    actor: null,
+    ip: null,
+  } as const;
+  const refused = {
+    params: {},
+    outcome: 'rejected',
+    status: 202,
+    code: 'not_found',
+    detail: null,
+  } as const;
+  const of1 = { orderId: null, conversionId: null, replayOf: null };
+  const [callId] = await insertPostbackCalls(tx, [{ ...line, ...refused, ...of1 }]);
+  if (callId === undefined) throw new Error('a line has an id');
+  const orders = orderIds.map((orderId) => ({ orderId, eventName: 'sale' }));
+  await addWaitingCalls(tx, [{ callId, sourceId: of, programId, orders }]);
+  return callId;
 }
 
 const order = async (sql: DatabaseSql, orderId: string, eventName = 'sale') =>
@@ -152,6 +163,46 @@ test('an order that is recorded while the call is, and by a transaction that tak
     expect(await look()).toEqual([]);
   });
   expect(await look()).toEqual([callId]);
+});
+
+test('an order is found that began before its call could be seen and is recorded long after the call was looked at', async () => {
+  let open = () => {};
+  const hold = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  let recording: Promise<void> | undefined;
+  const callId = await inTransaction(ledger, async (tx) => {
+    const id = await waitingIn(tx, ['behind']);
+    await new Promise<void>((recorded, failed) => {
+      recording = inTransaction(ledger, async (other) => {
+        await order(other, 'behind');
+        recorded();
+        await hold;
+      });
+      recording.catch(failed);
+    });
+    return id;
+  });
+  try {
+    for (let n = 0; n < 3; n++) await doWaitingCalls({ ledger, receiver, log });
+  } finally {
+    open();
+  }
+  await recording;
+  expect(await look()).toEqual([callId]);
+});
+
+test('what was due when the database was dumped is due in a restored one, which counts its transactions anew', async () => {
+  const [early, late] = [await waiting(['restored-1']), await waiting(['restored-2'])];
+  await look();
+  await db.owner`alter table conversions disable trigger wake_calls`;
+  await order(ledger, 'restored-1');
+  await db.owner`alter table conversions enable trigger wake_calls`;
+  await db.owner`
+    update waiting_calls set due = '1000000000000', settled = true where call_id = any(${[early, late]}::bigint[])`;
+  expect(await look()).toEqual([early]);
+  await order(ledger, 'restored-2');
+  expect(await look()).toEqual([late]);
 });
 
 test('a call that fails stops no other, is tried five times, and is given up', async () => {

@@ -57,9 +57,11 @@ export async function takeWaitingCalls(
   tx: DatabaseTransaction,
   { limit }: { limit: number },
 ): Promise<{ readonly looked: number; readonly found: FoundCall[] }> {
-  const due = await tx<{ callId: bigint; sourceId: number; attempts: number }[]>`
-    select call_id, source_id, attempts from waiting_calls
-    where due <= pg_snapshot_xmin(pg_current_snapshot())
+  // A restored database counts transactions from the beginning: what is due by the count of then is looked at anew.
+  const due = await tx<{ callId: bigint; sourceId: number; attempts: number; hasPassed: boolean }[]>`
+    select call_id, source_id, attempts, due <= pg_snapshot_xmin(pg_current_snapshot()) as has_passed
+    from waiting_calls
+    where (due <= pg_snapshot_xmin(pg_current_snapshot()) or due >= pg_snapshot_xmax(pg_current_snapshot()))
       and (claimed_until is null or claimed_until <= clock_timestamp())
     order by due, call_id limit ${limit} for no key update skip locked`;
   if (due.length === 0) return { looked: 0, found: [] };
@@ -80,18 +82,21 @@ export async function takeWaitingCalls(
     where o.call_id = any(${ids}::bigint[])`;
   const found = due.flatMap((call) => {
     const orders = known.filter(({ callId }) => callId === call.callId);
-    return orders.length > 0 ? [{ ...call, attempts: call.attempts + 1, orders }] : [];
+    const { callId, sourceId, attempts } = call;
+    return orders.length > 0 ? [{ callId, sourceId, attempts: attempts + 1, orders }] : [];
   });
   await tx`
     update waiting_calls set attempts = attempts + 1,
       claimed_until = clock_timestamp() + make_interval(secs => ${CLAIM_SECONDS})
     where call_id = any(${found.map(({ callId }) => callId)}::bigint[])`;
   const renamed = new Set(named.map(({ callId }) => callId));
-  // A new name is waited for from the end of this transaction on.
+  // A new name is waited for from the end of this transaction on. Whoever could not see a call that this transaction sees has
+  // an id before its own; the end of the snapshot would not do, which is behind the ended transactions and not the open ones.
   await tx`
     update waiting_calls w set settled = not is_renamed,
-      due = case when is_renamed then '0' when not settled then pg_snapshot_xmax(pg_current_snapshot()) end
-    from unnest(${ids}::bigint[], ${ids.map((id) => renamed.has(id))}::boolean[]) as l (call_id, is_renamed)
+      due = case when is_renamed then '0' when not settled or not has_passed then pg_current_xact_id() end
+    from unnest(${ids}::bigint[], ${ids.map((id) => renamed.has(id))}::boolean[],
+      ${due.map(({ hasPassed }) => hasPassed)}::boolean[]) as l (call_id, is_renamed, has_passed)
     where w.call_id = l.call_id and not l.call_id = any(${found.map(({ callId }) => callId)}::bigint[])`;
   return { looked: due.length, found };
 }
