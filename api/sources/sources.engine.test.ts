@@ -189,6 +189,19 @@ describe('Shopify', () => {
     expect(refused.data).toMatchObject([{ outcome: 'rejected', code: 'not_found' }]);
   });
 
+  test('a refund whose order comes while its source is disabled is done once the source is enabled', async () => {
+    const from = await source({ kind: 'shopify', secret: 'shh' });
+    const key = shop.keys.operator;
+    await send(from, shopifyCall('refunds/create', shopifyRefund('7003', 5, '1.00'), 'shh'));
+    await api.call('PATCH', `/v1/sources/${from.id}`, { key, json: { status: 'disabled' } });
+    await act('/v1/conversions', { order_id: '7003', amount: '5.00', currency: 'EUR' });
+    await expect
+      .poll(() => callsOf(from, 'via=replay'), { timeout: 20_000 })
+      .toMatchObject([{ outcome: 'rejected', code: 'wrong_state' }]);
+    await api.call('PATCH', `/v1/sources/${from.id}`, { key, json: { status: 'active' } });
+    await refunded('7003', '1.00');
+  });
+
   test('an order and its refund at once, many times', async () => {
     const from = await source({ kind: 'shopify', secret: 'shh' });
     const ids = Array.from({ length: 20 }, (_, i) => String(8_000 + i));

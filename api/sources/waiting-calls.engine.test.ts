@@ -8,6 +8,8 @@ import {
   createSource,
   deleteSource,
   forgetOrderNames,
+  rotateSourceSecret,
+  updateSource,
 } from '../../ledger/integrations/sources.ts';
 import {
   addWaitingCalls,
@@ -21,6 +23,7 @@ import {
   inTransaction,
 } from '../../ledger/postgres/db.ts';
 import { createParties, freshLedger, type TestLedger } from '../../test/support/ledger.ts';
+import type { ProblemCode } from '../http/problems.ts';
 import { doWaitingCalls } from './waiting-calls.ts';
 
 let db: TestLedger;
@@ -89,11 +92,13 @@ const order = async (sql: DatabaseSql, orderId: string, eventName = 'sale') =>
 const log = createLogger({ name: 'test', level: 'silent' });
 const failing = new Set<bigint>();
 const done: bigint[] = [];
+const refusing = new Map<bigint, ProblemCode>();
 const receiver = {
   async replay(callId: bigint) {
     if (failing.has(callId)) throw new Error('no');
     done.push(callId);
-    return undefined;
+    const code = refusing.get(callId);
+    return { refusal: code && { code, detail: 'refused' } };
   },
 };
 
@@ -223,6 +228,47 @@ test('a call that fails stops no other, is tried five times, and is given up', a
     if (tries.length > 9) break;
   }
   expect(tries).toEqual([1, 2, 3, 4, 5]);
+});
+
+test('a refusal of what a call says ends its waiting, a fault of the server is tried again, a source in the way waits', async () => {
+  const answers = [
+    ['invalid_input', undefined],
+    ['conflict', undefined],
+    ['not_found', undefined],
+    ['internal', 1],
+    ['wrong_state', 0],
+    ['signature_required', 0],
+  ] as const;
+  for (const [code, attempts] of answers) {
+    const callId = await waiting([`refused-${code}`]);
+    refusing.set(callId, code);
+    await order(ledger, `refused-${code}`);
+    expect(await look()).toEqual([callId]);
+    expect(await look()).toEqual([]);
+    const [row] = await ledger<{ attempts: number }[]>`
+      select attempts from waiting_calls where call_id = ${callId}`;
+    expect([code, row?.attempts]).toEqual([code, attempts]);
+  }
+});
+
+test('what a source was in the way of is done once it is enabled, or has another secret', async () => {
+  const of = await source();
+  const secret = { id: of, secret: Buffer.from('new'), oldUntil: new Date() };
+  for (const [code, change] of [
+    ['wrong_state', () => updateSource(ledger, { id: of, changes: { status: 'active' } })],
+    ['signature_required', () => rotateSourceSecret(ledger, secret)],
+  ] as const) {
+    const callId = await waiting([`parked-${code}`], of);
+    refusing.set(callId, code);
+    await order(ledger, `parked-${code}`);
+    expect(await look()).toEqual([callId]);
+    refusing.delete(callId);
+    await updateSource(ledger, { id: of, changes: { name: 'renamed' } });
+    expect(await look()).toEqual([]);
+    await change();
+    expect(await look()).toEqual([callId]);
+    expect(await isWaiting(callId)).toBe(false);
+  }
 });
 
 test('each call is taken once, however many look', async () => {

@@ -122,6 +122,29 @@ export async function postponeWaiting(sql: DatabaseSql, callId: bigint): Promise
     where call_id = ${callId}`;
 }
 
+/** Its source is in the way of a call: it is taken again a day later, or once the source is changed, as if for the first time. */
+export async function parkWaiting(
+  sql: DatabaseSql,
+  { callId, attempts }: Pick<FoundCall, 'callId' | 'attempts'>,
+): Promise<void> {
+  // Where the source was changed while the call was done, the attempts are counted anew already.
+  await sql`
+    update waiting_calls set attempts = 0,
+      claimed_until = case when attempts = ${attempts} then clock_timestamp() + interval '1 day' end
+    where call_id = ${callId}`;
+}
+
+/** The source was enabled, or has another secret: what it was in the way of is taken again; what is being done is left to that. */
+export async function unparkWaiting(sql: DatabaseSql, sourceId: number): Promise<void> {
+  await sql`
+    with parked as (
+      select call_id from waiting_calls
+      where source_id = ${sourceId} and claimed_until is not null order by call_id for no key update
+    )
+    update waiting_calls w set attempts = 0, claimed_until = case when attempts > 0 then claimed_until end
+    from parked where w.call_id = parked.call_id`;
+}
+
 /** Forgets calls that have waited for 30 days, at most `limit`: shops report an order within days, or not at all. */
 export async function forgetWaitingCalls(sql: DatabaseSql, { limit }: { limit: number }): Promise<void> {
   await sql`
