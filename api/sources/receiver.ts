@@ -15,6 +15,7 @@ import { hashOf, hashOfCall, isProven, isUnsigned } from './proofs.ts';
 import { type Reading, readCall } from './read-call.ts';
 import {
   type CallAnswer,
+  isRefusal,
   type ReadCall,
   type Refusal,
   recordCalls,
@@ -109,7 +110,9 @@ export function createReceiver(context: ReceiverContext): Receiver {
   async function record(call: ReadCall): Promise<CallAnswer> {
     return await batches.submit(call).catch((error: unknown) => {
       if (translateError(error).code !== 'internal') throw error;
-      return batches.submit({ ...call, reading: faultOf(error) });
+      // The code is what says of a stored call that it proves nothing.
+      const reading = isUnproven(call) ? call.reading : faultOf(error);
+      return batches.submit({ ...call, reading });
     });
   }
 
@@ -120,7 +123,7 @@ export function createReceiver(context: ReceiverContext): Receiver {
     const request = await unpackRequest(secretBox, stored.request);
     const { receivedAt } = stored;
     // A secret of then may have been changed since.
-    const isKnown = stored.bodyHash !== null || isProven(secretBox, source, { request, receivedAt });
+    const isKnown = stored.wasProven || isProven(secretBox, source, { request, receivedAt });
     const reading = isKnown ? await readingOf(source, request) : unprovenOf(source);
     return await record({
       source,
@@ -151,6 +154,10 @@ export function createReceiver(context: ReceiverContext): Receiver {
       return await record({ source, caller, request: packed, replayOf: null, bodyHash, reading });
     },
   };
+}
+
+function isUnproven({ reading }: ReadCall): boolean {
+  return isRefusal(reading) && reading.code === 'signature_required';
 }
 
 /** No order ever comes of such a call, until the source has the secret that proves it. */

@@ -782,6 +782,29 @@ test('TUNE: old URLs come by their host name, with their token', async () => {
   expect(JSON.stringify(await get(`/v1/postback-calls/${guess.body.call_id}`))).not.toContain('my-guess');
 });
 
+test('a call that its secret in the URL proved is done after that secret was replaced; a wrong one is not', async () => {
+  const from = await source({ kind: 'tune', secret: 'first' });
+  const call = (order: string, amount: string, token: string) =>
+    api.call(
+      'GET',
+      `${from.path}?transaction_id=t&adv_sub=${order}&amount=${amount}&security_token=${token}`,
+    );
+  const early = [await call('TR-1', 'x', 'first'), await call('TR-2', '5', 'guess')];
+  expect(early.map(({ body }) => body.code)).toEqual(['invalid_input', 'signature_required']);
+  await act(`/v1/sources/${from.id}/rotate-secret`, { secret: 'second' });
+  await act(`/v1/sources/${from.id}/rotate-secret`, { secret: 'third' });
+  const replay = async ({ body }: Answer) => (await act(`/v1/postback-calls/${body.call_id}/replay`)).body;
+  expect(await Promise.all(early.map(replay))).toMatchObject([
+    { code: 'invalid_input' },
+    { code: 'signature_required' },
+  ]);
+  // It is proven later, and stays so.
+  await act(`/v1/sources/${from.id}/rotate-secret`, { secret: 'guess' });
+  expect(await replay(early[1] as Answer)).toMatchObject({ status: 'accepted' });
+  for (const secret of ['fourth', 'fifth']) await act(`/v1/sources/${from.id}/rotate-secret`, { secret });
+  expect(await replay(early[1] as Answer)).toMatchObject({ status: 'duplicate' });
+});
+
 test('a tracker: lead, sale, rejection; a late repetition of the sale restores nothing', async () => {
   const from = await source({ kind: 'keitaro' });
   const call = async (query: string) => (await api.call('GET', `${from.path}?${query}`)).body;

@@ -104,6 +104,9 @@ export async function getPostbackCall(sql: DatabaseSql, id: bigint): Promise<Pos
   return call;
 }
 
+/** Of each call of a source that its secret does not prove, and of no other. */
+const UNPROVEN = 'signature_required';
+
 /** The request of a call of a source, as it is stored once. */
 export interface StoredRequest {
   /** Of the call that it came by. */
@@ -112,14 +115,17 @@ export interface StoredRequest {
   /** Encrypted. */
   readonly request: Buffer;
   readonly receivedAt: Date;
-  /** Null: no signature of it was checked. */
-  readonly bodyHash: Buffer | null;
+  /** By the secret of the source when it came, or in a replay since. */
+  readonly wasProven: boolean;
 }
 
 /** The request of a call of a source; of a replay that of the call it repeats. */
 export async function getCallRequest(sql: DatabaseSql, id: bigint): Promise<StoredRequest | undefined> {
   const [call] = await sql<StoredRequest[]>`
-    select o.id, o.source_id, o.request, o.received_at, o.body_hash
+    select o.id, o.source_id, o.request, o.received_at,
+      o.code is distinct from ${UNPROVEN} or exists (
+        select from postback_calls r where r.replay_of = o.id and r.code is distinct from ${UNPROVEN}
+      ) as was_proven
     from postback_calls c join postback_calls o on o.id = coalesce(c.replay_of, c.id)
     where c.id = ${id} and o.request is not null and o.source_id is not null`;
   return call;
