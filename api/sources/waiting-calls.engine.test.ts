@@ -14,6 +14,7 @@ import {
 import {
   addWaitingCalls,
   forgetWaitingCalls,
+  MAX_CALLS_OF_ORDER,
   takeWaitingCalls,
 } from '../../ledger/integrations/waiting-calls.ts';
 import {
@@ -47,14 +48,15 @@ async function source(): Promise<number> {
 }
 
 /** A call that waits for orders. */
-async function waiting(orderIds: readonly string[], of = sourceId): Promise<bigint> {
-  return await inTransaction(ledger, (tx) => waitingIn(tx, orderIds, of));
+async function waiting(orderIds: readonly string[], of = sourceId, bodyHash?: Buffer): Promise<bigint> {
+  return await inTransaction(ledger, (tx) => waitingIn(tx, orderIds, of, bodyHash));
 }
 
 async function waitingIn(
   tx: DatabaseTransaction,
   orderIds: readonly string[],
   of = sourceId,
+  bodyHash?: Buffer,
 ): Promise<bigint> {
   const line = {
     requestId: 'test',
@@ -71,7 +73,7 @@ async function waitingIn(
     code: 'not_found',
     detail: null,
   } as const;
-  const of1 = { orderId: null, conversionId: null, replayOf: null };
+  const of1 = { orderId: null, conversionId: null, replayOf: null, bodyHash };
   const [callId] = await insertPostbackCalls(tx, [{ ...line, ...refused, ...of1 }]);
   if (callId === undefined) throw new Error('a line has an id');
   const orders = orderIds.map((orderId) => ({ orderId, eventName: 'sale' }));
@@ -271,6 +273,32 @@ test('what a source was in the way of is done once it is enabled, or has another
   }
 });
 
+test('a signed body waits once, and an order is waited for by so many calls and no more', async () => {
+  const body = Buffer.alloc(32, 1);
+  const first = await waiting(['once'], sourceId, body);
+  expect(await isWaiting(await waiting(['once'], sourceId, body))).toBe(false);
+  expect(await isWaiting(await waiting(['once'], await source(), body))).toBe(true);
+  await order(ledger, 'once');
+  expect(await look()).toHaveLength(2);
+  expect(await isWaiting(first)).toBe(false);
+
+  const of = await source();
+  const ids = await inTransaction(ledger, async (tx) => {
+    const made = [];
+    for (let n = 0; n < MAX_CALLS_OF_ORDER; n++) made.push(await waitingIn(tx, ['flooded'], of));
+    return made;
+  });
+  expect(await isWaiting(await waiting(['flooded'], of))).toBe(false);
+  // It waits for the other order alone.
+  const both = await waiting(['flooded', 'not flooded'], of);
+  await order(ledger, 'flooded');
+  const woken = [];
+  for (let found = await look(); found.length > 0; found = await look()) woken.push(...found);
+  expect(woken.toSorted()).toEqual(ids);
+  await order(ledger, 'not flooded');
+  expect(await look()).toEqual([both]);
+});
+
 test('each call is taken once, however many look', async () => {
   const calls = [];
   for (let i = 0; i < 30; i++) calls.push(await waiting([`once-${i}`]));
@@ -330,4 +358,7 @@ test('two hundred thousand calls that wait cost nothing until one of their order
   expect(performance.now() - from).toBeLessThan(200);
   expect(median).toBeLessThan(20);
   expect(await look()).toEqual([id]);
+  // That source has more than one may.
+  expect(await isWaiting(await waiting(['one more']))).toBe(false);
+  expect(await isWaiting(await waiting(['one more'], await source()))).toBe(true);
 }, 60_000);

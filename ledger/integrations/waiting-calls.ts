@@ -8,30 +8,77 @@ export interface NamedOrder {
   readonly eventName: string;
 }
 
-/** Lets calls wait for their orders. They are looked at again at once: the orders may be recorded at this moment. */
-export async function addWaitingCalls(
-  tx: DatabaseTransaction,
-  calls: readonly { callId: bigint; sourceId: number; programId: number; orders: readonly NamedOrder[] }[],
-): Promise<void> {
-  const rows = calls.flatMap(({ callId, programId, orders }) =>
-    orders.map((order) => ({ callId, programId, ...order })),
-  );
-  if (rows.length === 0) return;
+/** Of one order: it wakes them all in its own transaction. More than a shop ever reports of an order before the order. */
+export const MAX_CALLS_OF_ORDER = 100;
+/** Of one source: a month of a large shop whose older orders are not known here. */
+export const MAX_CALLS_OF_SOURCE = 50_000;
+
+interface WaitingCall {
+  readonly callId: bigint;
+  readonly sourceId: number;
+  readonly programId: number;
+  readonly orders: readonly NamedOrder[];
+}
+
+/**
+ * Lets calls wait for their orders. They are looked at again at once: the orders may be recorded at this moment. A signed body
+ * waits once, however often it comes. What does not fit stays refused in the log, where it can be repeated by hand.
+ */
+export async function addWaitingCalls(tx: DatabaseTransaction, calls: readonly WaitingCall[]): Promise<void> {
+  if (calls.every(({ orders }) => orders.length === 0)) return;
   await tx`
-    insert into waiting_calls (call_id, source_id)
-    select distinct call_id, source_id
-    from unnest(${calls.map(({ callId }) => callId)}::bigint[], ${calls.map(({ sourceId }) => sourceId)}::integer[])
-      as c (call_id, source_id)
-    order by call_id
-    on conflict (call_id) do update set due = '0', settled = false`;
+    with known as (
+      select call_id from waiting_calls where call_id = any(${calls.map(({ callId }) => callId)}::bigint[])
+      order by call_id for no key update
+    )
+    update waiting_calls w set due = '0', settled = false from known where w.call_id = known.call_id`;
+  const rows = await listFitting(tx, calls);
+  if (rows.length === 0) return;
+  const ids = rows.map(({ callId }) => callId);
+  await tx`
+    insert into waiting_calls (call_id, source_id, body_hash)
+    select distinct c.call_id, c.source_id, p.body_hash
+    from unnest(${ids}::bigint[], ${rows.map(({ sourceId }) => sourceId)}::integer[]) as c (call_id, source_id)
+      join postback_calls p on p.id = c.call_id
+    order by c.source_id, p.body_hash, c.call_id
+    on conflict do nothing`;
   await tx`
     insert into waiting_orders (call_id, program_id, order_id, known_as, event_name)
     select call_id, program_id, order_id, order_id, event_name
-    from unnest(${rows.map(({ callId }) => callId)}::bigint[], ${rows.map(({ programId }) => programId)}::integer[],
+    from unnest(${ids}::bigint[], ${rows.map(({ programId }) => programId)}::integer[],
       ${rows.map(({ orderId }) => orderId)}::text[], ${rows.map(({ eventName }) => eventName)}::text[])
       as o (call_id, program_id, order_id, event_name)
+    where exists (select from waiting_calls w where w.call_id = o.call_id)
     order by call_id, order_id, event_name
     on conflict do nothing`;
+}
+
+/** The orders of calls that one more call may wait for. */
+async function listFitting(
+  tx: DatabaseTransaction,
+  calls: readonly WaitingCall[],
+): Promise<(Omit<WaitingCall, 'orders'> & NamedOrder)[]> {
+  const rows = calls.flatMap(({ orders, ...call }) => orders.map((order) => ({ ...call, ...order })));
+  const fitting = await tx<{ place: bigint }[]>`
+    with given as (
+      select * from unnest(${rows.map(({ sourceId }) => sourceId)}::integer[],
+        ${rows.map(({ programId }) => programId)}::integer[], ${rows.map(({ orderId }) => orderId)}::text[],
+        ${rows.map(({ eventName }) => eventName)}::text[])
+        with ordinality as g (source_id, program_id, order_id, event_name, place)
+    ), with_room as (
+      select source_id from (select distinct source_id from given) s where (
+        select count(*) from (
+          select from waiting_calls w where w.source_id = s.source_id limit ${MAX_CALLS_OF_SOURCE}
+        ) waiting) < ${MAX_CALLS_OF_SOURCE}
+    )
+    select place from given g join with_room using (source_id) where (
+      select count(*) from (
+        select from waiting_orders o join waiting_calls w on w.call_id = o.call_id and w.source_id = g.source_id
+        where o.program_id = g.program_id and o.known_as = g.order_id and o.event_name = g.event_name
+        limit ${MAX_CALLS_OF_ORDER}
+      ) waiting) < ${MAX_CALLS_OF_ORDER}
+    order by place`;
+  return fitting.flatMap(({ place }) => rows[Number(place) - 1] ?? []);
 }
 
 /** A call that can be done, with the orders that are known now. */

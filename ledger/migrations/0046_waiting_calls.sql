@@ -8,11 +8,13 @@ create table waiting_calls (
   -- The orders were not there when every transaction had ended that could not see that this call waits for them.
   settled boolean not null default false,
   attempts smallint not null default 0,
-  claimed_until timestamptz
+  claimed_until timestamptz,
+  -- Of a signed body: the same one waits once.
+  body_hash bytea,
+  constraint waiting_calls_body_once unique (source_id, body_hash)
 );
 create index waiting_calls_due on waiting_calls (due) where due is not null;
 create index waiting_calls_since on waiting_calls (since);
-create index waiting_calls_source on waiting_calls (source_id);
 grant select, insert, delete, update (due, settled, attempts, claimed_until) on waiting_calls to afflux_app;
 
 create table waiting_orders (
@@ -65,17 +67,19 @@ create trigger wake_calls after insert on order_names referencing new table as n
 
 -- What waits already.
 with waiting as (
-  select r.id, r.source_id, r.program_id, r.order_id, r.received_at,
+  select r.id, r.source_id, r.program_id, r.order_id, r.received_at, r.body_hash,
     coalesce(nullif(r.params ->> 'event_name', ''), 'sale') as event_name
   from postback_calls r join sources s on s.id = r.source_id
   where r.outcome = 'rejected' and r.replay_of is null and r.code = 'not_found' and r.request is not null
     and r.order_id is not null and r.program_id is not null and r.received_at > now() - interval '30 days'
     and not exists (select from postback_calls p where p.replay_of = r.id and p.outcome <> 'rejected')
 ), calls as (
-  insert into waiting_calls (call_id, source_id, since) select id, source_id, received_at from waiting
+  insert into waiting_calls (call_id, source_id, since, body_hash)
+  select id, source_id, received_at, body_hash from waiting order by id
+  on conflict (source_id, body_hash) do nothing returning call_id
 )
 insert into waiting_orders (call_id, program_id, order_id, known_as, event_name)
-select id, program_id, order_id, order_id, event_name from waiting;
+select id, program_id, order_id, order_id, event_name from waiting join calls on call_id = id;
 drop index postback_calls_early;
 
 -- A name is kept while its order is known. Null: that was seen.
