@@ -124,14 +124,27 @@ create or replace function erase_customer(order_ids bigint[], of_program integer
   language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 declare
   subjects text[] := array(select 'cnv_' || id from unnest(order_ids) as id);
+  -- As calls name these orders.
+  ids text[] := array(select order_id from conversions where id = any (order_ids));
 begin
+  ids := ids || array(
+    select case when n.name = any (ids) then n.order_id else n.name end
+    from order_names n join sources s on s.id = n.source_id
+    where s.program_id = of_program and (n.name = any (ids) or n.order_id = any (ids)));
   update conversions set customer_id = null, customer_email_hash = null, customer_mailbox_hash = null,
     payment_account_hash = null, ip = null, click_ip = null, user_agent = null, fingerprint = null, evidence = null,
     next_attempt_at = null
   where id = any (order_ids);
+  -- A call that was refused first, and done later, has its whole request in a line that names no conversion.
   update postback_calls set params = '{}', ip = null, request = null
   where program_id = of_program and (
     conversion_id = any (order_ids) or params ->> 'customer_id' = named_id or params ->> 'customer_email' = named_email
+    or order_id = any (ids)
+    or id in (select replay_of from postback_calls where program_id = of_program and conversion_id = any (order_ids))
+    or params ? 'further' and exists (
+      select from jsonb_array_elements(
+        case jsonb_typeof(params -> 'further') when 'array' then params -> 'further' else '[]' end) f
+      where f ->> 'order_id' = any (ids) or f ->> 'customer_id' = named_id or f ->> 'customer_email' = named_email)
   );
   update partner_reasons set text = null where conversion_id = any (order_ids);
   update order_messages set text = 'erased', is_open = false where conversion_id = any (order_ids);
