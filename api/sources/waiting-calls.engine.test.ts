@@ -1,5 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { fromProject } from '../../core/config/paths.ts';
+import { readMigrations } from '../../core/migrations.ts';
+import type { JsonValue } from '../../core/postgres/sql.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { insertPostbackCalls } from '../../ledger/integrations/postback-calls.ts';
@@ -18,11 +23,13 @@ import {
   takeWaitingCalls,
 } from '../../ledger/integrations/waiting-calls.ts';
 import {
+  connectOwner,
   type Database,
   type DatabaseSql,
   type DatabaseTransaction,
   inTransaction,
 } from '../../ledger/postgres/db.ts';
+import { freshPostgresDatabase } from '../../test/support/engines.ts';
 import { createParties, freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import type { ProblemCode } from '../http/problems.ts';
 import { doWaitingCalls } from './waiting-calls.ts';
@@ -330,6 +337,52 @@ test('calls of a source that is removed, of 30 days ago, and names without an or
     { name: 'name of one', isKept: true },
     { name: 'young', isKept: false },
   ]);
+});
+
+test('what waits when the database is migrated waits for all of its orders, and a signed body once', async () => {
+  const database = await freshPostgresDatabase();
+  const owner = await connectOwner({ url: database.url, name: 'test' });
+  try {
+    const folder = fromProject('ledger/migrations');
+    const names = readMigrations(folder).map(({ name }) => name);
+    const last = names.findIndex((name) => name.endsWith('waiting_calls.sql'));
+    const apply = async (from: number, to: number) => {
+      for (const name of names.slice(from, to)) await owner.unsafe(readFileSync(join(folder, name), 'utf8'));
+    };
+    await owner.unsafe('create table schema_migrations (name text)');
+    await apply(0, last);
+    const parties = await createParties(owner);
+    const address = randomBytes(32);
+    const named = { kind: 'anything', name: 'a shop', host: null, secret: null, mapping: null };
+    const of = { programId: parties.programId, ...named, address, addressHash: address };
+    const { id } = await createSource(owner, of);
+    const call = async (orderId: string, params: JsonValue, bodyHash?: Buffer) => {
+      const line = { requestId: 'test', via: 'source', programId: parties.programId, sourceId: id } as const;
+      const refused = { outcome: 'rejected', status: 202, code: 'not_found', detail: null } as const;
+      const none = { actor: null, ip: null, conversionId: null, replayOf: null, request: Buffer.from('x') };
+      await insertPostbackCalls(owner, [{ ...line, ...refused, ...none, params, orderId, bodyHash }]);
+    };
+    const body = Buffer.alloc(32, 1);
+    await call('1', { order_id: '1' }, body);
+    await call('1', { order_id: '1' }, body);
+    const further = [{ order_id: '3' }, { order_id: '4', event_name: 'lead' }, { note: 'without an order' }];
+    await call('2', { order_id: '2', event_name: 'lead', further });
+    await call('5', { order_id: '5', further: 'of a parameter of that name' });
+    await apply(last, names.length);
+    expect(
+      await owner`select call_id::integer, order_id, known_as, event_name from waiting_orders order by order_id`,
+    ).toEqual([
+      { callId: 1, orderId: '1', knownAs: '1', eventName: 'sale' },
+      { callId: 3, orderId: '2', knownAs: '2', eventName: 'lead' },
+      { callId: 3, orderId: '3', knownAs: '3', eventName: 'sale' },
+      { callId: 3, orderId: '4', knownAs: '4', eventName: 'lead' },
+      { callId: 4, orderId: '5', knownAs: '5', eventName: 'sale' },
+    ]);
+    expect(await owner`select call_id::integer from waiting_calls order by call_id`).toHaveLength(3);
+  } finally {
+    await owner.end({ timeoutMs: 1_000 });
+    await database.drop();
+  }
 });
 
 test('two hundred thousand calls that wait cost nothing until one of their orders comes', async () => {

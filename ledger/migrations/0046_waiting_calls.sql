@@ -67,8 +67,7 @@ create trigger wake_calls after insert on order_names referencing new table as n
 
 -- What waits already.
 with waiting as (
-  select r.id, r.source_id, r.program_id, r.order_id, r.received_at, r.body_hash,
-    coalesce(nullif(r.params ->> 'event_name', ''), 'sale') as event_name
+  select r.id, r.source_id, r.program_id, r.order_id, r.received_at, r.body_hash, r.params
   from postback_calls r join sources s on s.id = r.source_id
   where r.outcome = 'rejected' and r.replay_of is null and r.code = 'not_found' and r.request is not null
     and r.order_id is not null and r.program_id is not null and r.received_at > now() - interval '30 days'
@@ -79,7 +78,13 @@ with waiting as (
   on conflict (source_id, body_hash) do nothing returning call_id
 )
 insert into waiting_orders (call_id, program_id, order_id, known_as, event_name)
-select id, program_id, order_id, order_id, event_name from waiting join calls on call_id = id;
+select distinct id, program_id, o.order_id, o.order_id, coalesce(nullif(o.event_name, ''), 'sale')
+from waiting join calls on call_id = id cross join lateral (
+  select waiting.order_id, case when params ->> 'order_id' = waiting.order_id then params ->> 'event_name' end
+  union all select f ->> 'order_id', f ->> 'event_name' from jsonb_array_elements(
+    case jsonb_typeof(params -> 'further') when 'array' then params -> 'further' else '[]' end) f
+) o (order_id, event_name)
+where o.order_id is not null;
 drop index postback_calls_early;
 
 -- A name is kept while its order is known. Null: that was seen.
