@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { get as httpGet, type IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
+import { forgetUnproven } from '../../ledger/integrations/postback-calls.ts';
 import {
   type Answer,
   startTestApi,
@@ -928,4 +929,52 @@ test('a thousand calls at once to one source are a thousand orders', async () =>
   );
   expect(new Set(statuses)).toEqual(new Set(['accepted']));
   expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ orders_24h: 1_000, last_refusal: null });
+});
+
+test('so many unproven calls of a source are stored and no more; they are forgotten early, unless one was proven', {
+  tags: ['attack'],
+}, async () => {
+  const [many, large, proven] = [
+    await source({ kind: 'shopify', secret: 'shh' }),
+    await source({ kind: 'shopify', secret: 'shh' }),
+    await source({ kind: 'shopify', secret: 'shh' }),
+  ];
+  const numberOf = ({ id }: TestSource) => Number(id.split('_')[1]);
+  const store = async (of: TestSource, calls: number, bytes: number) =>
+    await api.ledger`
+      insert into postback_calls (request_id, via, program_id, source_id, params, outcome, status, code, request, received_at)
+      select 'stored', 'source', ${shop.programId}, ${numberOf(of)}, '{}', 'rejected', 202, 'signature_required',
+        convert_to(repeat('x', ${bytes}), 'UTF8'), now() - interval '20 days'
+      from generate_series(1, ${calls})`;
+  await store(many, 5_000, 1);
+  await store(large, 1, 64 * 1024 * 1024);
+  await store(proven, 5_000, 1);
+  await api.ledger`
+    insert into postback_calls (request_id, via, program_id, source_id, params, outcome, status, code, replay_of)
+    select 'replay', 'replay', program_id, source_id, '{}', 'rejected', 202, 'not_found', id
+    from postback_calls where source_id = ${numberOf(proven)}`;
+  const forged = shopifyCall('orders/paid', shopifyOrder('7900'), 'made up');
+  for (const of of [many, large]) expect([401, 429]).toContain((await send(of, forged)).status);
+  expect((await send(proven, forged)).status).toBe(202);
+  expect((await send(many, shopifyCall('orders/paid', shopifyOrder('7900'), 'shh'))).status).toBe(200);
+  const before = new Date(Date.now() - 14 * 24 * 3_600_000);
+  await forgetUnproven(api.ledger, { before, limit: 10_000 });
+  expect((await send(many, forged)).status).toBe(202);
+  const left = await api.ledger<{ sourceId: number }[]>`
+    select source_id from postback_calls where request_id = 'stored' group by source_id`;
+  expect(left.map(({ sourceId }) => sourceId)).toEqual([numberOf(proven)]);
+});
+
+test('a guess at a secret in the URL that is too many is refused before it is stored', {
+  tags: ['attack'],
+}, async () => {
+  const from = await source({ kind: 'tune', secret: 'tok' });
+  const statuses: number[] = [];
+  while (statuses.length < 400 && !statuses.includes(429)) {
+    const guess = `${from.path}?transaction_id=t&amount=5&adv_sub=G-1&security_token=g${statuses.length}`;
+    statuses.push((await api.call('GET', guess)).status);
+  }
+  expect(statuses.at(-1)).toBe(429);
+  const stored = await callsOf(from, 'code=signature_required&limit=1000');
+  expect(stored).toHaveLength(statuses.filter((status) => status === 202).length);
 });

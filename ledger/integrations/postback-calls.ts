@@ -131,6 +131,32 @@ export async function getCallRequest(sql: DatabaseSql, id: bigint): Promise<Stor
   return call;
 }
 
+/** What is stored of the calls of a source that nothing has proven yet, their size as it is encrypted. */
+export async function countUnproven(
+  sql: DatabaseSql,
+  sourceId: number,
+): Promise<{ calls: number; bytes: number }> {
+  const [row] = await sql<[{ calls: number; bytes: number }]>`
+    select count(*)::integer as calls, coalesce(sum(length(request)), 0)::float8 as bytes from postback_calls r
+    where source_id = ${sourceId} and ${isUnproven(sql)}`;
+  return row;
+}
+
+/** Forgets calls received before `before` that nothing has proven, at most `limit`. */
+export async function forgetUnproven(
+  sql: DatabaseSql,
+  { before, limit }: { before: Date; limit: number },
+): Promise<void> {
+  await sql`
+    delete from postback_calls where id in (
+      select id from postback_calls r where received_at < ${before} and ${isUnproven(sql)} order by id limit ${limit})`;
+}
+
+/** Of rows `r`; written as the index postback_calls_unproven has it. */
+const isUnproven = (sql: DatabaseSql) => sql`
+  r.code = 'signature_required' and r.replay_of is null and r.request is not null and not exists (
+    select from postback_calls p where p.replay_of = r.id and p.code is distinct from 'signature_required')`;
+
 export const POSTBACK_CALL_LIST: ListOrder = {
   id: (sql) => sql`id`,
   newestFirst: true,

@@ -87,6 +87,10 @@ from waiting join calls on call_id = id cross join lateral (
 where o.order_id is not null;
 drop index postback_calls_early;
 
+-- Calls that prove nothing are counted by source, and forgotten early.
+create index postback_calls_unproven on postback_calls (source_id, received_at)
+  where code = 'signature_required' and replay_of is null and request is not null;
+
 -- A name is kept while its order is known. Null: that was seen.
 alter table order_names add column unseen_until timestamptz default clock_timestamp() + interval '90 days';
 create index order_names_unseen on order_names (unseen_until) where unseen_until is not null;
