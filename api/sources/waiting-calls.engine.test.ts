@@ -206,7 +206,7 @@ test('an order is found that began before its call could be seen and is recorded
   expect(await look()).toEqual([callId]);
 });
 
-test('what was due when the database was dumped is due in a restored one, which counts its transactions anew', async () => {
+test('what was due when the database was dumped is due in a restored one, which counts its transactions again', async () => {
   const [early, late] = [await waiting(['restored-1']), await waiting(['restored-2'])];
   await look();
   await db.owner`alter table conversions disable trigger wake_calls`;
@@ -217,6 +217,26 @@ test('what was due when the database was dumped is due in a restored one, which 
   expect(await look()).toEqual([early]);
   await order(ledger, 'restored-2');
   expect(await look()).toEqual([late]);
+});
+
+test('transactions that record orders and names wait for no other, whatever their calls and turn', async () => {
+  const calls = [await waiting(['lock-1']), await waiting(['lock-2']), await waiting(['lock-3'])];
+  await look();
+  const name = (tx: DatabaseTransaction, id: string) =>
+    addOrderNames(tx, [{ sourceId, name: `other ${id}`, orderId: id }]);
+  await inTransaction(ledger, async (tx) => {
+    await name(tx, 'lock-2');
+    await order(tx, 'lock-1');
+    await inTransaction(ledger, async (other) => {
+      await other`set local lock_timeout = '2s'`;
+      await order(other, 'lock-2');
+      await order(other, 'lock-3');
+      await name(other, 'lock-1');
+    });
+    await name(tx, 'lock-3');
+    expect(await look()).toEqual(calls.slice(1));
+  });
+  expect(await look()).toEqual([calls[0]]);
 });
 
 test('a call that fails stops no other, is tried five times, and is given up', async () => {

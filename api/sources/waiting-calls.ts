@@ -8,6 +8,7 @@ import {
   parkWaiting,
   postponeWaiting,
   takeWaitingCalls,
+  wakeWaitingCalls,
 } from '../../ledger/integrations/waiting-calls.ts';
 import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import type { ProblemCode } from '../http/problems.ts';
@@ -29,6 +30,7 @@ interface WaitingContext {
 /** Does calls of sources whose orders have come meanwhile, by whatever way. Returns how many it looked at. */
 export async function doWaitingCalls(context: WaitingContext): Promise<number> {
   const { ledger } = context;
+  await wakeWaitingCalls(ledger);
   const { looked, found } = await inTransaction(ledger, (tx) =>
     takeWaitingCalls(tx, { limit: CALLS_AT_ONCE }),
   );

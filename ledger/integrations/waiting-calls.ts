@@ -90,21 +90,40 @@ export interface FoundCall {
   readonly orders: readonly NamedOrder[];
 }
 
+/** Of what the triggers of orders and names note down at a time. */
+const WOKEN_AT_ONCE = 10_000;
 /** A process that died with a call keeps it from the others for so long. */
 const CLAIM_SECONDS = 300;
 /** Between attempts, times the attempts so far. */
 const PAUSE_SECONDS = 60;
 
 /**
+ * Makes due what orders and names have woken. In a transaction of its own: one that looks has no id before it sees the calls
+ * (takeWaitingCalls).
+ */
+export async function wakeWaitingCalls(sql: DatabaseSql): Promise<void> {
+  await sql`
+    with woken as (
+      delete from woken_calls where id in (
+        select id from woken_calls order by id limit ${WOKEN_AT_ONCE} for update skip locked)
+      returning call_id
+    ), waiting as (
+      select call_id from waiting_calls where call_id = any(array(select call_id from woken))
+      order by call_id for no key update
+    )
+    update waiting_calls w set due = '0' from waiting where w.call_id = waiting.call_id`;
+}
+
+/**
  * Looks at the calls that are due, at most `limit`, and takes those of which an order is known; others skip what is looked at.
  * An order and a call that are recorded at once do not see each other, so a call is looked at once more when every transaction
- * has ended that may have missed it; after that by the triggers of orders and their names alone.
+ * has ended that may have missed it; after that by the triggers of orders and their names alone. `tx` has done nothing before.
  */
 export async function takeWaitingCalls(
   tx: DatabaseTransaction,
   { limit }: { limit: number },
 ): Promise<{ readonly looked: number; readonly found: FoundCall[] }> {
-  // A restored database counts transactions from the beginning: what is due by the count of then is looked at anew.
+  // A restored database counts transactions from the beginning: what is due by the count of then is looked at again.
   const due = await tx<{ callId: bigint; sourceId: number; attempts: number; hasPassed: boolean }[]>`
     select call_id, source_id, attempts, due <= pg_snapshot_xmin(pg_current_snapshot()) as has_passed
     from waiting_calls
@@ -137,7 +156,7 @@ export async function takeWaitingCalls(
       claimed_until = clock_timestamp() + make_interval(secs => ${CLAIM_SECONDS})
     where call_id = any(${found.map(({ callId }) => callId)}::bigint[])`;
   const renamed = new Set(named.map(({ callId }) => callId));
-  // A new name is waited for from the end of this transaction on. Whoever could not see a call that this transaction sees has
+  // A new name is waited for from the end of this transaction on. A transaction that could not see a call seen here has
   // an id before its own; the end of the snapshot would not do, which is behind the ended transactions and not the open ones.
   await tx`
     update waiting_calls w set settled = not is_renamed,
@@ -174,7 +193,7 @@ export async function parkWaiting(
   sql: DatabaseSql,
   { callId, attempts }: Pick<FoundCall, 'callId' | 'attempts'>,
 ): Promise<void> {
-  // Where the source was changed while the call was done, the attempts are counted anew already.
+  // Where the source was changed while the call was done, the attempts begin again already.
   await sql`
     update waiting_calls set attempts = 0,
       claimed_until = case when attempts = ${attempts} then clock_timestamp() + interval '1 day' end
@@ -196,5 +215,6 @@ export async function unparkWaiting(sql: DatabaseSql, sourceId: number): Promise
 export async function forgetWaitingCalls(sql: DatabaseSql, { limit }: { limit: number }): Promise<void> {
   await sql`
     delete from waiting_calls where call_id in (
-      select call_id from waiting_calls where since < clock_timestamp() - interval '30 days' order by since limit ${limit})`;
+      select call_id from waiting_calls where since < clock_timestamp() - interval '30 days'
+      order by call_id limit ${limit} for update skip locked)`;
 }

@@ -29,19 +29,21 @@ create table waiting_orders (
 create index waiting_orders_known on waiting_orders (program_id, known_as, event_name);
 grant select, insert, delete on waiting_orders to afflux_app;
 
+-- Calls of which an order, or a name of one, was recorded: the next look makes them due. To make them due at once would lock
+-- them until the end of the transaction, in the order of its statements: two that record orders would wait for each other.
+create table woken_calls (
+  id bigint generated always as identity primary key,
+  call_id bigint not null
+);
+grant select, insert, delete, update (call_id) on woken_calls to afflux_app;
+
 -- The planner may take the tables for the empty ones that they were: what waits is found by its index.
 create function wake_calls_of_orders() returns trigger language plpgsql
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
-  with woken as (
-    select call_id from waiting_calls
-    where call_id in (
-      select o.call_id from new_rows n join waiting_orders o
-        on o.program_id = n.program_id and o.known_as = n.order_id and o.event_name = n.event_name
-    )
-    order by call_id for no key update
-  )
-  update waiting_calls w set due = '0' from woken where w.call_id = woken.call_id;
+  insert into woken_calls (call_id)
+  select distinct o.call_id from new_rows n join waiting_orders o
+    on o.program_id = n.program_id and o.known_as = n.order_id and o.event_name = n.event_name;
   return null;
 end $$;
 create trigger wake_calls after insert on conversions referencing new table as new_rows
@@ -50,16 +52,10 @@ create trigger wake_calls after insert on conversions referencing new table as n
 create function wake_calls_of_names() returns trigger language plpgsql
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
-  with woken as (
-    select call_id from waiting_calls
-    where call_id in (
-      select o.call_id from new_rows n join sources s on s.id = n.source_id
-        join waiting_orders o on o.program_id = s.program_id and o.known_as = any (array[n.name, n.order_id])
-        join waiting_calls c on c.call_id = o.call_id and c.source_id = n.source_id
-    )
-    order by call_id for no key update
-  )
-  update waiting_calls w set due = '0' from woken where w.call_id = woken.call_id;
+  insert into woken_calls (call_id)
+  select distinct o.call_id from new_rows n join sources s on s.id = n.source_id
+    join waiting_orders o on o.program_id = s.program_id and o.known_as = any (array[n.name, n.order_id])
+    join waiting_calls c on c.call_id = o.call_id and c.source_id = n.source_id;
   return null;
 end $$;
 create trigger wake_calls after insert on order_names referencing new table as new_rows
