@@ -21,7 +21,7 @@ import { removeOldReports } from '../reports/report-jobs.ts';
 
 /** Shops dispute orders of the last quarter. */
 const CALL_LOG_DAYS = 90;
-/** Nobody may have sent them but a stranger; a wrong secret is noticed within days. */
+/** Strangers may have sent them; a wrong secret is noticed within days. */
 const UNPROVEN_DAYS = 14;
 
 function ago(ms: number): Date {

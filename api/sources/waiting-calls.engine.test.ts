@@ -321,7 +321,7 @@ test('a signed body waits once, and an order is waited for by so many calls and 
   await order(ledger, 'flooded');
   const woken = [];
   for (let found = await look(); found.length > 0; found = await look()) woken.push(...found);
-  expect(woken.toSorted()).toEqual(ids);
+  expect(woken.toSorted()).toEqual(ids.toSorted());
   await order(ledger, 'not flooded');
   expect(await look()).toEqual([both]);
 });
