@@ -964,18 +964,3 @@ test('so many unproven calls of a source are stored and no more; they are forgot
     select source_id from postback_calls where request_id = 'stored' group by source_id`;
   expect(left.map(({ sourceId }) => sourceId)).toEqual([numberOf(proven)]);
 });
-
-test('a guess at a secret in the URL that is too many is refused before it is stored', {
-  tags: ['attack'],
-}, async () => {
-  const from = await source({ kind: 'tune', secret: 'tok' }, other);
-  const statuses: number[] = [];
-  while (statuses.length < 400 && !statuses.includes(429)) {
-    const guess = `${from.path}?transaction_id=t&amount=5&adv_sub=G-1&security_token=g${statuses.length}`;
-    statuses.push((await api.call('GET', guess)).status);
-  }
-  expect(statuses.at(-1)).toBe(429);
-  const list = `/v1/postback-calls?source_id=${from.id}&code=signature_required&limit=1000`;
-  const stored = (await get(list, other.keys.advertiser)).data;
-  expect(stored).toHaveLength(statuses.filter((status) => status === 202).length);
-});
