@@ -954,7 +954,7 @@ test('so many unproven calls of a source are stored and no more; they are forgot
     select 'replay', 'replay', program_id, source_id, '{}', 'rejected', 202, 'not_found', id
     from postback_calls where source_id = ${numberOf(proven)}`;
   const forged = shopifyCall('orders/paid', shopifyOrder('7900'), 'made up');
-  for (const of of [many, large]) expect([401, 429]).toContain((await send(of, forged)).status);
+  for (const from of [many, large]) expect([401, 429]).toContain((await send(from, forged)).status);
   expect((await send(proven, forged)).status).toBe(202);
   expect((await send(many, shopifyCall('orders/paid', shopifyOrder('7900'), 'shh'))).status).toBe(200);
   const before = new Date(Date.now() - 14 * 24 * 3_600_000);
