@@ -137,3 +137,22 @@ describe('a stranger who tries keys', { tags: ['attack'] }, () => {
     expect(answers.some(({ status }) => status === 429)).toBe(true);
   });
 });
+
+test('a guess at the secret in the URL of a source is refused beyond the limit before it is stored', {
+  tags: ['attack'],
+}, async () => {
+  const { keys } = await freshTenant();
+  const json = { kind: 'tune', name: 'tune', secret: 'tok' };
+  const made = await api.call('POST', '/v1/sources', { key: keys.advertiser, json });
+  const { id, url } = made.body.source as { id: string; url: string };
+  const statuses: number[] = [];
+  // More than a window's, which may end meanwhile.
+  while (statuses.length < 3 * FAILURES && !statuses.includes(429)) {
+    const guess = `${new URL(url).pathname}?transaction_id=t&amount=5&adv_sub=G-1&security_token=g${statuses.length}`;
+    statuses.push((await api.call('GET', guess)).status);
+  }
+  expect(statuses.at(-1)).toBe(429);
+  const list = `/v1/postback-calls?source_id=${id}&code=signature_required&limit=1000`;
+  const { data } = (await api.call('GET', list, { key: keys.advertiser })).body;
+  expect(data).toHaveLength(statuses.filter((status) => status === 202).length);
+});

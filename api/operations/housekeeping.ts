@@ -3,7 +3,11 @@ import { forgetGuesses } from '../../ledger/access/guess-limits.ts';
 import { forgetIdempotencyKeys } from '../../ledger/access/idempotency.ts';
 import { forgetSessions } from '../../ledger/access/sessions.ts';
 import { failAbandonedJobs } from '../../ledger/integrations/jobs.ts';
-import { forgetPostbackCalls, forgetSignatures } from '../../ledger/integrations/postback-calls.ts';
+import {
+  forgetPostbackCalls,
+  forgetSignatures,
+  forgetUnproven,
+} from '../../ledger/integrations/postback-calls.ts';
 import { forgetOrderNames } from '../../ledger/integrations/sources.ts';
 import { forgetUnidentifiedCalls } from '../../ledger/integrations/unidentified-calls.ts';
 import { forgetWaitingCalls } from '../../ledger/integrations/waiting-calls.ts';
@@ -17,6 +21,8 @@ import { removeOldReports } from '../reports/report-jobs.ts';
 
 /** Shops dispute orders of the last quarter. */
 const CALL_LOG_DAYS = 90;
+/** Strangers may have sent them; a wrong secret is noticed within days. */
+const UNPROVEN_DAYS = 14;
 
 function ago(ms: number): Date {
   return new Date(Date.now() - ms);
@@ -35,6 +41,7 @@ export function housekeepingTask({
     async run() {
       await forgetIdempotencyKeys(ledger, { before: ago(IDEMPOTENCY_HOURS * HOUR_MS) });
       await forgetPostbackCalls(ledger, { before: ago(CALL_LOG_DAYS * 24 * HOUR_MS) });
+      await forgetUnproven(ledger, { before: ago(UNPROVEN_DAYS * 24 * HOUR_MS), limit: 10_000 });
       await forgetUnidentifiedCalls(ledger, { before: ago(CALL_LOG_DAYS * 24 * HOUR_MS) });
       await forgetWaitingCalls(ledger, { limit: 10_000 });
       await forgetOrderNames(ledger);

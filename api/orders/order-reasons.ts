@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { MAX_NOTE_LENGTH } from '../../core/text-limits.ts';
 import type { Role } from '../../ledger/access/api-keys.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
+import { takeGuess } from '../../ledger/access/guess-limits.ts';
 import type { Conversion } from '../../ledger/conversions/conversions.ts';
 import {
   PARTNER_REASON_CODES,
@@ -13,7 +14,6 @@ import {
 import type { DatabaseSql, DatabaseTransaction } from '../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../ledger/programs/affiliates.ts';
 import type { ApiContext } from '../http/context.ts';
-import { limitRate } from '../http/party-limits.ts';
 import type { Principal } from '../http/principal.ts';
 import { Problem } from '../http/problems.ts';
 import type { Scope } from '../http/scopes.ts';
@@ -109,24 +109,25 @@ export function checkMaySayReason(
 }
 
 /**
- * Says it of an order, and mails it to its affiliate, in the transaction of what it explains. Said again, it does nothing.
- * @throws Problem `rate_limited`.
+ * Says it of an order, and mails it to its affiliate, in the transaction of what it explains, which no limit refuses: over the
+ * limit it is shown and not mailed. Said again, it does nothing.
+ * @returns Seconds until the limit allows one more; 0: it allowed this one.
  */
 export async function sayPartnerReason(
   tx: DatabaseTransaction,
   context: Pick<ApiContext, 'secretBox' | 'portalUrl'>,
   said: { conversion: Conversion; reason: PartnerReasonInput; actor: string },
-): Promise<void> {
+): Promise<number> {
   const { conversion, reason, actor } = said;
   const { id: conversionId, programId, orderId, affiliateId } = conversion;
   const { code, text = null } = reason;
-  if (!(await setPartnerReason(tx, { conversionId, code, text }))) return;
-  await limitRate(tx, [{ of: `reasons of order ${conversionId}`, ...REASONS }]);
+  if (!(await setPartnerReason(tx, { conversionId, code, text }))) return 0;
+  const seconds = await takeGuess(tx, [{ of: `reasons of order ${conversionId}`, ...REASONS }]);
   const subject = formatId('conversion', conversionId);
   // Its words may name persons, and the audit log forgets nothing.
   await appendAuditLog(tx, { actor, action: 'conversion.partner_reason', subject, after: { code } });
   const affiliate = affiliateId === null ? undefined : await getAffiliate(tx, affiliateId);
-  if (!affiliate || affiliate.erasedAt !== null) return;
+  if (seconds > 0 || !affiliate || affiliate.erasedAt !== null) return seconds;
   await queueProgramMail(tx, context, {
     programId,
     kind: 'order_reason',
@@ -138,6 +139,7 @@ export async function sayPartnerReason(
       link: orderLink(context, conversionId),
     },
   });
+  return seconds;
 }
 
 /** Where the portal shows an order. */

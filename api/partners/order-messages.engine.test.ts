@@ -167,6 +167,39 @@ describe('the reason of an order', () => {
     expect(await mailsTo(PARTNER)).toHaveLength(5);
   });
 
+  test('refuses no refund, cancellation or review for the number of its mails: what they say is shown, and not mailed', async () => {
+    for (const outcome of ['attributed', 'review'] as const) {
+      const { path, id } = await order(outcome);
+      for (let i = 0; i < 6; i++) {
+        const json = { code: 'other', text: `${outcome} ${i}` };
+        await api.call('PUT', `${path}/partner-reason`, { key: shop.keys.fraud, json });
+      }
+      await api.ledger`delete from mails`;
+      const partner_reason = { code: 'returned' };
+      const amount = { amount: '1', currency: 'EUR' };
+      const reports =
+        outcome === 'review'
+          ? [() => post(`${path}/reject`, { note: 'x', partner_reason })]
+          : [
+              () =>
+                post('/v1/refunds', {
+                  conversion_id: `cnv_${id}`,
+                  refund_ref: 'r',
+                  ...amount,
+                  partner_reason,
+                }),
+              () => post(`${path}/change`, { ...amount, partner_reason }),
+              () => post(`${path}/cancel`, { partner_reason }),
+            ];
+      for (const report of reports) {
+        const { status, text } = await report();
+        expect(status, text).toBeLessThan(300);
+        expect(await reasonOf(path)).toMatchObject({ code: 'returned' });
+      }
+      expect(await mailsTo(PARTNER)).toEqual([]);
+    }
+  });
+
   test('is written by indexes, however many orders there are', async () => {
     const { id: conversionId, path } = await order('review');
     await Promise.all(Array.from({ length: 30 }, () => order('attributed')));

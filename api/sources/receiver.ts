@@ -2,7 +2,7 @@ import { assert, errorText, InputError } from '../../core/errors.ts';
 import type { SecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { HOUR_MS } from '../../core/time.ts';
-import { getCallRequest } from '../../ledger/integrations/postback-calls.ts';
+import { countUnproven, getCallRequest } from '../../ledger/integrations/postback-calls.ts';
 import { findSource, getSource, type Source } from '../../ledger/integrations/sources.ts';
 import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { translateError } from '../http/translate-error.ts';
@@ -15,6 +15,7 @@ import { hashOf, hashOfCall, isProven, isUnsigned } from './proofs.ts';
 import { type Reading, readCall } from './read-call.ts';
 import {
   type CallAnswer,
+  isRefusal,
   type ReadCall,
   type Refusal,
   recordCalls,
@@ -28,8 +29,15 @@ export interface Receiver {
   bySecret(address: string): Promise<Source | undefined>;
   /** The source of a host name. */
   byHost(host: string): Promise<Source | undefined>;
-  /** Undefined: it is not signed as the source's calls are, and no more of such calls is stored in this hour. */
-  receive(source: Source, request: SentRequest, caller: ReadCall['caller']): Promise<CallAnswer | undefined>;
+  /**
+   * Undefined: it is not signed as the source's calls are, and no more of such calls is stored.
+   * @param onGuess Called before a call is stored that has a wrong secret in its URL; what it throws, refuses the call.
+   */
+  receive(
+    source: Source,
+    request: SentRequest,
+    by: { caller: ReadCall['caller']; onGuess: () => void },
+  ): Promise<CallAnswer | undefined>;
   /** Does a stored call again, by the present mapping; undefined: it is no call of a source that still is. */
   replay(callId: bigint, caller: ReadCall['caller']): Promise<CallAnswer | undefined>;
   /** What a mapping, or the present one of the source, makes of a request. */
@@ -99,7 +107,7 @@ function createReader({ shopSettings, log }: Pick<ReceiverContext, 'shopSettings
 export function createReceiver(context: ReceiverContext): Receiver {
   const { ledger, secretBox, clickIds, shopClocks } = context;
   const known = knownSources(ledger);
-  const unproven = createUnprovenCalls();
+  const unproven = createUnprovenCalls(ledger);
   const { read, readingOf, faultOf } = createReader(context);
   const batches = createBatches<ReadCall, CallAnswer>({
     work: (calls) => inTransaction(ledger, (tx) => recordCalls(tx, { calls, clickIds, shopClocks })),
@@ -109,7 +117,9 @@ export function createReceiver(context: ReceiverContext): Receiver {
   async function record(call: ReadCall): Promise<CallAnswer> {
     return await batches.submit(call).catch((error: unknown) => {
       if (translateError(error).code !== 'internal') throw error;
-      return batches.submit({ ...call, reading: faultOf(error) });
+      // The code is what says of a stored call that it proves nothing.
+      const reading = isUnproven(call) ? call.reading : faultOf(error);
+      return batches.submit({ ...call, reading });
     });
   }
 
@@ -120,7 +130,7 @@ export function createReceiver(context: ReceiverContext): Receiver {
     const request = await unpackRequest(secretBox, stored.request);
     const { receivedAt } = stored;
     // A secret of then may have been changed since.
-    const isKnown = stored.bodyHash !== null || isProven(secretBox, source, { request, receivedAt });
+    const isKnown = stored.wasProven || isProven(secretBox, source, { request, receivedAt });
     const reading = isKnown ? await readingOf(source, request) : unprovenOf(source);
     return await record({
       source,
@@ -137,12 +147,14 @@ export function createReceiver(context: ReceiverContext): Receiver {
     byHost: (host) => known.find(`host ${host}`, { host }),
     read,
     replay,
-    async receive(source, request, caller) {
+    async receive(source, request, { caller, onGuess }) {
       const isSigned = kindOf(source.kind).signature !== undefined && !isUnsigned(source, request);
       const isKnown =
         !(isSigned && source.secret === null) &&
         isProven(secretBox, source, { request, receivedAt: new Date() });
-      if (!isKnown && !unproven.take(source, request)) return undefined;
+      // A signature is not guessed; a word in the URL can be.
+      if (!isKnown && kindOf(source.kind).signature === undefined) onGuess();
+      if (!isKnown && !(await unproven.take(source, request))) return undefined;
       const [packed, reading] = await Promise.all([
         packRequest(secretBox, request),
         isKnown ? readingOf(source, request) : unprovenOf(source),
@@ -151,6 +163,10 @@ export function createReceiver(context: ReceiverContext): Receiver {
       return await record({ source, caller, request: packed, replayOf: null, bodyHash, reading });
     },
   };
+}
+
+function isUnproven({ reading }: ReadCall): boolean {
+  return isRefusal(reading) && reading.code === 'signature_required';
 }
 
 /** No order ever comes of such a call, until the source has the secret that proves it. */
@@ -165,14 +181,20 @@ function unprovenOf({ secret }: Source): Refusal {
 /** Of a source and an hour: the orders of a shop with a wrong secret, and no more of a disk than that. */
 const MAX_UNPROVEN_CALLS = 500;
 const MAX_UNPROVEN_BYTES = 16 * 1024 * 1024;
+/** Of a source, whatever its age: two days of a shop that sends a hundred an hour, within which a wrong secret is noticed. */
+const MAX_STORED_CALLS = 5_000;
+const MAX_STORED_BYTES = 64 * 1024 * 1024;
 
-/** What is left of that for calls that prove nothing. Counted in this process; several of them allow as much each. */
-function createUnprovenCalls() {
+/**
+ * What is left of that for calls that prove nothing. Those of an hour are counted in this process; several of them allow as
+ * much each.
+ */
+function createUnprovenCalls(ledger: Database) {
   let hour = 0;
   let taken = new Map<number, { readonly calls: number; readonly bytes: number }>();
   return {
     /** Whether one more may be stored. */
-    take({ id }: Source, { query, body }: SentRequest): boolean {
+    async take({ id }: Source, { query, body }: SentRequest): Promise<boolean> {
       const current = Math.floor(Date.now() / HOUR_MS);
       if (current !== hour) {
         hour = current;
@@ -182,7 +204,8 @@ function createUnprovenCalls() {
       const now = { calls: calls + 1, bytes: bytes + query.length + body.length };
       if (now.calls > MAX_UNPROVEN_CALLS || now.bytes > MAX_UNPROVEN_BYTES) return false;
       taken.set(id, now);
-      return true;
+      const stored = await countUnproven(ledger, id);
+      return stored.calls < MAX_STORED_CALLS && stored.bytes + now.bytes - bytes <= MAX_STORED_BYTES;
     },
   };
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { get as httpGet, type IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
+import { forgetUnproven } from '../../ledger/integrations/postback-calls.ts';
 import {
   type Answer,
   startTestApi,
@@ -187,6 +188,19 @@ describe('Shopify', () => {
     expect(await callsOf(from, 'outcome=accepted')).toMatchObject([{ via: 'replay', actor: from.id }]);
     const refused = await get(`/v1/postback-calls?source_id=${stranger.id}`, other.keys.advertiser);
     expect(refused.data).toMatchObject([{ outcome: 'rejected', code: 'not_found' }]);
+  });
+
+  test('a refund whose order comes while its source is disabled is done once the source is enabled', async () => {
+    const from = await source({ kind: 'shopify', secret: 'shh' });
+    const key = shop.keys.operator;
+    await send(from, shopifyCall('refunds/create', shopifyRefund('7003', 5, '1.00'), 'shh'));
+    await api.call('PATCH', `/v1/sources/${from.id}`, { key, json: { status: 'disabled' } });
+    await act('/v1/conversions', { order_id: '7003', amount: '5.00', currency: 'EUR' });
+    await expect
+      .poll(() => callsOf(from, 'via=replay'), { timeout: 20_000 })
+      .toMatchObject([{ outcome: 'rejected', code: 'wrong_state' }]);
+    await api.call('PATCH', `/v1/sources/${from.id}`, { key, json: { status: 'active' } });
+    await refunded('7003', '1.00');
   });
 
   test('an order and its refund at once, many times', async () => {
@@ -769,6 +783,29 @@ test('TUNE: old URLs come by their host name, with their token', async () => {
   expect(JSON.stringify(await get(`/v1/postback-calls/${guess.body.call_id}`))).not.toContain('my-guess');
 });
 
+test('a call that its secret in the URL proved is done after that secret was replaced; a wrong one is not', async () => {
+  const from = await source({ kind: 'tune', secret: 'first' });
+  const call = (order: string, amount: string, token: string) =>
+    api.call(
+      'GET',
+      `${from.path}?transaction_id=t&adv_sub=${order}&amount=${amount}&security_token=${token}`,
+    );
+  const early = [await call('TR-1', 'x', 'first'), await call('TR-2', '5', 'guess')];
+  expect(early.map(({ body }) => body.code)).toEqual(['invalid_input', 'signature_required']);
+  await act(`/v1/sources/${from.id}/rotate-secret`, { secret: 'second' });
+  await act(`/v1/sources/${from.id}/rotate-secret`, { secret: 'third' });
+  const replay = async ({ body }: Answer) => (await act(`/v1/postback-calls/${body.call_id}/replay`)).body;
+  expect(await Promise.all(early.map(replay))).toMatchObject([
+    { code: 'invalid_input' },
+    { code: 'signature_required' },
+  ]);
+  // It is proven later, and stays so.
+  await act(`/v1/sources/${from.id}/rotate-secret`, { secret: 'guess' });
+  expect(await replay(early[1] as Answer)).toMatchObject({ status: 'accepted' });
+  for (const secret of ['fourth', 'fifth']) await act(`/v1/sources/${from.id}/rotate-secret`, { secret });
+  expect(await replay(early[1] as Answer)).toMatchObject({ status: 'duplicate' });
+});
+
 test('a tracker: lead, sale, rejection; a late repetition of the sale restores nothing', async () => {
   const from = await source({ kind: 'keitaro' });
   const call = async (query: string) => (await api.call('GET', `${from.path}?${query}`)).body;
@@ -892,4 +929,38 @@ test('a thousand calls at once to one source are a thousand orders', async () =>
   );
   expect(new Set(statuses)).toEqual(new Set(['accepted']));
   expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ orders_24h: 1_000, last_refusal: null });
+});
+
+test('so many unproven calls of a source are stored and no more; they are forgotten early, unless one was proven', {
+  tags: ['attack'],
+}, async () => {
+  const [many, large, proven] = [
+    await source({ kind: 'shopify', secret: 'shh' }),
+    await source({ kind: 'shopify', secret: 'shh' }),
+    await source({ kind: 'shopify', secret: 'shh' }),
+  ];
+  const numberOf = ({ id }: TestSource) => Number(id.split('_')[1]);
+  const store = async (of: TestSource, calls: number, bytes: number) =>
+    await api.ledger`
+      insert into postback_calls (request_id, via, program_id, source_id, params, outcome, status, code, request, received_at)
+      select 'stored', 'source', ${shop.programId}, ${numberOf(of)}, '{}', 'rejected', 202, 'signature_required',
+        convert_to(repeat('x', ${bytes}), 'UTF8'), now() - interval '20 days'
+      from generate_series(1, ${calls})`;
+  await store(many, 5_000, 1);
+  await store(large, 1, 64 * 1024 * 1024);
+  await store(proven, 5_000, 1);
+  await api.ledger`
+    insert into postback_calls (request_id, via, program_id, source_id, params, outcome, status, code, replay_of)
+    select 'replay', 'replay', program_id, source_id, '{}', 'rejected', 202, 'not_found', id
+    from postback_calls where source_id = ${numberOf(proven)}`;
+  const forged = shopifyCall('orders/paid', shopifyOrder('7900'), 'made up');
+  for (const from of [many, large]) expect([401, 429]).toContain((await send(from, forged)).status);
+  expect((await send(proven, forged)).status).toBe(202);
+  expect((await send(many, shopifyCall('orders/paid', shopifyOrder('7900'), 'shh'))).status).toBe(200);
+  const before = new Date(Date.now() - 14 * 24 * 3_600_000);
+  await forgetUnproven(api.ledger, { before, limit: 10_000 });
+  expect((await send(many, forged)).status).toBe(202);
+  const left = await api.ledger<{ sourceId: number }[]>`
+    select source_id from postback_calls where request_id = 'stored' group by source_id`;
+  expect(left.map(({ sourceId }) => sourceId)).toEqual([numberOf(proven)]);
 });

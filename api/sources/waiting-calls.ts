@@ -5,12 +5,15 @@ import type { Running } from '../../core/service/service.ts';
 import {
   endWaiting,
   type FoundCall,
+  parkWaiting,
   postponeWaiting,
   takeWaitingCalls,
+  wakeWaitingCalls,
 } from '../../ledger/integrations/waiting-calls.ts';
 import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
+import type { ProblemCode } from '../http/problems.ts';
 import type { Receiver } from './receiver.ts';
-import { actorOf } from './record-calls.ts';
+import { actorOf, type CallAnswer } from './record-calls.ts';
 
 /** What was reported before its order is done within this of the order. */
 const PAUSE_MS = 1_000;
@@ -20,13 +23,14 @@ const MAX_ATTEMPTS = 5;
 
 interface WaitingContext {
   readonly ledger: Database;
-  readonly receiver: Pick<Receiver, 'replay'>;
+  readonly receiver: { replay(...call: Parameters<Receiver['replay']>): Promise<Replayed> };
   readonly log: Logger;
 }
 
 /** Does calls of sources whose orders have come meanwhile, by whatever way. Returns how many it looked at. */
 export async function doWaitingCalls(context: WaitingContext): Promise<number> {
   const { ledger } = context;
+  await wakeWaitingCalls(ledger);
   const { looked, found } = await inTransaction(ledger, (tx) =>
     takeWaitingCalls(tx, { limit: CALLS_AT_ONCE }),
   );
@@ -34,18 +38,32 @@ export async function doWaitingCalls(context: WaitingContext): Promise<number> {
   return looked;
 }
 
+/** What a call itself is refused for: it is refused again however often it is done. */
+const FINAL = new Set<ProblemCode>(['invalid_input', 'conflict', 'not_found']);
+/** What its source is in the way of, until it is enabled or has the right secret. */
+const OF_SOURCE = new Set<ProblemCode>(['wrong_state', 'signature_required']);
+
+/** Undefined: it is no call of a source any more. */
+type Replayed = Pick<CallAnswer, 'refusal'> | undefined;
+
+/** Whether the call is done, or will never be. @throws Error if it could not be done this time. */
+function isOver(answer: Replayed): boolean {
+  if (!answer?.refusal || FINAL.has(answer.refusal.code)) return true;
+  if (OF_SOURCE.has(answer.refusal.code)) return false;
+  throw new Error(answer.refusal.detail);
+}
+
 /** A call that fails holds up no other. */
 async function doOne({ ledger, receiver, log }: WaitingContext, call: FoundCall): Promise<void> {
   const { callId, sourceId, attempts } = call;
   try {
-    if (attempts <= MAX_ATTEMPTS) {
-      await receiver.replay(callId, {
-        requestId: `waiting ${callId}`,
-        actor: actorOf({ id: sourceId }),
-        ip: null,
-      });
+    const caller = { requestId: `waiting ${callId}`, actor: actorOf({ id: sourceId }), ip: null };
+    const isGivenUp = attempts > MAX_ATTEMPTS;
+    if (isGivenUp || isOver(await receiver.replay(callId, caller))) {
+      await inTransaction(ledger, (tx) => endWaiting(tx, call));
+    } else {
+      await parkWaiting(ledger, call);
     }
-    await inTransaction(ledger, (tx) => endWaiting(tx, call));
   } catch (error) {
     const what = attempts < MAX_ATTEMPTS ? 'it is tried again' : 'it is given up';
     log.warn(

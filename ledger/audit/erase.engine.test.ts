@@ -7,6 +7,8 @@ import { freshPostgresDatabase } from '../../test/support/engines.ts';
 import { createParties, freshLedger, type TestLedger, type TestParties } from '../../test/support/ledger.ts';
 import { recordConversion } from '../conversions/conversions.ts';
 import { emailHash } from '../conversions/emails.ts';
+import { insertPostbackCalls, type NewPostbackCall } from '../integrations/postback-calls.ts';
+import { addOrderNames, createSource } from '../integrations/sources.ts';
 import { connectOwner, inTransaction } from '../postgres/db.ts';
 import { auditLedger } from './audit.ts';
 import { eraseCustomer, findCustomer } from './erase.ts';
@@ -59,6 +61,50 @@ test.each([
     select order_id from conversions
     where coalesce(customer_id, host(ip), customer_email_hash::text) is null order by order_id`;
   expect(left.map(({ orderId }) => orderId)).toEqual(erased);
+});
+
+test('a customer is erased from calls that were refused first, by whatever id and place they name the order', async () => {
+  db = await freshLedger({ max: 2 });
+  const { ledger } = db;
+  const parties = await createParties(ledger);
+  const { programId } = parties;
+  for (const [id, customerId] of [
+    ['mine', 'cus_1'],
+    ['other', 'cus_2'],
+  ] as const)
+    await order(ledger, parties, id, { customerId });
+  const named = { programId, kind: 'anything', name: 'a', host: null, secret: null, mapping: null };
+  const address = Buffer.alloc(32, 1);
+  const { id: sourceId } = await createSource(ledger, { ...named, address, addressHash: address });
+  await addOrderNames(ledger, [{ sourceId, name: 'payment', orderId: 'mine' }]);
+  const line = async (what: string, given: Partial<NewPostbackCall>) => {
+    const refused = {
+      params: {},
+      outcome: 'rejected',
+      status: 202,
+      code: 'not_found',
+      detail: null,
+    } as const;
+    const none = { orderId: null, conversionId: null, replayOf: null, actor: null, ip: '198.51.100.1' };
+    const call = { requestId: what, via: 'source', programId, sourceId, ...refused, ...none } as const;
+    const [id] = await insertPostbackCalls(ledger, [{ ...call, request: Buffer.from('x'), ...given }]);
+    return id ?? 0n;
+  };
+  const customer = await findCustomer(ledger, { programId, named: 'cus_1' });
+  const further = (order_id: string) => ({ params: { order_id: 'other', further: [{ order_id }] } });
+  await line('by its id', { orderId: 'mine' });
+  await line('by another id', { orderId: 'payment' });
+  await line('among others', further('mine'));
+  await line('of another kind', { params: { further: 'x', customer_id: 'cus_1' } });
+  await line('among others by its customer', { params: { further: [{ customer_id: 'cus_1' }] } });
+  const replayOf = await line('done later', {});
+  await line('the replay', { replayOf, conversionId: customer.conversionIds[0] ?? null });
+  const kept = [await line('kept', { orderId: 'other' }), await line('kept', further('others'))];
+  await inTransaction(ledger, (tx) => eraseCustomer(tx, { customer, actor: 'test' }));
+  const left = await ledger<{ id: bigint; requestId: string }[]>`
+    select id, request_id from postback_calls
+    where request is not null or params <> '{}' or ip is not null order by id`;
+  expect(left).toEqual(kept.map((id) => ({ id, requestId: 'kept' })));
 });
 
 test('rows of the audit log from before have pseudonyms too, and what was forged before still shows', async () => {

@@ -104,6 +104,9 @@ export async function getPostbackCall(sql: DatabaseSql, id: bigint): Promise<Pos
   return call;
 }
 
+/** Of each call of a source that its secret does not prove, and of no other. */
+const UNPROVEN = 'signature_required';
+
 /** The request of a call of a source, as it is stored once. */
 export interface StoredRequest {
   /** Of the call that it came by. */
@@ -112,18 +115,47 @@ export interface StoredRequest {
   /** Encrypted. */
   readonly request: Buffer;
   readonly receivedAt: Date;
-  /** Null: no signature of it was checked. */
-  readonly bodyHash: Buffer | null;
+  /** By the secret of the source when it came, or in a replay since. */
+  readonly wasProven: boolean;
 }
 
 /** The request of a call of a source; of a replay that of the call it repeats. */
 export async function getCallRequest(sql: DatabaseSql, id: bigint): Promise<StoredRequest | undefined> {
   const [call] = await sql<StoredRequest[]>`
-    select o.id, o.source_id, o.request, o.received_at, o.body_hash
+    select o.id, o.source_id, o.request, o.received_at,
+      o.code is distinct from ${UNPROVEN} or exists (
+        select from postback_calls r where r.replay_of = o.id and r.code is distinct from ${UNPROVEN}
+      ) as was_proven
     from postback_calls c join postback_calls o on o.id = coalesce(c.replay_of, c.id)
     where c.id = ${id} and o.request is not null and o.source_id is not null`;
   return call;
 }
+
+/** What is stored of the calls of a source that nothing has proven yet, their size as it is encrypted. */
+export async function countUnproven(
+  sql: DatabaseSql,
+  sourceId: number,
+): Promise<{ calls: number; bytes: number }> {
+  const [row] = await sql<[{ calls: number; bytes: number }]>`
+    select count(*)::integer as calls, coalesce(sum(length(request)), 0)::float8 as bytes from postback_calls r
+    where source_id = ${sourceId} and ${isUnproven(sql)}`;
+  return row;
+}
+
+/** Forgets calls received before `before` that nothing has proven, at most `limit`. */
+export async function forgetUnproven(
+  sql: DatabaseSql,
+  { before, limit }: { before: Date; limit: number },
+): Promise<void> {
+  await sql`
+    delete from postback_calls where id in (
+      select id from postback_calls r where received_at < ${before} and ${isUnproven(sql)} order by id limit ${limit})`;
+}
+
+/** Of rows `r`; written as the index postback_calls_unproven has it. */
+const isUnproven = (sql: DatabaseSql) => sql`
+  r.code = 'signature_required' and r.replay_of is null and r.request is not null and not exists (
+    select from postback_calls p where p.replay_of = r.id and p.code is distinct from 'signature_required')`;
 
 export const POSTBACK_CALL_LIST: ListOrder = {
   id: (sql) => sql`id`,

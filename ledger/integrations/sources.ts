@@ -3,6 +3,7 @@ import { HOUR_MS } from '../../core/time.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { unparkWaiting } from './waiting-calls.ts';
 
 export const SOURCE_STATUSES = ['active', 'disabled'] as const;
 
@@ -105,6 +106,7 @@ export async function updateSource(
     ...(mapping !== undefined && { mapping: mapping === null ? null : sql.json(mapping) }),
   };
   if (Object.keys(given).length === 0) return await getSource(sql, id);
+  if (changes.status === 'active') await unparkWaiting(sql, id);
   const [source] = await answeringInput(
     sql<Source[]>`update sources set ${sql.set(given)} where id = ${id} returning ${sql(COLUMNS)}`,
   );
@@ -120,6 +122,7 @@ export async function rotateSourceSecret(
     update sources set old_secret = secret,
       old_secret_until = case when secret is null then null else ${oldUntil}::timestamptz end, secret = ${secret}
     where id = ${id}`;
+  await unparkWaiting(sql, id);
 }
 
 /** Its calls stay in the log. */

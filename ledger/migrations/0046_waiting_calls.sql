@@ -8,11 +8,13 @@ create table waiting_calls (
   -- The orders were not there when every transaction had ended that could not see that this call waits for them.
   settled boolean not null default false,
   attempts smallint not null default 0,
-  claimed_until timestamptz
+  claimed_until timestamptz,
+  -- Of a signed body: the same one waits once.
+  body_hash bytea,
+  constraint waiting_calls_body_once unique (source_id, body_hash)
 );
 create index waiting_calls_due on waiting_calls (due) where due is not null;
 create index waiting_calls_since on waiting_calls (since);
-create index waiting_calls_source on waiting_calls (source_id);
 grant select, insert, delete, update (due, settled, attempts, claimed_until) on waiting_calls to afflux_app;
 
 create table waiting_orders (
@@ -27,19 +29,21 @@ create table waiting_orders (
 create index waiting_orders_known on waiting_orders (program_id, known_as, event_name);
 grant select, insert, delete on waiting_orders to afflux_app;
 
+-- Calls of which an order, or a name of one, was recorded: the next look makes them due. To make them due at once would lock
+-- them until the end of the transaction, in the order of its statements: two that record orders would wait for each other.
+create table woken_calls (
+  id bigint generated always as identity primary key,
+  call_id bigint not null
+);
+grant select, insert, delete, update (call_id) on woken_calls to afflux_app;
+
 -- The planner may take the tables for the empty ones that they were: what waits is found by its index.
 create function wake_calls_of_orders() returns trigger language plpgsql
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
-  with woken as (
-    select call_id from waiting_calls
-    where call_id in (
-      select o.call_id from new_rows n join waiting_orders o
-        on o.program_id = n.program_id and o.known_as = n.order_id and o.event_name = n.event_name
-    )
-    order by call_id for no key update
-  )
-  update waiting_calls w set due = '0' from woken where w.call_id = woken.call_id;
+  insert into woken_calls (call_id)
+  select distinct o.call_id from new_rows n join waiting_orders o
+    on o.program_id = n.program_id and o.known_as = n.order_id and o.event_name = n.event_name;
   return null;
 end $$;
 create trigger wake_calls after insert on conversions referencing new table as new_rows
@@ -48,16 +52,10 @@ create trigger wake_calls after insert on conversions referencing new table as n
 create function wake_calls_of_names() returns trigger language plpgsql
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
-  with woken as (
-    select call_id from waiting_calls
-    where call_id in (
-      select o.call_id from new_rows n join sources s on s.id = n.source_id
-        join waiting_orders o on o.program_id = s.program_id and o.known_as = any (array[n.name, n.order_id])
-        join waiting_calls c on c.call_id = o.call_id and c.source_id = n.source_id
-    )
-    order by call_id for no key update
-  )
-  update waiting_calls w set due = '0' from woken where w.call_id = woken.call_id;
+  insert into woken_calls (call_id)
+  select distinct o.call_id from new_rows n join sources s on s.id = n.source_id
+    join waiting_orders o on o.program_id = s.program_id and o.known_as = any (array[n.name, n.order_id])
+    join waiting_calls c on c.call_id = o.call_id and c.source_id = n.source_id;
   return null;
 end $$;
 create trigger wake_calls after insert on order_names referencing new table as new_rows
@@ -65,18 +63,29 @@ create trigger wake_calls after insert on order_names referencing new table as n
 
 -- What waits already.
 with waiting as (
-  select r.id, r.source_id, r.program_id, r.order_id, r.received_at,
-    coalesce(nullif(r.params ->> 'event_name', ''), 'sale') as event_name
+  select r.id, r.source_id, r.program_id, r.order_id, r.received_at, r.body_hash, r.params
   from postback_calls r join sources s on s.id = r.source_id
   where r.outcome = 'rejected' and r.replay_of is null and r.code = 'not_found' and r.request is not null
     and r.order_id is not null and r.program_id is not null and r.received_at > now() - interval '30 days'
     and not exists (select from postback_calls p where p.replay_of = r.id and p.outcome <> 'rejected')
 ), calls as (
-  insert into waiting_calls (call_id, source_id, since) select id, source_id, received_at from waiting
+  insert into waiting_calls (call_id, source_id, since, body_hash)
+  select id, source_id, received_at, body_hash from waiting order by id
+  on conflict (source_id, body_hash) do nothing returning call_id
 )
 insert into waiting_orders (call_id, program_id, order_id, known_as, event_name)
-select id, program_id, order_id, order_id, event_name from waiting;
+select distinct id, program_id, o.order_id, o.order_id, coalesce(nullif(o.event_name, ''), 'sale')
+from waiting join calls on call_id = id cross join lateral (
+  select waiting.order_id, case when params ->> 'order_id' = waiting.order_id then params ->> 'event_name' end
+  union all select f ->> 'order_id', f ->> 'event_name' from jsonb_array_elements(
+    case jsonb_typeof(params -> 'further') when 'array' then params -> 'further' else '[]' end) f
+) o (order_id, event_name)
+where o.order_id is not null;
 drop index postback_calls_early;
+
+-- Calls that prove nothing are counted by source, and forgotten early.
+create index postback_calls_unproven on postback_calls (source_id, received_at)
+  where code = 'signature_required' and replay_of is null and request is not null;
 
 -- A name is kept while its order is known. Null: that was seen.
 alter table order_names add column unseen_until timestamptz default clock_timestamp() + interval '90 days';
@@ -120,14 +129,27 @@ create or replace function erase_customer(order_ids bigint[], of_program integer
   language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 declare
   subjects text[] := array(select 'cnv_' || id from unnest(order_ids) as id);
+  -- As calls name these orders.
+  ids text[] := array(select order_id from conversions where id = any (order_ids));
 begin
+  ids := ids || array(
+    select case when n.name = any (ids) then n.order_id else n.name end
+    from order_names n join sources s on s.id = n.source_id
+    where s.program_id = of_program and (n.name = any (ids) or n.order_id = any (ids)));
   update conversions set customer_id = null, customer_email_hash = null, customer_mailbox_hash = null,
     payment_account_hash = null, ip = null, click_ip = null, user_agent = null, fingerprint = null, evidence = null,
     next_attempt_at = null
   where id = any (order_ids);
+  -- A call that was refused first, and done later, has its whole request in a line that names no conversion.
   update postback_calls set params = '{}', ip = null, request = null
   where program_id = of_program and (
     conversion_id = any (order_ids) or params ->> 'customer_id' = named_id or params ->> 'customer_email' = named_email
+    or order_id = any (ids)
+    or id in (select replay_of from postback_calls where program_id = of_program and conversion_id = any (order_ids))
+    or params ? 'further' and exists (
+      select from jsonb_array_elements(
+        case jsonb_typeof(params -> 'further') when 'array' then params -> 'further' else '[]' end) f
+      where f ->> 'order_id' = any (ids) or f ->> 'customer_id' = named_id or f ->> 'customer_email' = named_email)
   );
   update partner_reasons set text = null where conversion_id = any (order_ids);
   update order_messages set text = 'erased', is_open = false where conversion_id = any (order_ids);

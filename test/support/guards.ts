@@ -63,6 +63,7 @@ export const OTHER_TABLES = [
   'webhook_deliveries',
   'webhook_endpoints',
   'webhook_events',
+  'woken_calls',
 ];
 
 /** SQL expressions by column. */
@@ -471,7 +472,7 @@ export const GUARDS: readonly Guard[] = [
       },
       wake_calls: {
         attempt: `${WAITING_CALL}; ${copy('conversions', { order_id: `'new'` }, `order_id = 'undecided'`)}`,
-        effect: 'select due is not null from waiting_calls',
+        effect: 'select exists (select from woken_calls)',
       },
     },
   }),

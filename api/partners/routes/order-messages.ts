@@ -17,6 +17,7 @@ import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { type Affiliate, getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { checkMatch, commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { tooOften } from '../../http/party-limits.ts';
 import { inProgram, owned, principalOf, programFilter } from '../../http/principal.ts';
 import { Problem, wrongState } from '../../http/problems.ts';
 import { queueProgramMail } from '../../mails/program-mails.ts';
@@ -109,7 +110,9 @@ function addReasonRoute(app: ApiServer, context: ApiContext): void {
       return await commit(context, request, reply, async (tx) => {
         const conversion = inProgram(principal, await getConversion(tx, request.params.id), WHAT);
         checkMatch(request, await readConversion(tx, conversion, principal));
-        await sayPartnerReason(tx, context, { conversion, reason: request.body, actor: principal.actor });
+        const said = { conversion, reason: request.body, actor: principal.actor };
+        const seconds = await sayPartnerReason(tx, context, said);
+        if (seconds > 0) throw tooOften(seconds);
         const reasonOf = await viewPartnerReasons(tx, [conversion]);
         return { body: reasonOf(conversion) };
       });

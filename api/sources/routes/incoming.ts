@@ -37,17 +37,20 @@ export function addIncomingRoutes(app: ApiServer, { receiver, countFailure }: In
       headers: keptHeaders(request.headers),
       body: Buffer.isBuffer(body) ? body : Buffer.alloc(0),
     };
-    const answer = await receiver.receive(source, sent, { ...callerOf(request), actor: actorOf(source) });
+    let headers: ReturnType<CountFailure> | undefined;
+    const countOnce = () => {
+      headers ??= countFailure(request);
+      return headers;
+    };
+    const caller = { ...callerOf(request), actor: actorOf(source) };
+    const answer = await receiver.receive(source, sent, { caller, onGuess: countOnce });
     if (!answer) {
       const detail =
-        'the call is not signed with the secret of the source, and too many of such calls came in this hour';
-      throw new Problem('unauthorized', { detail, headers: countFailure(request) });
+        'the call is not signed with the secret of the source, and too many of such calls are stored or came in this hour';
+      throw new Problem('unauthorized', { detail, headers: countOnce() });
     }
     if (request.call) request.call.logged = true;
-    // A signature is not guessed; a word in the URL can be.
-    const isGuess =
-      answer.refusal?.code === 'signature_required' && kindOf(source.kind).signature === undefined;
-    if (isGuess) reply.headers(countFailure(request));
+    if (headers) reply.headers(headers);
     reply.code(answer.outcome === 'rejected' ? STORED_STATUS : 200);
     return answer;
   }
