@@ -80,6 +80,7 @@ describe('reads a file or a server through', { tags: ['attack'] }, () => {
     'SELECT * FROM own SETTINGS additional_table_filters = {f:String}',
     "SELECT 1 FORMAT Template SETTINGS format_template_resultset = '@'",
     "SELECT formatRow('Template', 1) SETTINGS format_template_row = '@'",
+    "SELECT 1 FORMAT Template SETTINGS format_template_resultset = DEFAULT, format_template_row = '@'",
     "SELECT catboostEvaluate('@', 1)",
     "SELECT * FROM executable('x', 'LineAsString', 's String')",
     "SELECT * FROM arrowstream('1')",
@@ -102,6 +103,8 @@ describe('reads a file or a server through', { tags: ['attack'] }, () => {
 
   test.each([
     "INSERT INTO own VALUES (file('@'))",
+    "INSERT INTO own SETTINGS input_format_values_interpret_expressions = DEFAULT VALUES (file('@'))",
+    "INSERT INTO own SETTINGS `input_format_values_interpret_expressions` == /**/ default VALUES (file('@'))",
     "INSERT INTO own SELECT file('@')",
     "INSERT INTO own SELECT * FROM file('@', 'LineAsString')",
     "INSERT INTO own FROM INFILE '@' FORMAT LineAsString",
@@ -212,6 +215,33 @@ test('changes a setting that names a file or a server, or holds an expression', 
   }
 });
 
+test('takes the fixing off a setting, in a session or for a query', { tags: ['attack'] }, async () => {
+  const name = 'input_format_values_interpret_expressions';
+  const session = { session_id: 'takes the fixing off' };
+  const insert = filled("INSERT INTO own VALUES (file('@'))");
+  for (const query of [
+    `SET ${name} = DEFAULT`,
+    `SET max_threads = 1, ${name} = DEFAULT`,
+    `SELECT 1 SETTINGS ${name} = DEFAULT`,
+    `SELECT * FROM (SELECT 1 SETTINGS ${name} = DEFAULT)`,
+    `CREATE VIEW v AS SELECT 1 SETTINGS ${name} = DEFAULT`,
+    'SET readonly = DEFAULT',
+  ]) {
+    const answer = await post(query, session);
+    expect([query, answer.text]).toEqual([query, expect.stringContaining('= DEFAULT for a setting')]);
+  }
+  // What the server itself takes back, after a success and after a failure.
+  for (const value of ['0', '1']) {
+    await post('SELECT 1', { ...session, [name]: value });
+    await post('SELECT 1', session);
+    expect((await post(`SELECT getSetting('${name}')`, session)).text).toBe('false\n');
+    expect((await post(insert, session)).status).not.toBe(200);
+  }
+  expect((await post('SELECT count() FROM own', session)).text).toBe('1\n');
+  // Where no setting is named it is a name like any other.
+  expect((await post('SELECT 1 AS default WHERE 1 = default')).text).toBe('1\n');
+});
+
 /** A request with any headers: fetch sets Host itself. */
 async function statusOf(path: string, headers: Record<string, string>, method = 'GET'): Promise<number> {
   const { hostname, port, password } = new URL(database.url);
@@ -264,6 +294,8 @@ test('writes by GET, whatever the URL says of readonly', { tags: ['attack'] }, a
   for (const query of [
     "INSERT INTO own SELECT 'by get'",
     'SELECT 1 SETTINGS readonly = 0',
+    'INSERT INTO own SETTINGS readonly = DEFAULT SELECT 1',
+    'CREATE TABLE by_get ENGINE = Memory AS SELECT 1 SETTINGS readonly = DEFAULT',
     'SET readonly = 0',
   ]) {
     const answer = await askClickHouse(database.url, { query });

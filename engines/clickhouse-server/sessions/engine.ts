@@ -31,6 +31,8 @@ export interface EngineSession {
 
 export interface ClickHouseEngine {
   open(): EngineSession;
+  /** The settings of a new session by name, where they are not the engine's own defaults. */
+  readonly profile: ReadonlyMap<string, string>;
   /** Makes the query whose text has this comment fail, if it runs. */
   kill(mark: string): Promise<void>;
   /** How far the query whose text has this comment has come; undefined when it does not run. */
@@ -54,6 +56,7 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
   const keeper = new Session(path, {
     connectionArgs: [`--config-file=${config}`, `--users_config=${config}`],
   });
+  const profile = await readChanged(keeper);
   // A server takes no bare expression for a query: what begins with no known word is a syntax error.
   await keeper.queryAsync(`SET max_query_size = ${MAX_COMMAND_BYTES}, implicit_select = 0`);
   // Read once, when the engine started with the first session.
@@ -130,7 +133,15 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
     await drainPending();
   }
 
-  return { open, kill, progress, format, readTableFunctions, close };
+  return { open, profile, kill, progress, format, readTableFunctions, close };
+}
+
+async function readChanged(session: Session): Promise<ReadonlyMap<string, string>> {
+  const rows = await session.queryAsync('SELECT name, value FROM system.settings WHERE changed', {
+    format: 'JSONCompactEachRow',
+  });
+  const lines = rows.text().split('\n').filter(Boolean);
+  return new Map(lines.map((line) => JSON.parse(line) as [string, string]));
 }
 
 /** In two pieces, so that the query with this condition is not one of those it looks for. */

@@ -200,9 +200,15 @@ export function createTokenChecks(tableFunctions: readonly string[]): () => Toke
     let previous: Token | undefined;
     let name = '';
     let readsFilters = false;
+    let readsSettings = false;
     return (token, text) => {
       if (token.kind === '(' && refusedCalls.has(name)) throw refused(name);
       name = nameOf(token, text);
+      readsSettings ||= token.word === 'SETTINGS' || (token.word === 'SET' && previous === undefined);
+      // The engine checks a value against the fixed settings and readonly, but not their return to its own default.
+      if (readsSettings && previous?.kind === '=' && token.word === 'DEFAULT') {
+        throw refused('= DEFAULT for a setting');
+      }
       if (OUTSIDE_FUNCTIONS.has(name)) throw refused(name);
       readsFilters ||= name === FILTERS;
       if (readsFilters && token.kind === 'text') {
