@@ -215,6 +215,16 @@ test('changes a setting that names a file or a server, or holds an expression', 
   }
 });
 
+test('has a file told by the error of a structure', { tags: ['attack'] }, async () => {
+  const read = "a UInt64 DEFAULT toUInt64(file('@'))";
+  for (const structure of [read, read.replace('DEFAULT', 'DEF\\x41ULT'), read.replace('toUInt64(', '(')]) {
+    const literal = structure.replaceAll("'", "\\'");
+    const { text } = await post(filled(`INSERT INTO own SELECT a FROM input('${literal}') FORMAT CSV\n1`));
+    expect(text).toContain('DEFAULT in a structure is not allowed');
+    expect(text).not.toContain(MARK);
+  }
+});
+
 test('takes the fixing off a setting, in a session or for a query', { tags: ['attack'] }, async () => {
   const name = 'input_format_values_interpret_expressions';
   const session = { session_id: 'takes the fixing off' };

@@ -14,10 +14,11 @@ import { quote } from './sessions/context.ts';
 import type { ClickHouseEngine, QueryResult, QueryStats } from './sessions/engine.ts';
 import type { QuerySession, Sessions } from './sessions/sessions.ts';
 import { createSlots, type Slots } from './slots.ts';
-import { checkCommand } from './statement/access.ts';
+import { checkCommand, contentOf } from './statement/access.ts';
 import { tokens } from './statement/lexer.ts';
 import type { ReadQuery } from './statement/query-text.ts';
 import type { Statement } from './statement/statement.ts';
+import { checkStructure } from './statement/structure.ts';
 
 /** Queries that run at a time; each holds a thread of libuv's pool and a pipe. */
 export const MAX_RUNNING_QUERIES = 16;
@@ -70,12 +71,11 @@ function putting(before: string, put: string, after: string, isValues = false): 
 /** The INSERT with a file in the place of the rows that follow it. */
 function insertFromFile(query: ReadQuery, statement: InsertRows, path: string, mark: string): EngineText {
   if (statement.kind === 'insert-input') {
+    // Written anew: the engine gets what has been checked.
+    const structure = contentOf(query.text(...statement.structure));
+    checkStructure(structure);
     // The function file() would read the rows at once, but it needs a privilege that would open every file.
-    const load = loadTable(
-      { name: ROWS_TABLE, structure: query.text(...statement.structure) },
-      statement.format,
-      path,
-    );
+    const load = loadTable({ name: ROWS_TABLE, structure }, statement.format, path);
     const insert = [
       query.text(0, statement.inputAt),
       ROWS_TABLE,
@@ -87,10 +87,10 @@ function insertFromFile(query: ReadQuery, statement: InsertRows, path: string, m
   return putting(before, `${mark} FROM INFILE ${quote(path)} COMPRESSION 'none'`, after, statement.isValues);
 }
 
-/** @param table its name, quoted, and its structure as a string literal. */
+/** @param table its name, quoted, and its structure, checked. */
 function loadTable(table: { name: string; structure: string }, format: string, path: string): string[] {
   return [
-    `CREATE TEMPORARY TABLE ${table.name} ENGINE = Memory AS SELECT * FROM null(${table.structure});`,
+    `CREATE TEMPORARY TABLE ${table.name} ENGINE = Memory AS SELECT * FROM null(${quote(table.structure)});`,
     `INSERT INTO ${table.name} FROM INFILE ${quote(path)} COMPRESSION 'none' FORMAT ${format};`,
   ];
 }
@@ -294,7 +294,7 @@ export class Queries {
       for (const { rows } of tables) files.push(await this.#buffer.save(onePiece(rows)));
       slot = await this.#running.acquire(work.gone);
       const loads = tables.flatMap(({ name, structure, format }, i) =>
-        loadTable({ name, structure: quote(structure) }, format, files[i]?.path ?? ''),
+        loadTable({ name, structure }, format, files[i]?.path ?? ''),
       );
       const context = { ...request.context, settings: new Map([...request.context.settings, ...settings]) };
       const run = async ({ sql, clientText }: EngineText): Promise<QueryResult> => {

@@ -225,7 +225,7 @@ export function createTokenChecks(tableFunctions: readonly string[]): () => Toke
 }
 
 /** The text of a string literal or heredoc. Escapes for control characters become blanks. */
-function contentOf(literal: string): string {
+export function contentOf(literal: string): string {
   if (literal.startsWith('$')) {
     const tag = literal.indexOf('$', 1) + 1;
     return literal.slice(tag, -tag);
@@ -249,7 +249,7 @@ function nameOf(token: Token, text: string): string {
   return name.toUpperCase();
 }
 
-function refused(what: string): QueryError {
+export function refused(what: string): QueryError {
   return new QueryError(
     ACCESS_DENIED,
     `The embedded engine reads and writes its own tables only: ${what} is not allowed`,
