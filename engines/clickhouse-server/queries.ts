@@ -31,6 +31,9 @@ const PROGRESS_SETTING = 'send_progress_in_http_headers';
 /** As a server's http_headers_progress_interval_ms. */
 const PROGRESS_MS = 100;
 
+/** While a query whose client has gone still runs. */
+const KILL_AGAIN_MS = 500;
+
 const SYNTAX_ERROR = 62;
 const READONLY = 164;
 const QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING = 216;
@@ -221,7 +224,13 @@ export class Queries {
           .kill(mark)
           .catch((error) => this.#log.warn({ reason: errorText(error) }, 'cannot kill a query'));
       };
-      gone.addEventListener('abort', kill, { once: true });
+      // Again, because the engine may not know the query yet.
+      let killing: NodeJS.Timeout | undefined;
+      const keepKilling = (): void => {
+        kill();
+        killing = setInterval(kill, KILL_AGAIN_MS);
+      };
+      gone.addEventListener('abort', keepKilling, { once: true });
       const reporting = isOn(request.context.settings.get(PROGRESS_SETTING))
         ? setInterval(() => this.#reportProgress(mark, work.response), PROGRESS_MS)
         : undefined;
@@ -232,7 +241,8 @@ export class Queries {
           ? sendFromFile(answer, write, path)
           : sendFromPipe({ ...answer, gone }, write, path));
       } finally {
-        gone.removeEventListener('abort', kill);
+        gone.removeEventListener('abort', keepKilling);
+        clearInterval(killing);
         clearInterval(reporting);
       }
     });
@@ -339,17 +349,17 @@ async function sendFromPipe(
   path: string,
 ): Promise<RestOfAnswer> {
   const pipe = openResultPipe(path);
-  // The client is gone: the engine's next write fails instead of waiting for ever.
-  gone.addEventListener('abort', pipe.close, { once: true });
   const finished = write();
   // Its failure is handled later, when the rows have been read.
   finished.catch(() => undefined);
+  const leave = () => pipe.close(finished);
+  gone.addEventListener('abort', leave, { once: true });
   try {
     return await sendRows({ ...answer, rows: pipe.read(finished), finished });
   } finally {
-    pipe.close();
+    gone.removeEventListener('abort', leave);
     // The session and the pipe are free only when the engine has let go of them.
-    await finished.catch(() => undefined);
+    await leave();
   }
 }
 
