@@ -26,7 +26,8 @@ test('types become a structure, whatever brackets and quotes they have', () => {
 });
 
 const structureOf = (structure: string) =>
-  readTables(new Map([['t', Buffer.alloc(0)]]), new URLSearchParams({ t_structure: structure }))[0]?.structure;
+  readTables(new Map([['t', Buffer.alloc(0)]]), new URLSearchParams({ t_structure: structure }))[0]
+    ?.structure;
 
 test.each([
   "a UInt8, `b c` Enum8('DEFAULT' = -1, '(' = 2),",
