@@ -45,11 +45,15 @@ const NATIVE = 'Native';
 const NOT_UNDERSTOOD =
   'Syntax error: the embedded engine takes the last FORMAT for the clause, and VALUES or FORMAT for the end of an INSERT; quote a name of these words';
 
-/** A query to answer. */
-interface Work {
+/** What a request asks for. */
+export interface Question {
   readonly request: QueryRequest;
   readonly query: ReadQuery;
   readonly tables: readonly ExternalTable[];
+}
+
+/** A query to answer. */
+interface Work extends Question {
   readonly response: ServerResponse;
   /** Aborts when the client has gone. */
   readonly gone: AbortSignal;
@@ -155,6 +159,16 @@ export class Queries {
     this.#log = options.log;
   }
 
+  /** Reads a body, or a part of it that is held in memory, when it is its turn. @throws what `read` throws. */
+  async inUpload<T>(gone: AbortSignal, read: () => Promise<T>): Promise<T> {
+    const upload = await this.#uploads.acquire(gone);
+    try {
+      return await read();
+    } finally {
+      this.#uploads.release(upload);
+    }
+  }
+
   /** @throws QueryError while nothing has been sent yet. */
   async answer(work: Work): Promise<void> {
     const { statement } = work.query;
@@ -193,8 +207,7 @@ export class Queries {
 
   /** An INSERT that has arrived whole is carried out, whether or not its client still listens. */
   async #answerInsert(work: Work, statement: InsertRows): Promise<void> {
-    const upload = await this.#uploads.acquire(work.gone);
-    try {
+    await this.inUpload(work.gone, async () => {
       const file = await this.#buffer.save(work.query.rows());
       const text = insertFromFile(work.query, statement, file.path, markOf(work.request.queryId));
       const result = await this.#inSession(work, { ownTables: [ROWS_TABLE] }, (run) => run(text)).finally(
@@ -203,9 +216,7 @@ export class Queries {
       writeSummary(work.response, result, true);
       work.response.setHeader('Content-Type', 'text/plain; charset=UTF-8');
       work.response.end();
-    } finally {
-      this.#uploads.release(upload);
-    }
+    });
   }
 
   async #answerRows(work: Work, statement: Rows): Promise<void> {
