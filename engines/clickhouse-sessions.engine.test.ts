@@ -309,6 +309,19 @@ describe('Native format of a protocol version', () => {
     expect((await ask(text, { default_format: 'Native' })).text).toBe('\x01\x01\x01a\x05UInt8\x01');
   });
 
+  test('refuses a query that sets how types are written', async () => {
+    const setting = 'output_format_native_encode_types_in_binary_format';
+    for (const name of [setting, `\`${setting}\``, `"${setting}"`]) {
+      const query = `SELECT 1 AS a FORMAT Native SETTINGS ${name} = 0`;
+      const { code, text } = await ask(query, { client_protocol_version: '54460' });
+      expect([code, text]).toEqual(['36', expect.stringContaining(setting)]);
+      expect(await ask(query)).toMatchObject({ status: 200 });
+    }
+    const asked = { client_protocol_version: '54460', [setting]: '0' };
+    const usual = await ask('SELECT 1 AS a FORMAT Native', { client_protocol_version: '54460' });
+    expect((await ask('SELECT 1 AS a FORMAT Native', asked)).text).toBe(usual.text);
+  });
+
   test('refuses a type whose layout is not known, with its column, at once or in the middle', async () => {
     const version = { client_protocol_version: '54460', default_format: 'Native' };
     expect(await ask('SELECT uniqState(number) AS u FROM numbers(3)', version)).toMatchObject({

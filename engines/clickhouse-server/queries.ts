@@ -14,7 +14,7 @@ import { quote } from './sessions/context.ts';
 import type { ClickHouseEngine, QueryResult, QueryStats } from './sessions/engine.ts';
 import type { QuerySession, Sessions } from './sessions/sessions.ts';
 import { createSlots, type Slots } from './slots.ts';
-import { checkCommand, contentOf } from './statement/access.ts';
+import { checkCommand, contentOf, hasName } from './statement/access.ts';
 import { tokens } from './statement/lexer.ts';
 import type { ReadQuery } from './statement/query-text.ts';
 import type { Statement } from './statement/statement.ts';
@@ -34,6 +34,7 @@ const PROGRESS_MS = 100;
 /** While a query whose client has gone still runs. */
 const KILL_AGAIN_MS = 500;
 
+const BAD_ARGUMENTS = 36;
 const SYNTAX_ERROR = 62;
 const READONLY = 164;
 const QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING = 216;
@@ -228,6 +229,7 @@ export class Queries {
     writeFormatHeaders(work.response, format);
     const answer = { ...answerOf(work), revision: format === NATIVE ? request.revision : 0 };
     const settings = answer.revision > 0 ? [NATIVE_SETTING] : [];
+    if (answer.revision > 0) requireOurNative(work.query.text(0, statement.end));
     const mark = markOf(request.queryId);
     const endAnswer = await this.#inSession(work, { settings }, async (run, slot) => {
       const kill = (): void => {
@@ -349,6 +351,17 @@ async function* onePiece(bytes: Buffer): AsyncGenerator<Buffer> {
 function requireReading({ session, context }: QueryRequest, { kind }: Statement): void {
   if (session === undefined || kind === 'rows' || (context.settings.get('readonly') ?? '0') === '0') return;
   throw new QueryError(READONLY, 'default: Cannot execute query in readonly mode', 'READONLY');
+}
+
+/** The blocks of a protocol version are made from blocks of one kind, which the query could change. */
+function requireOurNative(text: string): void {
+  const [setting] = NATIVE_SETTING;
+  if (!hasName(Buffer.from(text).toString('latin1'), setting)) return;
+  throw new QueryError(
+    BAD_ARGUMENTS,
+    `With client_protocol_version the embedded engine sets ${setting} itself`,
+    'BAD_ARGUMENTS',
+  );
 }
 
 type Answer = Omit<Parameters<typeof sendRows>[0], 'rows' | 'finished'>;

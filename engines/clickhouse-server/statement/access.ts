@@ -249,6 +249,12 @@ function nameOf(token: Token, text: string): string {
   return name.toUpperCase();
 }
 
+/** Whether a query has this name outside of texts, in quotes or not. @param text the query as latin1. */
+export function hasName(text: string, name: string): boolean {
+  for (const token of tokens(text)) if (nameOf(token, text) === name.toUpperCase()) return true;
+  return false;
+}
+
 export function refused(what: string): QueryError {
   return new QueryError(
     ACCESS_DENIED,
