@@ -215,7 +215,7 @@ test('changes a setting that names a file or a server, or holds an expression', 
   }
 });
 
-test('has a file told by the error of a structure', { tags: ['attack'] }, async () => {
+test('has a file shown by the error of a structure', { tags: ['attack'] }, async () => {
   const read = "a UInt64 DEFAULT toUInt64(file('@'))";
   for (const structure of [read, read.replace('DEFAULT', 'DEF\\x41ULT'), read.replace('toUInt64(', '(')]) {
     const literal = structure.replaceAll("'", "\\'");

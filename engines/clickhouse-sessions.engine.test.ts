@@ -150,6 +150,25 @@ describe('the id of a query', () => {
     },
   );
 
+  test('ends it while queries take all slots, and although its reader pauses', async () => {
+    const gone = new AbortController();
+    const ids = Array.from({ length: 16 }, () => `paused ${count++}`);
+    try {
+      for (const query_id of ids) {
+        const query = 'SELECT number FROM numbers(100000000000)';
+        await askClickHouse(database.url, { query, query_id }, { signal: gone.signal });
+      }
+      const waiting = ask('SELECT 1');
+      expect((await ask(`KILL QUERY WHERE query_id = '${ids[7]}'`)).text).toContain('numbers(100000000000)');
+      expect((await waiting).text).toBe('1\n');
+      // Its id is free again, those of the others are not.
+      expect((await ask('SELECT 2', { query_id: ids[7] ?? '' })).text).toBe('2\n');
+      expect((await ask('SELECT 2', { query_id: ids[8] ?? '' })).code).toBe('216');
+    } finally {
+      gone.abort();
+    }
+  });
+
   test('belongs to one query at a time', async () => {
     const query_id = `twice ${count++}`;
     const running = ask('SELECT sleep(1)', { query_id });

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { type RestOfAnswer, sendRows, writeFormatHeaders, writeSummary } from './answer.ts';
@@ -22,6 +23,10 @@ import { checkStructure } from './statement/structure.ts';
 
 /** Queries that run at a time; each holds a thread of libuv's pool and a pipe. */
 export const MAX_RUNNING_QUERIES = 16;
+/** KILL QUERY at a time, beside the queries: it is for when they take all slots. */
+const MAX_KILLS = 2;
+/** After KILL QUERY a query may take as long to end by itself, with its error behind the rows. */
+const KILLED_MS = 1_000;
 /** Bodies that are read at a time; each can hold RAM. */
 const MAX_UPLOADS = 16;
 /** More than any honest set of clients has open; further ones get an error. */
@@ -79,7 +84,7 @@ function putting(before: string, put: string, after: string, isValues = false): 
 /** The INSERT with a file in the place of the rows that follow it. */
 function insertFromFile(query: ReadQuery, statement: InsertRows, path: string, mark: string): EngineText {
   if (statement.kind === 'insert-input') {
-    // Written anew: the engine gets what has been checked.
+    // Quoted again: the engine gets what has been checked.
     const structure = contentOf(query.text(...statement.structure));
     checkStructure(structure);
     // The function file() would read the rows at once, but it needs a privilege that would open every file.
@@ -121,6 +126,13 @@ function markOf(queryId: string): string {
   return `/* query_id ${Buffer.from(queryId).toString('hex').toUpperCase()} */`;
 }
 
+const MARK = /\/\* query_id ([0-9A-F]+) \*\//;
+
+/** The client's id of a query as the engine has it. */
+function idOf(query: string): string {
+  return Buffer.from(MARK.exec(query)?.[1] ?? '', 'hex').toString();
+}
+
 const CLIENT_QUERY_ID = "unhex(extract(query, '/[*] query_id ([0-9A-F]+) [*]/'))";
 
 /** A KILL QUERY in which `query_id` is the client's, and which does not wait: by SYNC the library would wait for ever. */
@@ -145,8 +157,9 @@ export class Queries {
   readonly #log: Logger;
   readonly #running: Slots = createSlots({ count: MAX_RUNNING_QUERIES, maxWaiting: MAX_WAITING });
   readonly #uploads: Slots = createSlots({ count: MAX_UPLOADS, maxWaiting: MAX_WAITING });
-  /** Ids of the queries that run, or wait for a slot. */
-  readonly #ids = new Set<string>();
+  readonly #kills: Slots = createSlots({ count: MAX_KILLS, maxWaiting: MAX_WAITING });
+  /** Answers to the queries that run, or wait for a slot, by id. */
+  readonly #answers = new Map<string, ServerResponse>();
 
   constructor(options: {
     engine: ClickHouseEngine;
@@ -187,23 +200,33 @@ export class Queries {
     const command = checkCommand(formatted);
     const sql = command === 'KILL' ? withClientIds(formatted) : text;
     const changesSession = command === 'SET' || command === 'USE';
-    const result = await this.#inSession(work, { changesSession }, (run) =>
+    const slots = command === 'KILL' ? this.#kills : this.#running;
+    const result = await this.#inSession(work, { changesSession, slots }, (run) =>
       run({ sql: `${sql}\n${markOf(request.queryId)}` }),
     );
     writeFormatHeaders(response, request.defaultFormat);
     writeSummary(response, result, false);
-    if (result.output.length === 0) {
-      response.end();
-      return;
+    if (result.output.length === 0) response.end();
+    else {
+      const rows = onePiece(Buffer.from(result.output));
+      const finished = Promise.resolve(result);
+      const endAnswer = await sendRows({ ...answerOf(work), revision: 0, rows, finished });
+      await endAnswer();
     }
-    const rows = onePiece(Buffer.from(result.output));
-    const endAnswer = await sendRows({
-      ...answerOf(work),
-      revision: 0,
-      rows,
-      finished: Promise.resolve(result),
-    });
-    await endAnswer();
+    if (command === 'KILL') await this.#cutKilled();
+  }
+
+  /** A query whose reader pauses waits in the middle of a write, and would not learn that it has been killed. */
+  async #cutKilled(): Promise<void> {
+    await delay(KILLED_MS);
+    try {
+      for (const query of await this.#engine.killed()) {
+        const answer = this.#answers.get(idOf(query));
+        if (answer?.writableNeedDrain) answer.destroy();
+      }
+    } catch (error) {
+      this.#log.warn({ reason: errorText(error) }, 'cannot end killed queries');
+    }
   }
 
   /** An INSERT that has arrived whole is carried out, whether or not its client still listens. */
@@ -262,15 +285,15 @@ export class Queries {
     await endAnswer();
   }
 
-  #takeId(queryId: string): void {
-    if (this.#ids.has(queryId)) {
+  #takeId(queryId: string, response: ServerResponse): void {
+    if (this.#answers.has(queryId)) {
       throw new QueryError(
         QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING,
         `Query with id = ${queryId} is already running`,
         'QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING',
       );
     }
-    this.#ids.add(queryId);
+    this.#answers.set(queryId, response);
   }
 
   /** A syntax error as the engine reports it of the client's text alone, with its positions and without our files. */
@@ -302,12 +325,13 @@ export class Queries {
       settings?: readonly (readonly [name: string, value: string])[];
       changesSession?: boolean;
       ownTables?: readonly string[];
+      slots?: Slots;
     },
     use: (run: (text: EngineText) => Promise<QueryResult>, slot: number) => Promise<T>,
   ): Promise<T> {
     const { request, tables } = work;
-    const { settings = [], changesSession = false, ownTables = [] } = more;
-    this.#takeId(request.queryId);
+    const { settings = [], changesSession = false, ownTables = [], slots = this.#running } = more;
+    this.#takeId(request.queryId, work.response);
     let session: QuerySession | undefined;
     let slot: number | undefined;
     const files: RowsFile[] = [];
@@ -315,7 +339,7 @@ export class Queries {
       const held = this.#sessions.open(request.session);
       session = held;
       for (const { rows } of tables) files.push(await this.#buffer.save(onePiece(rows)));
-      slot = await this.#running.acquire(work.gone);
+      slot = await slots.acquire(work.gone);
       const loads = tables.flatMap(({ name, structure, format }, i) =>
         loadTable({ name, structure }, format, files[i]?.path ?? ''),
       );
@@ -336,8 +360,8 @@ export class Queries {
       return await use(run, slot);
     } finally {
       session?.close();
-      if (slot !== undefined) this.#running.release(slot);
-      this.#ids.delete(request.queryId);
+      if (slot !== undefined) slots.release(slot);
+      this.#answers.delete(request.queryId);
       await Promise.all(files.map((file) => file.remove()));
     }
   }

@@ -18,7 +18,7 @@ export interface ResultPipe {
   close(finished: Promise<unknown>): Promise<void>;
 }
 
-/** How often is looked whether the engine has opened a pipe that nobody reads any more. */
+/** How often is looked whether the engine has opened a pipe without a reader. */
 const LOOK_MS = 50;
 
 /**
@@ -87,7 +87,7 @@ function endOf(finished: Promise<unknown>): Promise<true> {
   );
 }
 
-/** Whether nobody has the pipe open for writing: there is an end to read, and nothing before it. */
+/** Whether no process has the pipe open for writing: there is an end to read, and nothing before it. */
 function isUnopened(fd: number): boolean {
   return readNow(fd)?.length === 0;
 }

@@ -35,6 +35,8 @@ export interface ClickHouseEngine {
   readonly profile: ReadonlyMap<string, string>;
   /** Makes the query whose text has this comment fail, if it runs. */
   kill(mark: string): Promise<void>;
+  /** Texts of the queries that have been killed and still run. */
+  killed(): Promise<string[]>;
   /** How far the query whose text has this comment has come; undefined when it does not run. */
   progress(mark: string): Promise<QueryProgress | undefined>;
   /** A statement as the engine understands it, in one spelling. @throws QueryError for one that does not parse. */
@@ -96,6 +98,13 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
     await keeper.queryAsync(`KILL QUERY WHERE ${hasMark(mark)}`);
   }
 
+  async function killed(): Promise<string[]> {
+    const rows = await keeper.queryAsync('SELECT query FROM system.processes WHERE is_cancelled', {
+      format: 'JSONCompactEachRow',
+    });
+    return rowsOf<[string]>(rows).map(([query]) => query);
+  }
+
   async function progress(mark: string): Promise<QueryProgress | undefined> {
     const rows = await keeper.queryAsync(
       `SELECT toString(read_rows) AS read_rows, toString(read_bytes) AS read_bytes,
@@ -133,15 +142,20 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
     await drainPending();
   }
 
-  return { open, profile, kill, progress, format, readTableFunctions, close };
+  return { open, profile, kill, killed, progress, format, readTableFunctions, close };
 }
 
 async function readChanged(session: Session): Promise<ReadonlyMap<string, string>> {
   const rows = await session.queryAsync('SELECT name, value FROM system.settings WHERE changed', {
     format: 'JSONCompactEachRow',
   });
-  const lines = rows.text().split('\n').filter(Boolean);
-  return new Map(lines.map((line) => JSON.parse(line) as [string, string]));
+  return new Map(rowsOf<[string, string]>(rows));
+}
+
+/** The rows of JSONCompactEachRow. */
+function rowsOf<Row>(result: ChdbResult): Row[] {
+  const lines = result.text().split('\n').filter(Boolean);
+  return lines.map((line) => JSON.parse(line) as Row);
 }
 
 /** In two pieces, so that the query with this condition is not one of those it looks for. */
