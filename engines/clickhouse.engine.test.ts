@@ -304,19 +304,6 @@ describe('plain HTTP', () => {
     await waitFor(async () => (await running()) === 0, { deadlineMs: 5_000, what: 'the query to end' });
   });
 
-  test('keeps nothing of clients that leave as soon as they have asked', async () => {
-    // More than run at a time, at moments before and after the engine has begun.
-    for (let i = 0; i < 48; i++) {
-      const gone = AbortSignal.timeout(i % 12);
-      const query = `SELECT number, sleep(0.05) FROM numbers(${(i + 1) * 10_000}) SETTINGS max_block_size = 10000`;
-      await expect(askClickHouse(database.url, { query }, { signal: gone })).rejects.toThrow();
-    }
-    const answers = await Promise.all(
-      Array.from({ length: 32 }, () => post('SELECT 1', { wait_end_of_query: '1' })),
-    );
-    expect(answers.map(({ text }) => text)).toEqual(answers.map(() => '1\n'));
-  });
-
   test('unpacks a compressed body', async () => {
     const body = Readable.from(['SELECT 42']).pipe(createGzip());
     const answer = await ask({}, {
