@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +17,8 @@ let target: string;
 beforeAll(async () => {
   database = await freshClickHouseDatabase();
   folder = mkdtempSync(join(tmpdir(), 'afflux-access-'));
+  // As root the engine has an account of its own: that it cannot reach the files would prove nothing.
+  chmodSync(folder, 0o777);
   secret = join(folder, 'secret.txt');
   target = join(folder, 'written.txt');
   writeFileSync(secret, MARK);
@@ -80,6 +82,7 @@ describe('reads a file or a server through', { tags: ['attack'] }, () => {
     'SELECT * FROM own SETTINGS additional_table_filters = {f:String}',
     "SELECT 1 FORMAT Template SETTINGS format_template_resultset = '@'",
     "SELECT formatRow('Template', 1) SETTINGS format_template_row = '@'",
+    "SELECT 1 FORMAT Template SETTINGS format_template_resultset = DEFAULT, format_template_row = '@'",
     "SELECT catboostEvaluate('@', 1)",
     "SELECT * FROM executable('x', 'LineAsString', 's String')",
     "SELECT * FROM arrowstream('1')",
@@ -102,6 +105,8 @@ describe('reads a file or a server through', { tags: ['attack'] }, () => {
 
   test.each([
     "INSERT INTO own VALUES (file('@'))",
+    "INSERT INTO own SETTINGS input_format_values_interpret_expressions = DEFAULT VALUES (file('@'))",
+    "INSERT INTO own SETTINGS `input_format_values_interpret_expressions` == /**/ default VALUES (file('@'))",
     "INSERT INTO own SELECT file('@')",
     "INSERT INTO own SELECT * FROM file('@', 'LineAsString')",
     "INSERT INTO own FROM INFILE '@' FORMAT LineAsString",
@@ -212,6 +217,43 @@ test('changes a setting that names a file or a server, or holds an expression', 
   }
 });
 
+test('has a file shown by the error of a structure', { tags: ['attack'] }, async () => {
+  const read = "a UInt64 DEFAULT toUInt64(file('@'))";
+  for (const structure of [read, read.replace('DEFAULT', 'DEF\\x41ULT'), read.replace('toUInt64(', '(')]) {
+    const literal = structure.replaceAll("'", "\\'");
+    const { text } = await post(filled(`INSERT INTO own SELECT a FROM input('${literal}') FORMAT CSV\n1`));
+    expect(text).toContain('DEFAULT in a structure is not allowed');
+    expect(text).not.toContain(MARK);
+  }
+});
+
+test('takes the fixing off a setting, in a session or for a query', { tags: ['attack'] }, async () => {
+  const name = 'input_format_values_interpret_expressions';
+  const session = { session_id: 'takes the fixing off' };
+  const insert = filled("INSERT INTO own VALUES (file('@'))");
+  for (const query of [
+    `SET ${name} = DEFAULT`,
+    `SET max_threads = 1, ${name} = DEFAULT`,
+    `SELECT 1 SETTINGS ${name} = DEFAULT`,
+    `SELECT * FROM (SELECT 1 SETTINGS ${name} = DEFAULT)`,
+    `CREATE VIEW v AS SELECT 1 SETTINGS ${name} = DEFAULT`,
+    'SET readonly = DEFAULT',
+  ]) {
+    const answer = await post(query, session);
+    expect([query, answer.text]).toEqual([query, expect.stringContaining('= DEFAULT for a setting')]);
+  }
+  // What the server itself takes back, after a success and after a failure.
+  for (const value of ['0', '1']) {
+    await post('SELECT 1', { ...session, [name]: value });
+    await post('SELECT 1', session);
+    expect((await post(`SELECT getSetting('${name}')`, session)).text).toBe('false\n');
+    expect((await post(insert, session)).status).not.toBe(200);
+  }
+  expect((await post('SELECT count() FROM own', session)).text).toBe('1\n');
+  // Where no setting is named it is a name like any other.
+  expect((await post('SELECT 1 AS default WHERE 1 = default')).text).toBe('1\n');
+});
+
 /** A request with any headers: fetch sets Host itself. */
 async function statusOf(path: string, headers: Record<string, string>, method = 'GET'): Promise<number> {
   const { hostname, port, password } = new URL(database.url);
@@ -264,6 +306,8 @@ test('writes by GET, whatever the URL says of readonly', { tags: ['attack'] }, a
   for (const query of [
     "INSERT INTO own SELECT 'by get'",
     'SELECT 1 SETTINGS readonly = 0',
+    'INSERT INTO own SETTINGS readonly = DEFAULT SELECT 1',
+    'CREATE TABLE by_get ENGINE = Memory AS SELECT 1 SETTINGS readonly = DEFAULT',
     'SET readonly = 0',
   ]) {
     const answer = await askClickHouse(database.url, { query });

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { type RestOfAnswer, sendRows, writeFormatHeaders, writeSummary } from './answer.ts';
@@ -14,13 +15,18 @@ import { quote } from './sessions/context.ts';
 import type { ClickHouseEngine, QueryResult, QueryStats } from './sessions/engine.ts';
 import type { QuerySession, Sessions } from './sessions/sessions.ts';
 import { createSlots, type Slots } from './slots.ts';
-import { checkCommand } from './statement/access.ts';
+import { checkCommand, contentOf, hasName } from './statement/access.ts';
 import { tokens } from './statement/lexer.ts';
 import type { ReadQuery } from './statement/query-text.ts';
 import type { Statement } from './statement/statement.ts';
+import { checkStructure } from './statement/structure.ts';
 
 /** Queries that run at a time; each holds a thread of libuv's pool and a pipe. */
 export const MAX_RUNNING_QUERIES = 16;
+/** KILL QUERY at a time, beside the queries: it is for when they take all slots. */
+const MAX_KILLS = 2;
+/** After KILL QUERY a query may take as long to end by itself, with its error behind the rows. */
+const KILLED_MS = 1_000;
 /** Bodies that are read at a time; each can hold RAM. */
 const MAX_UPLOADS = 16;
 /** More than any honest set of clients has open; further ones get an error. */
@@ -30,6 +36,10 @@ const PROGRESS_SETTING = 'send_progress_in_http_headers';
 /** As a server's http_headers_progress_interval_ms. */
 const PROGRESS_MS = 100;
 
+/** While a query whose client has gone still runs. */
+const KILL_AGAIN_MS = 500;
+
+const BAD_ARGUMENTS = 36;
 const SYNTAX_ERROR = 62;
 const READONLY = 164;
 const QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING = 216;
@@ -41,11 +51,15 @@ const NATIVE = 'Native';
 const NOT_UNDERSTOOD =
   'Syntax error: the embedded engine takes the last FORMAT for the clause, and VALUES or FORMAT for the end of an INSERT; quote a name of these words';
 
-/** A query to answer. */
-interface Work {
+/** What a request asks for. */
+export interface Question {
   readonly request: QueryRequest;
   readonly query: ReadQuery;
   readonly tables: readonly ExternalTable[];
+}
+
+/** A query to answer. */
+interface Work extends Question {
   readonly response: ServerResponse;
   /** Aborts when the client has gone. */
   readonly gone: AbortSignal;
@@ -70,12 +84,11 @@ function putting(before: string, put: string, after: string, isValues = false): 
 /** The INSERT with a file in the place of the rows that follow it. */
 function insertFromFile(query: ReadQuery, statement: InsertRows, path: string, mark: string): EngineText {
   if (statement.kind === 'insert-input') {
+    // Quoted again: the engine gets what has been checked.
+    const structure = contentOf(query.text(...statement.structure));
+    checkStructure(structure);
     // The function file() would read the rows at once, but it needs a privilege that would open every file.
-    const load = loadTable(
-      { name: ROWS_TABLE, structure: query.text(...statement.structure) },
-      statement.format,
-      path,
-    );
+    const load = loadTable({ name: ROWS_TABLE, structure }, statement.format, path);
     const insert = [
       query.text(0, statement.inputAt),
       ROWS_TABLE,
@@ -87,10 +100,10 @@ function insertFromFile(query: ReadQuery, statement: InsertRows, path: string, m
   return putting(before, `${mark} FROM INFILE ${quote(path)} COMPRESSION 'none'`, after, statement.isValues);
 }
 
-/** @param table its name, quoted, and its structure as a string literal. */
+/** @param table its name, quoted, and its structure, checked. */
 function loadTable(table: { name: string; structure: string }, format: string, path: string): string[] {
   return [
-    `CREATE TEMPORARY TABLE ${table.name} ENGINE = Memory AS SELECT * FROM null(${table.structure});`,
+    `CREATE TEMPORARY TABLE ${table.name} ENGINE = Memory AS SELECT * FROM null(${quote(table.structure)});`,
     `INSERT INTO ${table.name} FROM INFILE ${quote(path)} COMPRESSION 'none' FORMAT ${format};`,
   ];
 }
@@ -111,6 +124,13 @@ function selectIntoFile(
 /** The comment by which a query of a client's id is known in the engine, which gives ids of its own. */
 function markOf(queryId: string): string {
   return `/* query_id ${Buffer.from(queryId).toString('hex').toUpperCase()} */`;
+}
+
+const MARK = /\/\* query_id ([0-9A-F]+) \*\//;
+
+/** The client's id of a query as the engine has it. */
+function idOf(query: string): string {
+  return Buffer.from(MARK.exec(query)?.[1] ?? '', 'hex').toString();
 }
 
 const CLIENT_QUERY_ID = "unhex(extract(query, '/[*] query_id ([0-9A-F]+) [*]/'))";
@@ -137,8 +157,9 @@ export class Queries {
   readonly #log: Logger;
   readonly #running: Slots = createSlots({ count: MAX_RUNNING_QUERIES, maxWaiting: MAX_WAITING });
   readonly #uploads: Slots = createSlots({ count: MAX_UPLOADS, maxWaiting: MAX_WAITING });
-  /** Ids of the queries that run, or wait for a slot. */
-  readonly #ids = new Set<string>();
+  readonly #kills: Slots = createSlots({ count: MAX_KILLS, maxWaiting: MAX_WAITING });
+  /** Answers to the queries that run, or wait for a slot, by id. */
+  readonly #answers = new Map<string, ServerResponse>();
 
   constructor(options: {
     engine: ClickHouseEngine;
@@ -150,6 +171,16 @@ export class Queries {
     this.#sessions = options.sessions;
     this.#buffer = options.buffer;
     this.#log = options.log;
+  }
+
+  /** Reads a body, or a part of it that is held in memory, when it is its turn. @throws what `read` throws. */
+  async inUpload<T>(gone: AbortSignal, read: () => Promise<T>): Promise<T> {
+    const upload = await this.#uploads.acquire(gone);
+    try {
+      return await read();
+    } finally {
+      this.#uploads.release(upload);
+    }
   }
 
   /** @throws QueryError while nothing has been sent yet. */
@@ -169,29 +200,38 @@ export class Queries {
     const command = checkCommand(formatted);
     const sql = command === 'KILL' ? withClientIds(formatted) : text;
     const changesSession = command === 'SET' || command === 'USE';
-    const result = await this.#inSession(work, { changesSession }, (run) =>
+    const slots = command === 'KILL' ? this.#kills : this.#running;
+    const result = await this.#inSession(work, { changesSession, slots }, (run) =>
       run({ sql: `${sql}\n${markOf(request.queryId)}` }),
     );
     writeFormatHeaders(response, request.defaultFormat);
     writeSummary(response, result, false);
-    if (result.output.length === 0) {
-      response.end();
-      return;
+    if (result.output.length === 0) response.end();
+    else {
+      const rows = onePiece(Buffer.from(result.output));
+      const finished = Promise.resolve(result);
+      const endAnswer = await sendRows({ ...answerOf(work), revision: 0, rows, finished });
+      await endAnswer();
     }
-    const rows = onePiece(Buffer.from(result.output));
-    const endAnswer = await sendRows({
-      ...answerOf(work),
-      revision: 0,
-      rows,
-      finished: Promise.resolve(result),
-    });
-    await endAnswer();
+    if (command === 'KILL') await this.#cutKilled();
+  }
+
+  /** A query whose reader pauses waits in the middle of a write, and would not learn that it has been killed. */
+  async #cutKilled(): Promise<void> {
+    await delay(KILLED_MS);
+    try {
+      for (const query of await this.#engine.killed()) {
+        const answer = this.#answers.get(idOf(query));
+        if (answer?.writableNeedDrain) answer.destroy();
+      }
+    } catch (error) {
+      this.#log.warn({ reason: errorText(error) }, 'cannot end killed queries');
+    }
   }
 
   /** An INSERT that has arrived whole is carried out, whether or not its client still listens. */
   async #answerInsert(work: Work, statement: InsertRows): Promise<void> {
-    const upload = await this.#uploads.acquire(work.gone);
-    try {
+    await this.inUpload(work.gone, async () => {
       const file = await this.#buffer.save(work.query.rows());
       const text = insertFromFile(work.query, statement, file.path, markOf(work.request.queryId));
       const result = await this.#inSession(work, { ownTables: [ROWS_TABLE] }, (run) => run(text)).finally(
@@ -200,9 +240,7 @@ export class Queries {
       writeSummary(work.response, result, true);
       work.response.setHeader('Content-Type', 'text/plain; charset=UTF-8');
       work.response.end();
-    } finally {
-      this.#uploads.release(upload);
-    }
+    });
   }
 
   async #answerRows(work: Work, statement: Rows): Promise<void> {
@@ -214,6 +252,7 @@ export class Queries {
     writeFormatHeaders(work.response, format);
     const answer = { ...answerOf(work), revision: format === NATIVE ? request.revision : 0 };
     const settings = answer.revision > 0 ? [NATIVE_SETTING] : [];
+    if (answer.revision > 0) requireOurNative(work.query.text(0, statement.end));
     const mark = markOf(request.queryId);
     const endAnswer = await this.#inSession(work, { settings }, async (run, slot) => {
       const kill = (): void => {
@@ -221,7 +260,13 @@ export class Queries {
           .kill(mark)
           .catch((error) => this.#log.warn({ reason: errorText(error) }, 'cannot kill a query'));
       };
-      gone.addEventListener('abort', kill, { once: true });
+      // Again, because the engine may not know the query yet.
+      let killing: NodeJS.Timeout | undefined;
+      const keepKilling = (): void => {
+        kill();
+        killing = setInterval(kill, KILL_AGAIN_MS);
+      };
+      gone.addEventListener('abort', keepKilling, { once: true });
       const reporting = isOn(request.context.settings.get(PROGRESS_SETTING))
         ? setInterval(() => this.#reportProgress(mark, work.response), PROGRESS_MS)
         : undefined;
@@ -232,22 +277,23 @@ export class Queries {
           ? sendFromFile(answer, write, path)
           : sendFromPipe({ ...answer, gone }, write, path));
       } finally {
-        gone.removeEventListener('abort', kill);
+        gone.removeEventListener('abort', keepKilling);
+        clearInterval(killing);
         clearInterval(reporting);
       }
     });
     await endAnswer();
   }
 
-  #takeId(queryId: string): void {
-    if (this.#ids.has(queryId)) {
+  #takeId(queryId: string, response: ServerResponse): void {
+    if (this.#answers.has(queryId)) {
       throw new QueryError(
         QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING,
         `Query with id = ${queryId} is already running`,
         'QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING',
       );
     }
-    this.#ids.add(queryId);
+    this.#answers.set(queryId, response);
   }
 
   /** A syntax error as the engine reports it of the client's text alone, with its positions and without our files. */
@@ -279,12 +325,13 @@ export class Queries {
       settings?: readonly (readonly [name: string, value: string])[];
       changesSession?: boolean;
       ownTables?: readonly string[];
+      slots?: Slots;
     },
     use: (run: (text: EngineText) => Promise<QueryResult>, slot: number) => Promise<T>,
   ): Promise<T> {
     const { request, tables } = work;
-    const { settings = [], changesSession = false, ownTables = [] } = more;
-    this.#takeId(request.queryId);
+    const { settings = [], changesSession = false, ownTables = [], slots = this.#running } = more;
+    this.#takeId(request.queryId, work.response);
     let session: QuerySession | undefined;
     let slot: number | undefined;
     const files: RowsFile[] = [];
@@ -292,9 +339,9 @@ export class Queries {
       const held = this.#sessions.open(request.session);
       session = held;
       for (const { rows } of tables) files.push(await this.#buffer.save(onePiece(rows)));
-      slot = await this.#running.acquire(work.gone);
+      slot = await slots.acquire(work.gone);
       const loads = tables.flatMap(({ name, structure, format }, i) =>
-        loadTable({ name, structure: quote(structure) }, format, files[i]?.path ?? ''),
+        loadTable({ name, structure }, format, files[i]?.path ?? ''),
       );
       const context = { ...request.context, settings: new Map([...request.context.settings, ...settings]) };
       const run = async ({ sql, clientText }: EngineText): Promise<QueryResult> => {
@@ -313,8 +360,8 @@ export class Queries {
       return await use(run, slot);
     } finally {
       session?.close();
-      if (slot !== undefined) this.#running.release(slot);
-      this.#ids.delete(request.queryId);
+      if (slot !== undefined) slots.release(slot);
+      this.#answers.delete(request.queryId);
       await Promise.all(files.map((file) => file.remove()));
     }
   }
@@ -330,6 +377,17 @@ function requireReading({ session, context }: QueryRequest, { kind }: Statement)
   throw new QueryError(READONLY, 'default: Cannot execute query in readonly mode', 'READONLY');
 }
 
+/** The blocks of a protocol version are made from blocks of one kind, which the query could change. */
+function requireOurNative(text: string): void {
+  const [setting] = NATIVE_SETTING;
+  if (!hasName(Buffer.from(text).toString('latin1'), setting)) return;
+  throw new QueryError(
+    BAD_ARGUMENTS,
+    `With client_protocol_version the embedded engine sets ${setting} itself`,
+    'BAD_ARGUMENTS',
+  );
+}
+
 type Answer = Omit<Parameters<typeof sendRows>[0], 'rows' | 'finished'>;
 
 /** The result is sent while the engine makes it; a slow reader slows the engine down. */
@@ -339,17 +397,17 @@ async function sendFromPipe(
   path: string,
 ): Promise<RestOfAnswer> {
   const pipe = openResultPipe(path);
-  // The client is gone: the engine's next write fails instead of waiting for ever.
-  gone.addEventListener('abort', pipe.close, { once: true });
   const finished = write();
   // Its failure is handled later, when the rows have been read.
   finished.catch(() => undefined);
+  const leave = () => pipe.close(finished);
+  gone.addEventListener('abort', leave, { once: true });
   try {
     return await sendRows({ ...answer, rows: pipe.read(finished), finished });
   } finally {
-    pipe.close();
+    gone.removeEventListener('abort', leave);
     // The session and the pipe are free only when the engine has let go of them.
-    await finished.catch(() => undefined);
+    await leave();
   }
 }
 

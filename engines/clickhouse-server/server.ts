@@ -7,14 +7,14 @@ import { HOUR_MS } from '../../core/time.ts';
 import { sendError, writeCommonHeaders, writeQueryId } from './answer.ts';
 import { decode } from './bodies/encodings.ts';
 import { isForm, readForm, readTables } from './bodies/form.ts';
-import { unpackFrames } from './bodies/frames.ts';
+import { MAX_FRAME_BYTES, unpackFrames } from './bodies/frames.ts';
 import { openRequestBuffer } from './bodies/request-buffer.ts';
-import { MAX_RUNNING_QUERIES, Queries } from './queries.ts';
+import { MAX_RUNNING_QUERIES, Queries, type Question } from './queries.ts';
 import { authenticate, readRequest, requireLocal } from './request.ts';
 import { openEngine } from './sessions/engine.ts';
 import { createSessions } from './sessions/sessions.ts';
 import { createTokenChecks } from './statement/access.ts';
-import { readQuery } from './statement/query-text.ts';
+import { MAX_HEAD_BYTES, MAX_QUERY_BYTES, readQuery } from './statement/query-text.ts';
 
 /** Sent to the server's process when it starts. */
 export interface ServerOptions {
@@ -75,21 +75,33 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
     }
   }
 
-  async function answer(
+  async function read(
     message: IncomingMessage,
     given: URLSearchParams,
     response: ServerResponse,
-    gone: AbortSignal,
-  ): Promise<void> {
+  ): Promise<Question> {
     const body = decode(message.headers['content-encoding'], message);
     const form = isForm(message) ? await readForm(message, body) : undefined;
     for (const [name, value] of form?.fields ?? []) given.append(name, value);
     const tables = readTables(form?.files ?? new Map(), given);
     const request = readRequest(message, given, [...(form?.files.keys() ?? [])]);
     writeQueryId(response, request.queryId);
-    const text = form ? nothing() : request.framedBody ? unpackFrames(body) : body;
+    let maxFrameBytes = MAX_QUERY_BYTES;
+    const text = form ? nothing() : request.framedBody ? unpackFrames(body, () => maxFrameBytes) : body;
     const query = await readQuery(text, request.query, newCheck);
-    await queries.answer({ request, query, tables, response, gone });
+    maxFrameBytes = MAX_FRAME_BYTES;
+    return { request, query, tables };
+  }
+
+  async function answer(
+    message: IncomingMessage,
+    given: URLSearchParams,
+    response: ServerResponse,
+    gone: AbortSignal,
+  ): Promise<void> {
+    const reading = () => read(message, given, response);
+    const question = isSmall(message, given) ? await reading() : await queries.inUpload(gone, reading);
+    await queries.answer({ ...question, response, gone });
   }
 
   const server = createServer(
@@ -123,6 +135,14 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
 function isGreeting(message: IncomingMessage, url: URL): boolean {
   return (
     url.pathname === '/' && ['GET', 'HEAD'].includes(message.method ?? '') && !url.searchParams.has('query')
+  );
+}
+
+/** Whether a body is no matter for memory: its size is known, and it is not packed. */
+function isSmall({ headers }: IncomingMessage, given: URLSearchParams): boolean {
+  if (headers['content-encoding'] !== undefined || given.has('decompress')) return false;
+  return (
+    headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) <= MAX_HEAD_BYTES
   );
 }
 

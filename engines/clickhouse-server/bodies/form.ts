@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { QueryError } from '../errors.ts';
 import { quoteName } from '../sessions/context.ts';
 import { tokens } from '../statement/lexer.ts';
+import { checkStructure } from '../statement/structure.ts';
 
 /** A table that a request sends along with its query: `name`, and `name_structure` or `name_types`, `name_format`. */
 export interface ExternalTable {
@@ -59,7 +60,7 @@ export async function readForm(message: IncomingMessage, body: AsyncIterable<Buf
   return { fields, files };
 }
 
-/** @param given parameters of the URL and the form. @throws QueryError for a table without structure. */
+/** @param given parameters of the URL and the form. @throws QueryError for a table without structure, or with more in it than types. */
 export function readTables(files: Form['files'], given: URLSearchParams): ExternalTable[] {
   return [...files].map(([name, rows]) => {
     const types = given.get(`${name}_types`);
@@ -77,6 +78,7 @@ export function readTables(files: Form['files'], given: URLSearchParams): Extern
         'BAD_ARGUMENTS',
       );
     }
+    checkStructure(structure);
     const format = given.get(`${name}_format`) ?? 'TabSeparated';
     if (!FORMAT_NAME.test(format)) {
       throw new QueryError(

@@ -15,8 +15,8 @@ const METHODS = { none: 0x02, lz4: 0x82, zstd: 0x90 } as const;
 
 /** As ClickHouse's max_compress_block_size. */
 const CONTENT_BYTES = 1024 ** 2;
-/** A client may send a whole block of rows in one frame; both sizes are bound by this. */
-const MAX_FRAME_BYTES = 128 * 1024 ** 2;
+/** A client may send a whole block of rows in one frame. */
+export const MAX_FRAME_BYTES = 128 * 1024 ** 2;
 
 const CANNOT_DECOMPRESS = 271;
 const CHECKSUM_DOESNT_MATCH = 40;
@@ -43,8 +43,15 @@ function packFrame(content: Buffer): Buffer {
   return frame;
 }
 
-/** Takes a stream out of its frames. @throws QueryError for what is no frame, damaged or too large. */
-export async function* unpackFrames(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+/**
+ * Takes a stream out of its frames.
+ * @param maxBytes the most that the next frame, and its content, may have.
+ * @throws QueryError for what is no frame, damaged or too large.
+ */
+export async function* unpackFrames(
+  source: AsyncIterable<Buffer>,
+  maxBytes: () => number = () => MAX_FRAME_BYTES,
+): AsyncGenerator<Buffer> {
   const chunks = new Chunks(source);
   for (;;) {
     const head = await chunks.take(CHECKSUM_BYTES + HEAD_BYTES);
@@ -54,10 +61,11 @@ export async function* unpackFrames(source: AsyncIterable<Buffer>): AsyncGenerat
     const size = head.readUInt32LE(CHECKSUM_BYTES + 1);
     const contentSize = head.readUInt32LE(CHECKSUM_BYTES + 5);
     if (size < HEAD_BYTES) throw damaged(`a frame of ${size} bytes`);
-    if (Math.max(size, contentSize) > MAX_FRAME_BYTES) {
+    const most = maxBytes();
+    if (Math.max(size, contentSize) > most) {
       throw new QueryError(
         TOO_LARGE_SIZE_COMPRESSED,
-        `Compressed frame of ${size} bytes, with ${contentSize} bytes in it; ${MAX_FRAME_BYTES} is the most`,
+        `Compressed frame of ${size} bytes, with ${contentSize} bytes in it; ${most} is the most`,
         'TOO_LARGE_SIZE_COMPRESSED',
       );
     }

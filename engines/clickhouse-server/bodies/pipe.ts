@@ -10,9 +10,16 @@ export interface ResultPipe {
    * @param finished settles when the query has ended, also when it never opened the pipe.
    */
   read(finished: Promise<unknown>): AsyncIterable<Buffer>;
-  /** To be called when nothing more is read: the engine's next write fails instead of waiting for ever. */
-  close(): void;
+  /**
+   * To be called when nothing more is read. The engine finds a reader until it has opened the pipe, or it would wait for one
+   * for ever; its next write then fails.
+   * @param finished as in `read`. @returns settles when the engine has let go of the pipe; never rejects.
+   */
+  close(finished: Promise<unknown>): Promise<void>;
 }
+
+/** How often is looked whether the engine has opened a pipe without a reader. */
+const LOOK_MS = 50;
 
 /**
  * A query that ends sooner leaves its whole result in the pipe, where it is read at once: watching the pipe costs more than
@@ -30,6 +37,8 @@ const EMPTY = Buffer.alloc(0);
 export function openResultPipe(path: string): ResultPipe {
   const readFd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   const writeFd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+  // Another reader, for the time between the end of our reading and the engine's opening.
+  const watchFd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   let reader: Socket | undefined;
   let isClosed = false;
   let isWritten = false;
@@ -39,19 +48,21 @@ export function openResultPipe(path: string): ResultPipe {
     isWritten = true;
   }
 
-  function close(): void {
-    if (isClosed) return;
-    isClosed = true;
-    endWriting();
-    if (reader) reader.destroy();
-    else closeSync(readFd);
+  async function close(finished: Promise<unknown>): Promise<void> {
+    const ended = endOf(finished);
+    if (!isClosed) {
+      isClosed = true;
+      endWriting();
+      if (reader) reader.destroy();
+      else closeSync(readFd);
+      while (isUnopened(watchFd) && !(await Promise.race([ended, delay(LOOK_MS, false)])));
+      closeSync(watchFd);
+    }
+    await ended;
   }
 
   async function* read(finished: Promise<unknown>): AsyncGenerator<Buffer> {
-    const ended = finished.then(
-      () => true,
-      () => true,
-    );
+    const ended = endOf(finished);
     if (await Promise.race([ended, delay(QUICK_MS, false)])) {
       endWriting();
       const bytes = isClosed ? EMPTY : readNow(readFd);
@@ -66,6 +77,19 @@ export function openResultPipe(path: string): ResultPipe {
   }
 
   return { read, close };
+}
+
+/** True when it settles, in whichever way. */
+function endOf(finished: Promise<unknown>): Promise<true> {
+  return finished.then(
+    () => true,
+    () => true,
+  );
+}
+
+/** Whether no process has the pipe open for writing: there is an end to read, and nothing before it. */
+function isUnopened(fd: number): boolean {
+  return readNow(fd)?.length === 0;
 }
 
 const scratch = Buffer.alloc(PIPE_BYTES);

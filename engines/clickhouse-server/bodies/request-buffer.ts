@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { copyFile, type FileHandle, open, rm } from 'node:fs/promises';
+import { createReadStream, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { QueryError } from '../errors.ts';
 
@@ -35,12 +35,19 @@ export interface RequestBuffer {
   remove(): void;
 }
 
-/** Opens the request buffer of a data folder, empty: files of an earlier process are removed. */
-export function openRequestBuffer(options: { dataDir: string; pipeCount: number }): RequestBuffer {
+/**
+ * Opens the request buffer of a data folder, empty: files of an earlier process are removed.
+ * @param options.ramFolder where a RAM-backed folder is made, if it exists.
+ */
+export function openRequestBuffer(options: {
+  dataDir: string;
+  pipeCount: number;
+  ramFolder?: string;
+}): RequestBuffer {
   const diskFolder = join(options.dataDir, 'requests');
   rmSync(diskFolder, { recursive: true, force: true });
   mkdirSync(diskFolder, { mode: 0o700 });
-  const ramFolder = isFolder(RAM_FOLDER) ? makeRamFolder(options.dataDir) : undefined;
+  const ramFolder = makeRamFolder(options.ramFolder ?? RAM_FOLDER, options.dataDir);
   const folders = [diskFolder, ...(ramFolder ? [ramFolder] : [])];
   function removeFolders(): void {
     for (const folder of folders) rmSync(folder, { recursive: true, force: true });
@@ -79,6 +86,7 @@ export function openRequestBuffer(options: { dataDir: string; pipeCount: number 
   };
 }
 
+/** To RAM as far as there is room in it: every account can fill it. */
 async function writeRows(options: {
   rows: AsyncIterable<Buffer>;
   disk: string;
@@ -87,37 +95,86 @@ async function writeRows(options: {
   const { rows, disk, ram } = options;
   let path = ram ?? disk;
   let bytes = 0;
-  let file: FileHandle = await open(path, 'w', 0o600);
+  let file: FileHandle | undefined;
+
+  async function append(chunk: Buffer): Promise<void> {
+    file ??= await open(path, 'w', 0o600);
+    await file.appendFile(chunk);
+  }
+
+  async function moveToDisk(): Promise<void> {
+    await file?.close();
+    const left = path;
+    const onDisk = await open(disk, 'w', 0o600);
+    file = onDisk;
+    path = disk;
+    // Of the chunk that had no room a part may be there too.
+    if (bytes > 0) {
+      const parts: AsyncIterable<Buffer> = createReadStream(left, { end: bytes - 1 });
+      for await (const part of parts) await onDisk.appendFile(part);
+    }
+    await rm(left, { force: true });
+  }
+
+  async function write(chunk: Buffer): Promise<void> {
+    if (path === ram && bytes + chunk.length > MAX_RAM_BYTES) await moveToDisk();
+    try {
+      await append(chunk);
+    } catch (error) {
+      if (path !== ram || !isFull(error)) throw error;
+      await moveToDisk();
+      await append(chunk);
+    }
+    bytes += chunk.length;
+  }
+
   try {
+    // The engine is given a file also where there are no rows.
+    await write(Buffer.alloc(0));
     for await (const chunk of rows) {
-      bytes += chunk.length;
-      if (bytes > MAX_BODY_BYTES) {
+      if (bytes + chunk.length > MAX_BODY_BYTES) {
         throw new QueryError(TOO_LARGE, `Rows of more than ${MAX_BODY_BYTES} bytes`, 'TOO_MANY_BYTES');
       }
-      if (path === ram && bytes > MAX_RAM_BYTES) {
-        await file.close();
-        await copyFile(path, disk);
-        path = disk;
-        file = await open(path, 'a', 0o600);
-      }
-      await file.appendFile(chunk);
+      await write(chunk);
     }
   } finally {
-    await file.close();
+    await file?.close();
   }
   return { path, bytes };
 }
 
-/** Every account can write there: a new name, that no other account has taken before, and only folders of this account are removed. */
-function makeRamFolder(dataDir: string): string {
+function isFull(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+/**
+ * Every account can write there: a new name, that no other account has taken before, and only folders of this account
+ * are removed. Undefined where there is no such folder, or no room in it.
+ */
+function makeRamFolder(parent: string, dataDir: string): string | undefined {
+  if (!isFolder(parent)) return undefined;
   const id = createHash('sha256').update(dataDir).digest('hex').slice(0, 16);
   const prefix = `afflux-${id}-`;
-  for (const name of readdirSync(RAM_FOLDER)) {
-    const path = join(RAM_FOLDER, name);
-    const owner = name.startsWith(prefix) ? statSync(path, { throwIfNoEntry: false })?.uid : undefined;
-    if (owner === process.getuid?.()) rmSync(path, { recursive: true, force: true });
+  for (const name of readdirSync(parent)) {
+    if (name.startsWith(prefix)) removeOwnFolder(join(parent, name));
   }
-  return mkdtempSync(join(RAM_FOLDER, prefix));
+  try {
+    return mkdtempSync(join(parent, prefix));
+  } catch (error) {
+    if (isFull(error)) return undefined;
+    throw error;
+  }
+}
+
+/** What is left there takes room, and stands in the way of nothing. */
+function removeOwnFolder(path: string): void {
+  try {
+    // Not what a link leads to, which may be ours while the link is not.
+    const found = lstatSync(path);
+    if (found.isDirectory() && found.uid === process.getuid?.()) rmSync(path, { recursive: true });
+  } catch {
+    // Another account has put something into it, or has taken it away.
+  }
 }
 
 function isFolder(path: string): boolean {

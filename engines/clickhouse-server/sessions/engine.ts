@@ -31,8 +31,12 @@ export interface EngineSession {
 
 export interface ClickHouseEngine {
   open(): EngineSession;
+  /** The settings of a new session by name, where they are not the engine's own defaults. */
+  readonly profile: ReadonlyMap<string, string>;
   /** Makes the query whose text has this comment fail, if it runs. */
   kill(mark: string): Promise<void>;
+  /** Texts of the queries that have been killed and still run. */
+  killed(): Promise<string[]>;
   /** How far the query whose text has this comment has come; undefined when it does not run. */
   progress(mark: string): Promise<QueryProgress | undefined>;
   /** A statement as the engine understands it, in one spelling. @throws QueryError for one that does not parse. */
@@ -54,6 +58,7 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
   const keeper = new Session(path, {
     connectionArgs: [`--config-file=${config}`, `--users_config=${config}`],
   });
+  const profile = await readChanged(keeper);
   // A server takes no bare expression for a query: what begins with no known word is a syntax error.
   await keeper.queryAsync(`SET max_query_size = ${MAX_COMMAND_BYTES}, implicit_select = 0`);
   // Read once, when the engine started with the first session.
@@ -93,6 +98,13 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
     await keeper.queryAsync(`KILL QUERY WHERE ${hasMark(mark)}`);
   }
 
+  async function killed(): Promise<string[]> {
+    const rows = await keeper.queryAsync('SELECT query FROM system.processes WHERE is_cancelled', {
+      format: 'JSONCompactEachRow',
+    });
+    return rowsOf<[string]>(rows).map(([query]) => query);
+  }
+
   async function progress(mark: string): Promise<QueryProgress | undefined> {
     const rows = await keeper.queryAsync(
       `SELECT toString(read_rows) AS read_rows, toString(read_bytes) AS read_bytes,
@@ -130,7 +142,20 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
     await drainPending();
   }
 
-  return { open, kill, progress, format, readTableFunctions, close };
+  return { open, profile, kill, killed, progress, format, readTableFunctions, close };
+}
+
+async function readChanged(session: Session): Promise<ReadonlyMap<string, string>> {
+  const rows = await session.queryAsync('SELECT name, value FROM system.settings WHERE changed', {
+    format: 'JSONCompactEachRow',
+  });
+  return new Map(rowsOf<[string, string]>(rows));
+}
+
+/** The rows of JSONCompactEachRow. */
+function rowsOf<Row>(result: ChdbResult): Row[] {
+  const lines = result.text().split('\n').filter(Boolean);
+  return lines.map((line) => JSON.parse(line) as Row);
 }
 
 /** In two pieces, so that the query with this condition is not one of those it looks for. */

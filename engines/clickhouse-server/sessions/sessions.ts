@@ -66,7 +66,12 @@ export function createSessions(engine: ClickHouseEngine): Sessions {
         'TOO_MANY_SIMULTANEOUS_QUERIES',
       );
     }
-    const session = new NamedSession(id, engine.open(), () => named.delete(id));
+    const session = new NamedSession({
+      id,
+      session: engine.open(),
+      profile: engine.profile,
+      ended: () => named.delete(id),
+    });
     named.set(id, session);
     return session;
   }
@@ -98,14 +103,21 @@ class NamedSession {
   readonly #ended: () => void;
   #isHeld = false;
   #timer: NodeJS.Timeout | undefined;
-  #own: Own = { database: 'default', settings: new Map() };
+  #own: Own;
   /** What takes back the context of the query before. */
   #undo: readonly string[] = [];
 
-  constructor(id: string, session: EngineSession, ended: () => void) {
-    this.#id = id;
-    this.#session = session;
-    this.#ended = ended;
+  constructor(options: {
+    id: string;
+    session: EngineSession;
+    /** The engine's own defaults would undo what the profile fixes. */
+    profile: ReadonlyMap<string, string>;
+    ended: () => void;
+  }) {
+    this.#id = options.id;
+    this.#session = options.session;
+    this.#own = { database: 'default', settings: options.profile };
+    this.#ended = options.ended;
   }
 
   /** For one query. */

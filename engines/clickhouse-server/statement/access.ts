@@ -200,9 +200,15 @@ export function createTokenChecks(tableFunctions: readonly string[]): () => Toke
     let previous: Token | undefined;
     let name = '';
     let readsFilters = false;
+    let readsSettings = false;
     return (token, text) => {
       if (token.kind === '(' && refusedCalls.has(name)) throw refused(name);
       name = nameOf(token, text);
+      readsSettings ||= token.word === 'SETTINGS' || (token.word === 'SET' && previous === undefined);
+      // The engine checks a value against the fixed settings and readonly, but not their return to its own default.
+      if (readsSettings && previous?.kind === '=' && token.word === 'DEFAULT') {
+        throw refused('= DEFAULT for a setting');
+      }
       if (OUTSIDE_FUNCTIONS.has(name)) throw refused(name);
       readsFilters ||= name === FILTERS;
       if (readsFilters && token.kind === 'text') {
@@ -219,7 +225,7 @@ export function createTokenChecks(tableFunctions: readonly string[]): () => Toke
 }
 
 /** The text of a string literal or heredoc. Escapes for control characters become blanks. */
-function contentOf(literal: string): string {
+export function contentOf(literal: string): string {
   if (literal.startsWith('$')) {
     const tag = literal.indexOf('$', 1) + 1;
     return literal.slice(tag, -tag);
@@ -243,7 +249,13 @@ function nameOf(token: Token, text: string): string {
   return name.toUpperCase();
 }
 
-function refused(what: string): QueryError {
+/** Whether a query has this name outside of texts, in quotes or not. @param text the query as latin1. */
+export function hasName(text: string, name: string): boolean {
+  for (const token of tokens(text)) if (nameOf(token, text) === name.toUpperCase()) return true;
+  return false;
+}
+
+export function refused(what: string): QueryError {
   return new QueryError(
     ACCESS_DENIED,
     `The embedded engine reads and writes its own tables only: ${what} is not allowed`,

@@ -12,17 +12,19 @@ export interface ReadQuery {
 }
 
 /** A statement's kind must show in this much of it; ClickHouse's own `max_query_size` is the same. */
-const MAX_HEAD_BYTES = 256 * 1024;
+export const MAX_HEAD_BYTES = 256 * 1024;
 /** Bounds the memory for one query's text; the engine has a limit of its own (max_query_size). */
-const MAX_QUERY_BYTES = 16 * 1024 ** 2;
+export const MAX_QUERY_BYTES = 16 * 1024 ** 2;
 const QUERY_IS_TOO_LARGE = 266;
 
-function hasRows(statement: Statement): statement is Extract<Statement, { rowsAt: number }> {
+type InsertWithRows = Extract<Statement, { rowsAt: number }>;
+
+function hasRows(statement: Statement): statement is InsertWithRows {
   return statement.kind === 'insert-rows' || statement.kind === 'insert-input';
 }
 
 /** The INSERT with rows that `text` begins with, or undefined: of another query the text can be cut off in a quote. */
-function readInsertWithRows(text: string, check: TokenCheck): Statement | undefined {
+function readInsertWithRows(text: string, check: TokenCheck): InsertWithRows | undefined {
   try {
     const statement = readStatement(text, check);
     return hasRows(statement) ? statement : undefined;
@@ -45,11 +47,11 @@ export async function readQuery(
   newCheck: () => TokenCheck,
 ): Promise<ReadQuery> {
   const body = source[Symbol.asyncIterator]();
-  const chunks: Buffer[] = urlQuery === '' ? [] : [Buffer.from(`${urlQuery}\n`)];
+  const chunks: Buffer[] = [Buffer.from(urlQuery === '' ? '' : `${urlQuery}\n`)];
   let bytes = chunks[0]?.length ?? 0;
   let ended = false;
 
-  async function readUntil(limit: number): Promise<string> {
+  async function readUntil(limit: number): Promise<Buffer> {
     while (!ended && bytes < limit) {
       const next = await body.next();
       if (next.done) ended = true;
@@ -58,26 +60,41 @@ export async function readQuery(
         bytes += next.value.length;
       }
     }
-    return Buffer.concat(chunks).toString('latin1');
+    return Buffer.concat(chunks);
   }
 
-  let latin1 = await readUntil(MAX_HEAD_BYTES);
-  let statement = ended ? readStatement(latin1, newCheck()) : readInsertWithRows(latin1, newCheck());
-  if (statement === undefined) {
-    latin1 = await readUntil(MAX_QUERY_BYTES);
-    if (!ended) {
+  async function readWhole(): Promise<Statement> {
+    read = await readUntil(MAX_QUERY_BYTES + 1);
+    if (bytes > MAX_QUERY_BYTES) {
       throw new QueryError(
         QUERY_IS_TOO_LARGE,
         `Query of more than ${MAX_QUERY_BYTES} bytes`,
         'QUERY_IS_TOO_LARGE',
       );
     }
-    statement = readStatement(latin1, newCheck());
+    return readStatement(read.toString('latin1'), newCheck());
   }
+
+  let read: Buffer = Buffer.concat(chunks);
+
+  async function readStart(): Promise<Statement> {
+    // The line end completes the last word: of an INSERT in the URL the body is left alone, whatever its size.
+    const inUrl = readInsertWithRows(read.toString('latin1'), newCheck());
+    if (inUrl) return inUrl;
+    read = await readUntil(MAX_HEAD_BYTES);
+    // A chunk can be far larger than what is looked at.
+    const head = read.toString('latin1', 0, MAX_HEAD_BYTES);
+    if (ended && bytes <= MAX_HEAD_BYTES) return readStatement(head, newCheck());
+    const insert = readInsertWithRows(head, newCheck());
+    // A word at the end of the head can go on.
+    return insert && insert.rowsAt < head.length ? insert : await readWhole();
+  }
+
+  const statement = await readStart();
   const rowsAt = hasRows(statement) ? statement.rowsAt : 0;
 
   async function* rows(): AsyncGenerator<Buffer> {
-    const inText = Buffer.from(latin1.slice(rowsAt), 'latin1');
+    const inText = read.subarray(rowsAt);
     if (inText.length > 0) yield inText;
     while (!ended) {
       const next = await body.next();
@@ -88,7 +105,7 @@ export async function readQuery(
 
   return {
     statement,
-    text: (start, end) => Buffer.from(latin1.slice(start, end), 'latin1').toString('utf8'),
+    text: (start, end) => read.toString('utf8', start, end),
     rows,
   };
 }
