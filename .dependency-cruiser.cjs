@@ -103,7 +103,7 @@ const rooms = {
     mails: [],
     webhooks: ['http', 'schemas', 'auth', 'orders', 'programs', 'money'],
     setup: ['http', 'schemas', 'auth'],
-    operations: ['http', 'schemas', 'auth', 'programs', 'reports', 'setup'],
+    operations: ['http', 'schemas', 'auth', 'orders', 'programs', 'reports', 'setup'],
   },
   bin: {
     '.': ['commands', 'supervisor', 'demo'],
