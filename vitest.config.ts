@@ -54,6 +54,8 @@ const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files
   AFFLUX_TEST_CLIENTS: { value: 1, files: ['test/generated-clients', 'engines/clickhouse-clients'] },
   /** Whether everything is installed again in a copy of the tree: 1 or 0. */
   AFFLUX_TEST_FRESH_CLONE: { value: 1, files: ['test/fresh-clone'] },
+  /** Whether every act on the pages of sources and on pages that stay open is tried in a browser: 1 or 0. */
+  AFFLUX_TEST_PAGES: { value: 1, files: ['test/portal-sources', 'test/portal-open-page'] },
   /** Milliseconds of a page of the portal with 1,000 links and 10,000 orders; 0: not measured. */
   AFFLUX_TEST_PAGE_MS: { value: 200, files: ['test/portal-speed'] },
   /** Whether a collector is measured with a million links: 1 or 0. */

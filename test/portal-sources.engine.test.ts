@@ -21,8 +21,10 @@ import { findChromium } from './support/programs.ts';
 /** The pages of sources: how they look, what is tried and repeated on them, and who may not. */
 
 const chromium = findChromium();
+/** Minutes of one browser: in the long run. */
+const WANTED = process.env.AFFLUX_TEST_PAGES === '1';
 
-describe.skipIf(chromium === undefined)('the pages of sources in a browser', () => {
+describe.skipIf(chromium === undefined || !WANTED)('the pages of sources in a browser', () => {
   let portal: FreshPortal;
   beforeAll(async () => {
     portal = await startFreshPortal(chromium ?? '');
