@@ -86,6 +86,6 @@ describe.skipIf(chromium === undefined)('what an operator can do, in a browser',
     await operator.getByRole('dialog').waitFor({ state: 'detached' });
     await operator.getByRole('button', { name: 'Settings of postbacks' }).click();
     expect(await names.inputValue()).toBe(lines);
-    expect(await operator.getByLabel('Addresses that may call').inputValue()).toBe('127.0.0.0/8\n::1');
+    expect(await operator.getByLabel('Addresses that may call').inputValue()).toBe('127.0.0.0/8\n::1/128');
   });
 });
