@@ -41,7 +41,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       path: '/questions',
       page: lazyPage(async () => (await import('./partners/questions.tsx')).QuestionsPage),
     },
-    { path: '/velocity', page: lazyPage(async () => (await import('./figures/velocity.tsx')).VelocityPage) },
+    { path: '/velocity', page: lazyPage(async () => (await import('./fraud/velocity.tsx')).VelocityPage) },
     { path: '/payouts', page: lazyPage(async () => (await import('./money/payouts.tsx')).PayoutsPage) },
     {
       path: '/commissions',

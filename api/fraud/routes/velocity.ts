@@ -37,14 +37,14 @@ const TAGS = ['fraud'];
 const REVIEWERS = ['operator', 'fraud'] as const;
 
 /** What the fraud team looks at. */
-export function addFraudRoutes(app: ApiServer, context: ApiContext): void {
-  addVelocityRoutes(app, context);
+export function addVelocityRoutes(app: ApiServer, context: ApiContext): void {
+  addCountRoutes(app, context);
   addTimeToConvertRoute(app, context);
   addSharedAddressRoute(app, context);
 }
 
 /** Addresses are seen across programs, so velocity is for who may see all of them. */
-function addVelocityRoutes(app: ApiServer, { warehouse }: ApiContext): void {
+function addCountRoutes(app: ApiServer, { warehouse }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/velocity',
