@@ -20,6 +20,7 @@ import { addConversionRoutes } from './conversions/routes/conversions.ts';
 import { addCustomerRoutes } from './conversions/routes/customers.ts';
 import { addExplanationRoute } from './conversions/routes/explanations.ts';
 import { addReviewRoutes } from './conversions/routes/reviews.ts';
+import { addExplorerRoutes } from './fraud/routes/explorer.ts';
 import { addVelocityRoutes } from './fraud/routes/velocity.ts';
 import { installJsonBodies, MAX_BODY_BYTES, parseForm } from './http/bodies.ts';
 import { type ApiContext, type ApiServer, installVisitorAddress } from './http/context.ts';
@@ -223,6 +224,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions & { countFailure: C
   addStatementRoutes(app, options);
   addStatementDocumentRoutes(app, options);
   addEarningsRoutes(app, options);
+  addExplorerRoutes(app, options);
   addVelocityRoutes(app, options);
   addJobRoutes(app, options);
   addSessionRoutes(app, options);

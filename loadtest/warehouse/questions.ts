@@ -1,7 +1,8 @@
 import { WEEK_MS } from '../../core/time.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { lookupClicks } from '../../warehouse/lookups/lookups.ts';
-import { type VelocityKey, velocityOf, whoExceeds } from '../../warehouse/lookups/velocity.ts';
+import { type VelocityKey, velocityOf } from '../../warehouse/lookups/velocity.ts';
+import { listVelocity } from '../../warehouse/lookups/velocity-list.ts';
 import { runReport } from '../../warehouse/reports/reports.ts';
 
 /** Timed questions of each kind, after some that warm the engine up. */
@@ -52,7 +53,7 @@ export async function prepareQuestions(warehouse: Warehouse, endMs: number): Pro
     {
       name: 'who exceeds 5 in 5 minutes',
       ask: async (asked) => {
-        await whoExceeds(asked, { key: 'ip', clicks: 5, minutes: 5, now, limit: 100 });
+        await listVelocity(asked, { key: 'ip', sort: 'clicks', clicks: 5, minutes: 5, now, limit: 100 });
       },
     },
     {

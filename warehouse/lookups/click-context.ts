@@ -4,7 +4,8 @@ import { UNKNOWN_IP } from '../../core/ip.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import { addresses, numbers } from '../clickhouse/literals.ts';
 import { networkText } from '../reports/report-tables.ts';
-import { subnetSql, VELOCITY_TABLES, type VelocityKey } from './velocity.ts';
+import { subnetSql } from './subjects.ts';
+import { VELOCITY_TABLES, type VelocityKey } from './velocity.ts';
 
 /** The keys of one click's context; the order's own address where the shop gave it. */
 export interface ContextQuestion extends ClickIdentity {

@@ -26,7 +26,7 @@ export const MAX_CANDIDATE_REQUESTS = 1_000;
 const CANDIDATES_PER_REQUEST = 100;
 
 /** The values are part of the text, because a URL has no room for ten thousand; they are numbers and addresses only. */
-const LOOKUP_SETTINGS = {
+export const LOOKUP_SETTINGS = {
   max_query_size: 4 * 1024 * 1024,
   // Row numbers of the inner query are those of the outer only in one and the same state of the table.
   enable_shared_storage_snapshot_in_query: 1,
@@ -59,7 +59,7 @@ export async function lookupClicks(
   );
   const table = await warehouse.queryArrow(
     `SELECT ${CLICK_EXPRESSIONS} FROM clicks
-     WHERE ${atRows(`ts IN (SELECT fromUnixTimestamp64Milli(arrayJoin(${times}), 'UTC'))`)}`,
+     WHERE ${atRows(rowsWhere(`ts IN (SELECT fromUnixTimestamp64Milli(arrayJoin(${times}), 'UTC'))`))}`,
     {},
     LOOKUP_SETTINGS,
   );
@@ -99,7 +99,7 @@ export async function fingerprintCandidates(
      SELECT request, ${CLICK_EXPRESSIONS}
      FROM (
        SELECT * FROM clicks
-       WHERE ${atRows(`visitor IN (${visitors.map(({ visitor }) => visitor).join()})`)}
+       WHERE ${atRows(rowsWhere(`visitor IN (${visitors.map(({ visitor }) => visitor).join()})`))}
          AND ts BETWEEN fromUnixTimestamp64Milli({minMs:Int64}) AND fromUnixTimestamp64Milli({maxMs:Int64})
      ) AS found
      INNER JOIN requests ON found.fingerprint = requests.wanted
@@ -118,10 +118,17 @@ export async function fingerprintCandidates(
   return candidates;
 }
 
-/** The rows that `condition` names, found through the projection that is sorted for it. */
-function atRows(condition: string): string {
-  return `_part_starting_offset + _part_offset IN (
-    SELECT _part_starting_offset + _part_offset FROM clicks WHERE ${condition})`;
+/** The number of a row of `clicks` in one state of the table. */
+export const ROW_NUMBER = '_part_starting_offset + _part_offset';
+
+/** The numbers of the rows that `condition` names, found through the projection that is sorted for it. */
+export function rowsWhere(condition: string): string {
+  return `SELECT ${ROW_NUMBER} FROM clicks WHERE ${condition}`;
+}
+
+/** Whether a row's number is one of those that a query finds. */
+export function atRows(numbers: string): string {
+  return `${ROW_NUMBER} IN (${numbers})`;
 }
 
 function requestRows(requests: readonly CandidateRequest[]): string {

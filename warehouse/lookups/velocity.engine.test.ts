@@ -4,7 +4,8 @@ import { parseIp } from '../../core/ip.ts';
 import { clickRecord, encodeClicks, freshWarehouse } from '../../test/support/warehouse.ts';
 import { timeText } from '../clickhouse/client.ts';
 import { INSERT_CLICKS_SQL } from '../loader/inserter.ts';
-import { affiliatesSharingAddresses, timeToConvert, velocityOf, whoExceeds } from './velocity.ts';
+import { affiliatesSharingAddresses, timeToConvert, velocityOf } from './velocity.ts';
+import { listVelocity } from './velocity-list.ts';
 
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 
@@ -59,8 +60,14 @@ describe('velocity', () => {
   it('is not measured of those who opted out, as if they were one fingerprint', async () => {
     const { clicks } = await velocityOf(warehouse, { key: 'fingerprint', value: '0', now });
     expect(clicks).toEqual({ m1: 0, m5: 0, m60: 0, h24: 0 });
-    const fast = await whoExceeds(warehouse, { key: 'fingerprint', clicks: 0, minutes: 60, now, limit: 100 });
-    expect(fast.map(({ value }) => value)).not.toContain('0');
+    const { rows } = await listVelocity(warehouse, {
+      key: 'fingerprint',
+      sort: 'clicks',
+      minutes: 60,
+      now,
+      limit: 100,
+    });
+    expect(rows.map(({ value }) => value)).not.toContain('0');
   });
 
   it('of an address: clicks and orders by span, campaigns, user agents, first and last', async () => {
@@ -88,13 +95,21 @@ describe('velocity', () => {
   });
 
   it('who exceeds a number now', async () => {
-    const fast = await whoExceeds(warehouse, { key: 'ip', clicks: 1, minutes: 5, now, limit: 10 });
-    expect(fast.map(({ value, clicks }) => [value, clicks])).toEqual([
-      ['198.51.100.7', 4],
-      ['198.51.100.8', 2],
+    const sort = 'clicks';
+    const fast = await listVelocity(warehouse, { key: 'ip', sort, clicks: 1, minutes: 5, now, limit: 10 });
+    expect(fast.rows.map(({ value, clicks, orders }) => [value, clicks, orders])).toEqual([
+      ['198.51.100.7', 4, 2],
+      ['198.51.100.8', 2, 0],
     ]);
-    const nets = await whoExceeds(warehouse, { key: 'subnet', clicks: 2, minutes: 60, now, limit: 1 });
-    expect(nets).toMatchObject([{ value: '198.51.100.0', clicks: 8 }]);
+    const nets = await listVelocity(warehouse, {
+      key: 'subnet',
+      sort,
+      clicks: 2,
+      minutes: 60,
+      now,
+      limit: 1,
+    });
+    expect(nets.rows).toMatchObject([{ value: '198.51.100.0', clicks: 8, orders: 2 }]);
   });
 
   it('time from click to order by class, and affiliates that share addresses', async () => {

@@ -1,7 +1,9 @@
 import { InputError } from '../../core/errors.ts';
-import { formatIp, isMappedIpv4, parseIp } from '../../core/ip.ts';
+import { MINUTE_MS } from '../../core/time.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 import { WATERMARK_SQL } from '../watermark/watermark.ts';
+import { type ProgramScope, parseAddress, parseFingerprint, parseSubnet } from './subjects.ts';
+import { MAX_FAST_KEYS } from './velocity-list.ts';
 
 /** The keys of the counts: an address, its network (/24 of IPv4, /64 of IPv6), or a fingerprint. */
 export type VelocityKey = 'ip' | 'subnet' | 'fingerprint';
@@ -29,11 +31,6 @@ export interface Velocity {
 
 /** One key's rows are a few granules: a second thread only has to be waited for. */
 const SETTINGS = { max_execution_time: 5, max_memory_usage: 1_000_000_000, max_threads: 1 } as const;
-export const MAX_FAST_KEYS = 1_000;
-
-/** The network of an address that is counted by: /24 of IPv4, /64 of IPv6; its first address. */
-export const subnetSql = (ip: string): string =>
-  `tupleElement(IPv6CIDRToRange(${ip}, if(${ip} BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 64)), 1)`;
 
 /** Where the last day's clicks are sorted by a key. */
 export const VELOCITY_TABLES: Readonly<Record<VelocityKey, string>> = {
@@ -52,11 +49,6 @@ const MATCHES: Readonly<Record<VelocityKey, { clicks: string; orders: string }>>
   fingerprint: { clicks: 'fingerprint = {key:UInt64}', orders: 'fingerprint = {key:UInt64}' },
 };
 
-const MS_A_MINUTE = 60_000;
-/** The time `minutes` before now. */
-const before = (minutes: number | string): string =>
-  `fromUnixTimestamp64Milli({now:Int64} - ${minutes} * ${MS_A_MINUTE}, 'UTC')`;
-const NOW = "fromUnixTimestamp64Milli({now:Int64}, 'UTC')";
 /** The start of each span as a parameter, `from_m1` and so on: the engine then computes no times while it plans. */
 const SPAN_STARTS = Object.keys(SPANS).map((name) => `{from_${name}:DateTime64(3, 'UTC')}`);
 /** Columns made of the rows' times: the counts of each span, the first and the last. */
@@ -74,10 +66,13 @@ const within = (time: string): string =>
  */
 export async function velocityOf(
   warehouse: Warehouse,
-  options: { key: VelocityKey; value: string; now: Date },
+  options: { key: VelocityKey; value: string; now: Date; program?: ProgramScope | undefined },
 ): Promise<Velocity> {
-  const { key, now } = options;
+  const { key, now, program } = options;
   const matches = MATCHES[key];
+  const ofProgram = program
+    ? { clicks: 'AND campaign_id IN {campaigns:Array(UInt32)}', orders: 'AND program_id = {program:UInt32}' }
+    : { clicks: '', orders: '' };
   interface Seen extends Record<Span, string> {
     readonly part: 'watermark' | 'clicks' | 'orders';
     readonly first_ms: string;
@@ -92,17 +87,18 @@ export async function velocityOf(
        complete_to AS last_ms, 0 AS campaigns, 0 AS agents FROM (${WATERMARK_SQL})
      UNION ALL
      SELECT 'clicks', ${seenBy('ts')}, uniqExact(campaign_id), uniqExact(agent)
-     FROM ${VELOCITY_TABLES[key]} WHERE ${matches.clicks} AND ${within('ts')}
+     FROM ${VELOCITY_TABLES[key]} WHERE ${matches.clicks} AND ${within('ts')} ${ofProgram.clicks}
      UNION ALL
      SELECT 'orders', ${seenBy('occurred_at')}, 0, 0
-     FROM conversions FINAL WHERE ${matches.orders} AND ${within('occurred_at')}`,
+     FROM conversions FINAL WHERE ${matches.orders} AND ${within('occurred_at')} ${ofProgram.orders}`,
     {
       ...keyParams(key, options.value),
+      ...(program && { program: program.id, campaigns: program.campaignIds }),
       now: timeText(now.getTime()),
       ...Object.fromEntries(
         Object.entries(SPANS).map(([name, minutes]) => [
           `from_${name}`,
-          timeText(now.getTime() - minutes * MS_A_MINUTE),
+          timeText(now.getTime() - minutes * MINUTE_MS),
         ]),
       ),
     },
@@ -121,57 +117,6 @@ export async function velocityOf(
     lastSeen: known ? new Date(Number(clicks.last_ms)) : undefined,
     completeTo: completeTo > 0 ? new Date(completeTo) : undefined,
   };
-}
-
-export interface FastKey {
-  /** An address, the first address of a network, or a fingerprint as a decimal number. */
-  readonly value: string;
-  readonly clicks: number;
-  readonly campaigns: number;
-  readonly userAgents: number;
-  readonly lastSeen: Date;
-}
-
-/**
- * The keys with more than `clicks` clicks in the last `minutes` (1 to 1,440), the fastest first.
- * @throws InputError naming `minutes`, `clicks` or `limit`.
- */
-export async function whoExceeds(
-  warehouse: Warehouse,
-  options: { key: VelocityKey; clicks: number; minutes: number; now: Date; limit: number },
-): Promise<FastKey[]> {
-  const { key, clicks, minutes, limit } = options;
-  checkNumber('minutes', minutes, 1, SPANS.h24);
-  checkNumber('clicks', clicks, 0, 1_000_000_000);
-  checkNumber('limit', limit, 1, MAX_FAST_KEYS);
-  const table = VELOCITY_TABLES[key];
-  const recent = `ts >= ${before('{minutes:UInt32}')} AND ts <= ${NOW}`;
-  const { rows } = await warehouse.query<{
-    value: string;
-    total: string;
-    kinds: string;
-    agents: string;
-    last_ms: string;
-  }>(
-    // Distinct values are counted for the few keys that exceed, not for all.
-    `SELECT toString(${key}) AS value, count() AS total, uniqExact(campaign_id) AS kinds, uniqExact(agent) AS agents,
-       toUnixTimestamp64Milli(max(ts)) AS last_ms
-     FROM ${table}
-     WHERE ${recent} AND ${key} IN (
-       SELECT ${key} FROM ${table} WHERE ${recent}
-       GROUP BY ${key} HAVING count() > {clicks:UInt64}
-       ORDER BY count() DESC, toString(${key}) LIMIT {limit:UInt32})
-     GROUP BY value ORDER BY total DESC, value`,
-    { clicks, minutes, limit, now: options.now.getTime() },
-    SETTINGS,
-  );
-  return rows.map((row) => ({
-    value: row.value.replace(/^::ffff:(?=\d+\.)/, ''),
-    clicks: Number(row.total),
-    campaigns: Number(row.kinds),
-    userAgents: Number(row.agents),
-    lastSeen: new Date(Number(row.last_ms)),
-  }));
 }
 
 /** Upper ends of the classes of time from click to order, seconds; the last class is open. */
@@ -263,17 +208,12 @@ function spanCounts(row: Readonly<Record<Span, string>> | undefined): SpanCounts
   };
 }
 
-/** The key as the query's parameters; an address with the ends of its network. */
+/** The key as the query's parameters; an address with its network. */
 function keyParams(key: VelocityKey, value: string): Record<string, string> {
-  if (key === 'fingerprint') {
-    if (/^\d{1,20}$/.test(value) && BigInt(value) < 2n ** 64n) return { key: value };
-    throw new InputError('value', 'must be a fingerprint: a whole number of 64 bits');
-  }
-  const bytes = parseIp(value);
-  if (!bytes) throw new InputError('value', 'must be an IPv4 or IPv6 address');
-  const hostBytes = isMappedIpv4(bytes) ? 1 : 8;
-  const end = (fill: number): string => formatIp(Buffer.from(bytes).fill(fill, bytes.length - hostBytes));
-  return { key: formatIp(bytes), subnet: end(0), subnetEnd: end(0xff) };
+  if (key === 'fingerprint') return { key: parseFingerprint(value) };
+  const { first, last } = parseSubnet(value);
+  const network = { subnet: first, subnetEnd: last };
+  return key === 'ip' ? { key: parseAddress(value), ...network } : network;
 }
 
 function checkNumber(field: string, value: number, min: number, max: number): void {

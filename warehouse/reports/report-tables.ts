@@ -130,7 +130,7 @@ export function idPrefix(name: ReportDimension): string {
 }
 
 /** The raw table has no column for the flag group: it is computed as the rollups' feeds compute it. */
-const RAW_FLAG_GROUP = `multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 1) != 0, 'bot',
+export const RAW_FLAG_GROUP = `multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 1) != 0, 'bot',
   bitAnd(flags, 2) != 0, 'prefetch', bitAnd(flags, 4) != 0, 'head', bitAnd(flags, 624) != 0, 'inactive',
   bitAnd(flags, 2048) != 0, 'forced', bitAnd(flags, 4096) != 0, 'flood', bitAnd(flags, 8) != 0, 'repeat', 'ok')`;
 

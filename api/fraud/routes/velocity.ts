@@ -1,18 +1,39 @@
 import { z } from 'zod';
 import { WEEK_MS } from '../../../core/time.ts';
+import { readCampaignIds, readLinkCodes } from '../../../ledger/audit/explored-orders.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
+import { namesById } from '../../../ledger/programs/names.ts';
+import { networkAround, type ProgramScope } from '../../../warehouse/lookups/subjects.ts';
 import {
   affiliatesSharingAddresses,
-  MAX_FAST_KEYS,
   timeToConvert,
   velocityOf,
-  whoExceeds,
 } from '../../../warehouse/lookups/velocity.ts';
+import {
+  LISTED_KEYS,
+  type ListedKey,
+  type ListedVelocity,
+  listVelocity,
+  MAX_FAST_KEYS,
+  MAX_VELOCITY_SEARCH,
+  VELOCITY_SORTS,
+  type VelocityCursor,
+} from '../../../warehouse/lookups/velocity-list.ts';
+import { readWatermark } from '../../../warehouse/watermark/watermark.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import { everyProgram, principalOf, programRequired } from '../../http/principal.ts';
+import { type Principal, principalOf, programFilter, programRequired } from '../../http/principal.ts';
+import { invalidField } from '../../http/problems.ts';
 import { visibleAffiliate } from '../../programs/affiliate-view.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
-import { formatTime, rowLimit, time, timeText, wholeNumberOr } from '../../schemas/schemas.ts';
+import {
+  formatTime,
+  plain,
+  rowLimit,
+  time,
+  timeText,
+  wholeNumber,
+  wholeNumberOr,
+} from '../../schemas/schemas.ts';
 
 const VELOCITY_KEYS = ['ip', 'subnet', 'fingerprint'] as const;
 
@@ -38,13 +59,60 @@ const REVIEWERS = ['operator', 'fraud'] as const;
 
 /** What the fraud team looks at. */
 export function addVelocityRoutes(app: ApiServer, context: ApiContext): void {
-  addCountRoutes(app, context);
+  addListRoute(app, context);
+  addCountRoute(app, context);
   addTimeToConvertRoute(app, context);
   addSharedAddressRoute(app, context);
 }
 
-/** Addresses are seen across programs, so velocity is for who may see all of them. */
-function addCountRoutes(app: ApiServer, { warehouse }: ApiContext): void {
+const CURSOR = z
+  .tuple([z.int(), z.number(), z.string()])
+  .transform(([now, by, value]): VelocityCursor => ({ now, by, value }));
+
+/** @throws Problem `invalid_input` `cursor`. */
+function readCursor(cursor: string): VelocityCursor {
+  const parsed = CURSOR.safeParse(jsonOf(Buffer.from(cursor, 'base64url').toString()));
+  if (parsed.success) return parsed.data;
+  throw invalidField('cursor', 'must be the next_cursor of a previous page');
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function writeCursor({ now, by, value }: VelocityCursor): string {
+  return Buffer.from(JSON.stringify([now, by, value])).toString('base64url');
+}
+
+/** What the warehouse is narrowed to; undefined: every program. */
+async function scopeOf(
+  { ledger }: ApiContext,
+  principal: Principal,
+  requested: number | undefined,
+): Promise<ProgramScope | undefined> {
+  const id = programFilter(principal, requested);
+  return id === undefined ? undefined : { id, campaignIds: await readCampaignIds(ledger, id) };
+}
+
+const listedView = z.object({
+  value: z.string().meta({ description: 'A value of the key; it leads on in the explorer.' }),
+  name: z.string().nullable().meta({ description: 'Of an affiliate, a link, or who runs the system.' }),
+  clicks: z.int(),
+  orders: z.int(),
+  ratio: z.number().nullable().meta({ description: 'Orders for each click; null without clicks.' }),
+  campaigns: z.int(),
+  user_agents: z.int().nullable().meta({ description: 'Null for affiliates and links.' }),
+  first_seen: timeText.meta({ description: 'Within the last 24 hours.' }),
+  last_seen: timeText,
+});
+
+function addListRoute(app: ApiServer, context: ApiContext): void {
+  const { ledger, warehouse } = context;
+  const atLeast = wholeNumber({ min: 0, max: 1_000_000_000 }).optional();
   app.route({
     method: 'GET',
     url: '/v1/velocity',
@@ -52,42 +120,81 @@ function addCountRoutes(app: ApiServer, { warehouse }: ApiContext): void {
     schema: {
       operationId: 'listVelocity',
       tags: TAGS,
-      summary: 'Who clicks faster than a threshold, the fastest first; for keys of no single program',
+      summary: 'Who clicks or orders most in the last minutes, or is new; of a program, or of all',
       querystring: z.object({
-        key: z.enum(VELOCITY_KEYS).default('ip'),
-        clicks: wholeNumberOr(100, { min: 0, max: 1_000_000_000 }),
+        program_id: integerId('program').optional(),
+        key: z.enum(LISTED_KEYS).default('ip'),
+        sort: z.enum(VELOCITY_SORTS).default('clicks').meta({
+          description: 'What there is most of first; first_seen: the newest first.',
+        }),
+        clicks: atLeast.meta({ description: 'More clicks than this.' }),
+        orders: atLeast.meta({ description: 'More orders than this.' }),
         minutes: wholeNumberOr(60, { min: 1, max: 1_440 }),
+        search: plain(MAX_VELOCITY_SEARCH).optional().meta({
+          description: 'The beginning of an address or a number, a network, an id, or a part of a name.',
+        }),
         limit: rowLimit({ max: MAX_FAST_KEYS, fallback: 100 }),
+        cursor: z.string().max(500).optional().meta({ description: 'next_cursor of the page before.' }),
       }),
       response: {
         200: z.object({
-          data: z.array(
-            z.object({
-              value: z.string(),
-              clicks: z.int(),
-              campaigns: z.int(),
-              user_agents: z.int(),
-              last_seen: timeText,
-            }),
-          ),
+          data: z.array(listedView),
+          next_cursor: z.string().nullable(),
+          complete_to: timeText.nullable().meta({ description: 'Every click before this is counted.' }),
         }),
       },
     },
     handler: async (request) => {
-      everyProgram(principalOf(request));
-      const fast = await whoExceeds(warehouse, { ...request.query, now: new Date() });
+      const { program_id, cursor, ...query } = request.query;
+      const program = await scopeOf(context, principalOf(request), program_id);
+      const after = cursor === undefined ? undefined : readCursor(cursor);
+      const completeTo = await readWatermark(warehouse);
+      const { rows, next } = await listVelocity(warehouse, { ...query, program, after, now: new Date() });
       return {
-        data: fast.map(({ value, clicks, campaigns, userAgents, lastSeen }) => ({
-          value,
-          clicks,
-          campaigns,
-          user_agents: userAgents,
-          last_seen: formatTime(lastSeen),
-        })),
+        data: await formatListed(ledger, query.key, rows),
+        next_cursor: next ? writeCursor(next) : null,
+        complete_to: optionalTime(completeTo === undefined ? undefined : new Date(completeTo)),
       };
     },
   });
+}
 
+async function formatListed(
+  ledger: ApiContext['ledger'],
+  key: ListedKey,
+  rows: readonly ListedVelocity[],
+): Promise<z.output<typeof listedView>[]> {
+  const ids = (wanted: ListedKey) => (key === wanted ? rows.map(({ value }) => Number(value)) : []);
+  const [{ affiliates }, codes] = await Promise.all([
+    namesById(ledger, { affiliates: ids('affiliate'), campaigns: [] }),
+    readLinkCodes(ledger, ids('link')),
+  ]);
+  const names: Readonly<Partial<Record<ListedKey, (row: ListedVelocity) => string | undefined>>> = {
+    affiliate: ({ value }) => affiliates.get(Number(value)),
+    link: ({ value }) => codes.get(Number(value)),
+    asn: ({ organisation }) => organisation,
+  };
+  return rows.map((row) => ({
+    value: formatValue(key, row.value),
+    name: names[key]?.(row) || null,
+    clicks: row.clicks,
+    orders: row.orders,
+    ratio: row.clicks === 0 ? null : row.orders / row.clicks,
+    campaigns: row.campaigns,
+    user_agents: row.userAgents,
+    first_seen: formatTime(row.firstSeen),
+    last_seen: formatTime(row.lastSeen),
+  }));
+}
+
+/** As the explorer takes it. */
+function formatValue(key: ListedKey, value: string): string {
+  if (key === 'subnet') return networkAround(value).text;
+  if (key === 'asn') return `AS${value}`;
+  return key === 'affiliate' || key === 'link' ? formatId(key, Number(value)) : value;
+}
+
+function addCountRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/velocity/:key/:value',
@@ -95,14 +202,14 @@ function addCountRoutes(app: ApiServer, { warehouse }: ApiContext): void {
     schema: {
       operationId: 'getVelocity',
       tags: TAGS,
-      summary:
-        'How fast one address, network or fingerprint clicks and converts; for keys of no single program',
+      summary: 'How fast one address, network or fingerprint clicks and converts; of a program, or of all',
       params: z.object({ key: z.enum(VELOCITY_KEYS), value: z.string().max(64) }),
+      querystring: z.object({ program_id: integerId('program').optional() }),
       response: { 200: velocityView },
     },
     handler: async (request) => {
-      everyProgram(principalOf(request));
-      const seen = await velocityOf(warehouse, { ...request.params, now: new Date() });
+      const program = await scopeOf(context, principalOf(request), request.query.program_id);
+      const seen = await velocityOf(context.warehouse, { ...request.params, program, now: new Date() });
       return {
         clicks: seen.clicks,
         conversions: seen.conversions,

@@ -1,0 +1,206 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ClickIdentity } from '../../core/clicks/click-id.ts';
+import { ClickFlag, type ClickRecord } from '../../core/clicks/click-record.ts';
+import { parseIp } from '../../core/ip.ts';
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../core/time.ts';
+import { clickRecord, encodeClicks, freshWarehouse } from '../../test/support/warehouse.ts';
+import { timeText, type Warehouse } from '../clickhouse/client.ts';
+import { INSERT_CLICKS_SQL } from '../loader/inserter.ts';
+import { clickTotals, newestClicks, orderIds, timeline } from './explorer.ts';
+import { parseSubnet, type Subject, select } from './subjects.ts';
+
+let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
+
+/** In the middle of an hour of UTC, so that it is one in every zone. */
+const NOW = Math.floor(Date.now() / HOUR_MS) * HOUR_MS - HOUR_MS / 4;
+const now = new Date(NOW);
+const bytes = (text: string): Buffer => parseIp(text) ?? Buffer.alloc(16);
+const OTHERS = 60_000;
+
+beforeAll(async () => {
+  warehouse = await freshWarehouse();
+  // Of others: what a look-up must not read.
+  await warehouse.command(
+    `INSERT INTO clicks (ts, node, seq, program_id, campaign_id, affiliate_id, link_id, ip, fingerprint)
+     SELECT fromUnixTimestamp64Milli(toInt64(${NOW} - number * 60000), 'UTC'), 9, toUInt32(number), 1 + number % 2, number % 50,
+       100 + number % 70, 1000 + number % 90, toIPv6(concat('10.', toString(intDiv(number, 65536)), '.', toString(intDiv(number, 256) % 256), '.', toString(number % 256))), 1000 + number
+     FROM numbers(${OTHERS})`,
+  );
+  const given: Partial<ClickRecord>[] = [
+    ...[0, 1, 1, 2, 90, 3_000].map((minutes, i) => ({
+      ts: NOW - minutes * MINUTE_MS,
+      ip: bytes(`198.51.100.${7 + (i % 2)}`),
+      fingerprint: 7n,
+      affiliate_id: 10,
+      link_id: 20,
+      flags: i === 0 ? ClickFlag.bot : 0,
+    })),
+    { ts: NOW, ip: bytes('198.51.100.7'), affiliate_id: 13, flags: ClickFlag.impression },
+    { ts: NOW, ip: bytes('198.51.100.7'), program_id: 2, campaign_id: 9, affiliate_id: 11, link_id: 21 },
+    { ts: NOW - 91 * DAY_MS, ip: bytes('198.51.100.7'), fingerprint: 7n, affiliate_id: 10, link_id: 20 },
+    { ts: NOW, ip: bytes('::'), fingerprint: 0n },
+    { ts: NOW, ip: bytes('2001:db8:1:2::1'), fingerprint: 0n, affiliate_id: 12 },
+    { ts: NOW, ip: bytes('2001:db8:1:2:ffff::1'), affiliate_id: 12 },
+    { ts: NOW, ip: bytes('2001:db8:1:3::1'), affiliate_id: 12 },
+  ];
+  const clicks = given.map((one, seq) => clickRecord({ node: 3, seq, flags: 0, ...one }));
+  await warehouse.insertBytes({
+    sql: INSERT_CLICKS_SQL,
+    data: [encodeClicks(clicks)],
+    settings: { async_insert: 0 },
+  });
+  const order = (id: number, minutes: number, more: object = {}) => ({
+    conversion_id: id,
+    version: 1,
+    program_id: 1,
+    affiliate_id: 10,
+    link_id: 20,
+    ip: '::ffff:198.51.100.7',
+    fingerprint: 7,
+    occurred_at: timeText(NOW - minutes * MINUTE_MS),
+    ...more,
+  });
+  await warehouse.insertRows('conversions', [
+    order(1, 0),
+    order(2, 90),
+    order(3, 1, { program_id: 2, affiliate_id: 11, link_id: 21 }),
+    order(4, 91 * 1_440),
+    order(5, 1, { ip: '::', fingerprint: 0, affiliate_id: 12, link_id: 0 }),
+  ]);
+});
+afterAll(() => warehouse.drop());
+
+const SUBJECTS = {
+  ip: { kind: 'ip', ip: '198.51.100.7' },
+  subnet: { kind: 'subnet', network: parseSubnet('198.51.100.0/24') },
+  fingerprint: { kind: 'fingerprint', fingerprint: '7' },
+  affiliate: { kind: 'affiliates', affiliateIds: [10] },
+  link: { kind: 'link', linkId: 20, affiliateId: 10 },
+  orders: {
+    kind: 'orders',
+    conversionIds: [1n, 2n],
+    clicks: [
+      { ts: NOW, node: 3, seq: 0 },
+      { ts: NOW - MINUTE_MS, node: 3, seq: 2 },
+    ],
+  },
+} as const satisfies Record<string, Subject>;
+
+async function seqs(subject: Subject, programId?: number): Promise<number[]> {
+  const clicks = await newestClicks(warehouse, { selection: select(subject, programId), now, limit: 100 });
+  return clicks.map(({ seq }) => seq);
+}
+
+describe('the explorer', () => {
+  it.each([
+    ['ip', [7, 6, 0, 2, 4]],
+    ['subnet', [7, 6, 0, 2, 1, 3, 4, 5]],
+    ['fingerprint', [0, 2, 1, 3, 4, 5]],
+    ['affiliate', [0, 2, 1, 3, 4, 5]],
+    ['link', [0, 2, 1, 3, 4, 5]],
+    ['orders', [0, 2]],
+  ] as const)('finds the clicks of one %s in 90 days, the newest first', async (key, expected) => {
+    expect(await seqs(SUBJECTS[key])).toEqual(expected);
+  });
+
+  it('counts them by flag group, and orders by key', async () => {
+    const selection = select(SUBJECTS.ip, undefined);
+    expect(await clickTotals(warehouse, { selection, now })).toEqual({
+      byFlagGroup: { ok: 3, bot: 1, impression: 1 },
+      firstSeen: new Date(NOW - 90 * MINUTE_MS),
+      lastSeen: now,
+      completeTo: undefined,
+    });
+    const ids = async (subject: Subject, programId?: number) =>
+      await orderIds(warehouse, { selection: select(subject, programId), now, limit: 10 });
+    expect(await ids(SUBJECTS.ip)).toEqual([3n, 2n, 1n]);
+    expect(await ids(SUBJECTS.subnet)).toEqual([3n, 2n, 1n]);
+    expect(await ids(SUBJECTS.fingerprint, 1)).toEqual([2n, 1n]);
+    expect(await ids(SUBJECTS.link)).toEqual([2n, 1n]);
+    expect(await ids(SUBJECTS.orders)).toEqual([2n, 1n]);
+  });
+
+  it('sees nothing of another program', async () => {
+    expect(await seqs(SUBJECTS.ip, 1)).toEqual([6, 0, 2, 4]);
+    expect(await seqs(SUBJECTS.ip, 2)).toEqual([7]);
+    expect(await seqs(SUBJECTS.fingerprint, 2)).toEqual([]);
+    const selection = select(SUBJECTS.ip, 2);
+    expect((await clickTotals(warehouse, { selection, now })).byFlagGroup).toEqual({ ok: 1 });
+    expect(await orderIds(warehouse, { selection, now, limit: 10 })).toEqual([3n]);
+    const points = await timeline(warehouse, { selection, step: 'minute', timeZone: 'UTC', now });
+    expect(points.reduce((sum, { clicks, orders }) => sum + clicks + orders, 0)).toBe(2);
+  });
+
+  it('takes neither the erased for one person nor those who opted out', async () => {
+    expect(await seqs({ kind: 'ip', ip: '::' })).toEqual([]);
+    expect(await seqs({ kind: 'fingerprint', fingerprint: '0' })).toEqual([]);
+    expect(await seqs({ kind: 'subnet', network: parseSubnet('::/64') })).toEqual([]);
+    const selection = select({ kind: 'ip', ip: '::' }, undefined);
+    expect(await orderIds(warehouse, { selection, now, limit: 10 })).toEqual([]);
+  });
+
+  it('tells a /64 from its neighbour', async () => {
+    expect(await seqs({ kind: 'subnet', network: parseSubnet('2001:db8:1:2::/64') })).toEqual([11, 10]);
+  });
+
+  it('pages without a gap, also between clicks of one millisecond', async () => {
+    const selection = select(SUBJECTS.subnet, undefined);
+    const found: number[] = [];
+    for (let before: ClickIdentity | undefined; ; ) {
+      const page = await newestClicks(warehouse, { selection, now, limit: 1, before });
+      before = page[0];
+      if (!before) break;
+      found.push(before.seq);
+    }
+    expect(found).toEqual([7, 6, 0, 2, 1, 3, 4, 5]);
+  });
+
+  it.each(['ip', 'subnet', 'fingerprint', 'affiliate', 'link'] as const)(
+    'reads far fewer rows than there are clicks for one %s',
+    async (key) => {
+      let readRows = 0;
+      const watched: Warehouse = {
+        ...warehouse,
+        query: async (...asked) => {
+          const answer = await warehouse.query<never>(...asked);
+          readRows += answer.readRows;
+          return answer;
+        },
+      };
+      const selection = select(SUBJECTS[key], undefined);
+      await newestClicks(watched, { selection, now, limit: 50 });
+      await clickTotals(watched, { selection, now });
+      expect(readRows).toBeGreaterThan(5);
+      expect(readRows).toBeLessThan(OTHERS / 3);
+    },
+  );
+
+  it('shows 90 days by hour and a day by minute, with what is zero', async () => {
+    const selection = select(SUBJECTS.ip, 1);
+    for (const [timeZone, offset] of [
+      ['UTC', 0],
+      ['Asia/Kolkata', HOUR_MS / 2],
+    ] as const) {
+      const hours = await timeline(warehouse, { selection, step: 'hour', timeZone, now });
+      expect(hours.length).toBeGreaterThanOrEqual(90 * 24);
+      expect(new Set(hours.map(({ at }) => at.getTime() % HOUR_MS))).toEqual(new Set([offset]));
+      const steps = hours.slice(1).map(({ at }, i) => at.getTime() - (hours[i]?.at.getTime() ?? 0));
+      expect(new Set(steps)).toEqual(new Set([HOUR_MS]));
+      const busy = hours.filter(({ clicks, orders }) => clicks + orders > 0);
+      expect(busy.map(({ clicks, orders }) => [clicks, orders])).toEqual([
+        [1, 1],
+        [2, 1],
+      ]);
+    }
+    const minutes = await timeline(warehouse, { selection, step: 'minute', timeZone: 'UTC', now });
+    expect(minutes).toHaveLength(1_441);
+    expect(minutes.at(-1)).toEqual({ at: now, clicks: 1, orders: 1 });
+  });
+
+  it('refuses a zone that is none', async () => {
+    const selection = select(SUBJECTS.ip, undefined);
+    await expect(
+      timeline(warehouse, { selection, step: 'hour', timeZone: 'Mars/Olympus', now }),
+    ).rejects.toMatchObject({ field: 'timeZone' });
+  });
+});
