@@ -359,12 +359,3 @@ describe('an import', () => {
     expect([answer.status, answer.body.field]).toEqual([422, field]);
   });
 });
-
-test('velocity is for who may see every program', async () => {
-  for (const path of ['/v1/velocity', '/v1/velocity/ip/192.0.2.1']) {
-    expect((await api.call('GET', path, { key: api.operatorKey })).status).toBe(200);
-    expect((await api.call('GET', path, as('fraud'))).status).toBe(403);
-  }
-  const bad = await api.call('GET', '/v1/velocity/ip/nonsense', { key: api.operatorKey });
-  expect([bad.status, bad.body.field]).toEqual([422, 'value']);
-});
