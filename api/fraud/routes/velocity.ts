@@ -129,7 +129,7 @@ function addListRoute(app: ApiServer, context: ApiContext): void {
         }),
         clicks: atLeast.meta({ description: 'More clicks than this.' }),
         orders: atLeast.meta({ description: 'More orders than this.' }),
-        minutes: wholeNumberOr(60, { min: 1, max: 1_440 }),
+        minutes: wholeNumberOr(1_440, { min: 1, max: 1_440 }),
         search: plain(MAX_VELOCITY_SEARCH).optional().meta({
           description: 'The beginning of an address or a number, a network, an id, or a part of a name.',
         }),

@@ -42,6 +42,10 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       page: lazyPage(async () => (await import('./partners/questions.tsx')).QuestionsPage),
     },
     { path: '/velocity', page: lazyPage(async () => (await import('./fraud/velocity.tsx')).VelocityPage) },
+    {
+      path: '/explorer/:key/:value',
+      page: lazyPage(async () => (await import('./fraud/explorer/explorer.tsx')).ExplorerPage),
+    },
     { path: '/payouts', page: lazyPage(async () => (await import('./money/payouts.tsx')).PayoutsPage) },
     {
       path: '/commissions',
@@ -95,12 +99,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
         { path: '/conversions', title: t('common.conversions') },
         { path: '/reviews', title: t('common.review_queue'), roles: ['operator', 'fraud'] },
         { path: '/questions', title: t('common.questions'), roles: ['operator', 'fraud'] },
-        {
-          path: '/velocity',
-          title: t('common.velocity'),
-          roles: ['operator', 'fraud'],
-          acrossPrograms: true,
-        },
+        { path: '/velocity', title: t('common.velocity'), roles: ['operator', 'fraud'] },
       ],
     },
     {

@@ -1,7 +1,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { formatDay, formatShortDay } from '../text/format.ts';
+import { formatDay, formatShortDay, formatTime } from '../text/format.ts';
 import { t } from '../text/t.ts';
 
 /** Charts: uPlot for time axes, plain SVG for small trends. */
@@ -31,9 +31,11 @@ export function TimeChart(props: {
   times: readonly number[];
   series: readonly Series[];
   theme: string;
+  /** Its steps are shorter than a day, and lines. */
+  clock?: boolean;
 }) {
   const holder = useRef<HTMLDivElement>(null);
-  const { times, series, theme } = props;
+  const { times, series, theme, clock = false } = props;
   // Unchanged figures must not rebuild the chart under the pointer.
   const figures = JSON.stringify([times, series.map(({ values }) => values)]);
   // The theme's colours are read from the page
@@ -41,7 +43,7 @@ export function TimeChart(props: {
     const element = holder.current;
     if (!element) return;
     const plot = new uPlot(
-      optionsOf({ series, width: element.clientWidth }),
+      optionsOf({ series, clock, width: element.clientWidth }),
       [[...times], ...series.map(({ values }) => [...values])],
       element,
     );
@@ -60,7 +62,8 @@ export function TimeChart(props: {
   return <div class="chart" ref={holder} role="img" aria-label={props.label} />;
 }
 
-function optionsOf({ series, width }: { series: readonly Series[]; width: number }): uPlot.Options {
+function optionsOf(props: { series: readonly Series[]; clock: boolean; width: number }): uPlot.Options {
+  const { series, clock, width } = props;
   const line = property('--line');
   const muted = property('--muted');
   const font = `12px ${getComputedStyle(document.body).fontFamily}`;
@@ -76,7 +79,7 @@ function optionsOf({ series, width }: { series: readonly Series[]; width: number
     height: HEIGHT_PX,
     cursor: { points: { size: 7 }, drag: { x: false, y: false } },
     scales: {
-      x: { range: withMargins },
+      x: clock ? {} : { range: withMargins },
       left: { range: fromZero },
       ...(hasRight && { right: { range: fromZero } }),
     },
@@ -84,7 +87,8 @@ function optionsOf({ series, width }: { series: readonly Series[]; width: number
       {
         ...axis,
         grid: { show: false },
-        values: (_plot, days) => days.map((at) => formatShortDay(at * 1_000)),
+        // The axis of a clock shows hours where it spans a day, and days where it spans weeks.
+        ...(!clock && { values: (_plot, days) => days.map((at) => formatShortDay(at * 1_000)) }),
       },
       { ...axis, scale: 'left', size: 64, incrs: WHOLE_STEPS, values: valuesOf('left') },
       ...(hasRight
@@ -102,7 +106,10 @@ function optionsOf({ series, width }: { series: readonly Series[]; width: number
         : []),
     ],
     series: [
-      { label: t('charts.day'), value: (_plot, at) => (at === null ? '–' : formatDay(at * 1_000)) },
+      {
+        label: clock ? t('charts.time') : t('charts.day'),
+        value: (_plot, at) => (at === null ? '–' : timeOf(at, clock)),
+      },
       ...series.map((one) => ({
         label: one.label,
         scale: one.side ?? 'left',
@@ -116,6 +123,11 @@ function optionsOf({ series, width }: { series: readonly Series[]; width: number
       })),
     ],
   };
+}
+
+/** Unix seconds as the legend shows them. */
+function timeOf(at: number, clock: boolean): string {
+  return clock ? formatTime(new Date(at * 1_000).toISOString()) : formatDay(at * 1_000);
 }
 
 /** Figures are whole: counts and minor units. Smaller steps would show the same figure at several ticks. */

@@ -4,8 +4,9 @@ import { lastDays } from '../../data/period.ts';
 import { readCompleteTo } from '../../data/report.ts';
 import { useData } from '../../data/use-data.ts';
 import { formatCount } from '../../text/format.ts';
-import { listed, t } from '../../text/t.ts';
+import { t } from '../../text/t.ts';
 import { Card, Empty, Problem } from '../../ui/basics.tsx';
+import { Explored } from '../../ui/explored.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
 import { Table } from '../../ui/table.tsx';
 
@@ -52,7 +53,12 @@ export function SharedAddresses() {
             {
               title: t('common.partners'),
               head: true,
-              cell: ({ affiliate_ids }) => listed(affiliate_ids.map((id) => data.names.get(id) ?? id)),
+              cell: ({ affiliate_ids }) =>
+                affiliate_ids.map((id) => (
+                  <span class="sub" key={id}>
+                    <Explored of="affiliate" value={id} name={data.names.get(id)} />
+                  </span>
+                )),
             },
             {
               title: t('sharedAddresses.addresses'),

@@ -1,179 +1,152 @@
-import { useState } from 'preact/hooks';
 import { useParameter } from '../../app/router.tsx';
+import { useSession } from '../../app/session.tsx';
 import { api, take } from '../../data/api.ts';
-import { readCompleteTo } from '../../data/report.ts';
 import { useData } from '../../data/use-data.ts';
-import { formatCount, ZONE_NAME } from '../../text/format.ts';
+import { useList } from '../../data/use-list.ts';
+import { formatCount, formatShare, ZONE_NAME } from '../../text/format.ts';
 import { t } from '../../text/t.ts';
-import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
-import { Bar } from '../../ui/charts.tsx';
-import { Dialog, Segments, Select } from '../../ui/forms.tsx';
+import { Card, Empty, Page, When } from '../../ui/basics.tsx';
+import { Explored } from '../../ui/explored.tsx';
+import { Segments, Select } from '../../ui/forms.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
-import { NumberField } from '../../ui/number-field.tsx';
-import { Table } from '../../ui/table.tsx';
+import { ListTable } from '../../ui/table.tsx';
+import { LookUp } from './explorer/look-up.tsx';
 import { SharedAddresses } from './shared-addresses.tsx';
 
 const KEYS = [
   { value: 'ip', text: t('common.address') },
-  { value: 'subnet', text: t('velocity.network') },
-  { value: 'fingerprint', text: t('velocity.browser') },
+  { value: 'subnet', text: t('explored.network') },
+  { value: 'asn', text: t('explored.autonomous_system') },
+  { value: 'fingerprint', text: t('explored.fingerprint') },
+  { value: 'affiliate', text: t('common.partner') },
+  { value: 'link', text: t('common.link') },
 ] as const;
 type Key = (typeof KEYS)[number]['value'];
 const WINDOWS = [
   { value: '5', text: t('velocity.5_minutes') },
   { value: '60', text: t('velocity.1_hour') },
-  { value: '1440', text: t('velocity.24_hours') },
+  { value: '', text: t('velocity.24_hours') },
 ] as const;
+const SORTS = [
+  { value: '', text: t('velocity.most_clicks') },
+  { value: 'orders', text: t('velocity.most_orders') },
+  { value: 'ratio', text: t('velocity.most_orders_per_click') },
+  { value: 'first_seen', text: t('velocity.newest') },
+] as const;
+const FILTERS = ['minutes'] as const;
 const EVERY_MS = 5_000;
-const MOST = 20;
 
-/** The highest click rates by address, network and browser. */
+interface Row {
+  readonly value: string;
+  readonly name: string | null;
+  readonly clicks: number;
+  readonly orders: number;
+  readonly ratio: number | null;
+  readonly campaigns: number;
+  readonly user_agents: number | null;
+  readonly first_seen: string;
+  readonly last_seen: string;
+}
+
+/** Who clicks and orders most, and who is new. */
 export function VelocityPage() {
-  const [key, setKey] = useParameter('key', 'ip');
-  const [minutes, setMinutes] = useParameter('minutes', '1440');
-  const [clicks, setClicks] = useParameter('clicks', '2');
-  const [shown, setShown] = useState<string>();
-  const threshold = /^\d{1,9}$/.test(clicks) ? Number(clicks) : 0;
-  const { data, error, reload } = useData(
-    async (signal) => {
-      const query = { key: key as Key, minutes: Number(minutes), clicks: threshold, limit: MOST };
-      const completeTo = await readCompleteTo(signal);
-      const { data: rows } = await take(api.GET('/v1/velocity', { params: { query }, signal }));
-      return { rows, completeTo };
-    },
-    [key, minutes, threshold],
-    { everyMs: EVERY_MS, page: 'velocity' },
+  const { user } = useSession();
+  const { data: freshness } = useData(
+    async (signal) => await take(api.GET('/v1/freshness', { signal })),
+    [],
+    { everyMs: EVERY_MS },
   );
-  const most = Math.max(1, ...(data?.rows ?? []).map((row) => row.clicks));
   return (
     <Page
       title={t('common.velocity')}
       lead={
         <>
-          {t('velocity.addresses_are_of_all_programs')} <CompleteTo at={data?.completeTo} />
+          {user.program_id === null && t('velocity.addresses_are_of_all_programs')}{' '}
+          <CompleteTo at={freshness?.complete_to} />
         </>
       }
     >
-      <Card>
-        <div class="filters">
-          <Segments label={t('common.by')} value={key} onChange={setKey} choices={KEYS} />
-          <Select label={t('common.within')} value={minutes} onChange={setMinutes} choices={WINDOWS} />
-          <NumberField label={t('velocity.more_clicks_than')} whole value={clicks} onChange={setClicks} />
-        </div>
-      </Card>
-      <Card title={t('velocity.highest_click_rates')}>
-        <Problem error={error} onRetry={reload} />
-        {!data && error === undefined && <Loading />}
-        {data?.rows.length === 0 && (
-          <Empty title={t('velocity.no_results')}>{t('velocity.lower_the_number_of_clicks')}</Empty>
-        )}
-        {data && data.rows.length > 0 && (
-          <Table
-            label={t('velocity.highest_click_rates')}
-            rows={data.rows}
-            rowKey={({ value }) => value}
-            columns={[
-              {
-                title: KEYS.find(({ value }) => value === key)?.text ?? key,
-                head: true,
-                cell: ({ value }) => <code>{value}</code>,
-              },
-              {
-                title: t('common.clicks'),
-                numeric: true,
-                cell: (row) => (
-                  <>
-                    {formatCount(row.clicks)}
-                    <Bar share={row.clicks / most} />
-                  </>
-                ),
-              },
-              {
-                title: t('common.campaigns'),
-                numeric: true,
-                cell: ({ campaigns }) => formatCount(campaigns),
-              },
-              {
-                title: t('velocity.user_agents'),
-                numeric: true,
-                cell: ({ user_agents }) => formatCount(user_agents),
-              },
-              {
-                title: t('velocity.last_seen_zone', { zone: ZONE_NAME }),
-                cell: ({ last_seen }) => <When at={last_seen} />,
-              },
-              {
-                title: '',
-                cell: ({ value }) => (
-                  <div class="actions">
-                    <Button onClick={() => setShown(value)} label={t('velocity.details_of_value', { value })}>
-                      {t('common.details')}
-                    </Button>
-                  </div>
-                ),
-              },
-            ]}
-          />
-        )}
-      </Card>
+      <LookUp />
+      <Fastest />
       <SharedAddresses />
-      {shown !== undefined && <One keyName={key as Key} value={shown} onClose={() => setShown(undefined)} />}
     </Page>
   );
 }
 
-const SPANS = {
-  m1: t('velocity.1_minute'),
-  m5: t('velocity.5_minutes'),
-  m60: t('velocity.1_hour'),
-  h24: t('velocity.24_hours'),
-} as const;
-
-function One({ keyName, value, onClose }: { keyName: Key; value: string; onClose: () => void }) {
-  const params = { path: { key: keyName, value } };
-  const { data, error, reload } = useData(
-    async (signal) => await take(api.GET('/v1/velocity/{key}/{value}', { params, signal })),
-    [keyName, value],
-    { everyMs: EVERY_MS },
-  );
-  const spans = Object.keys(SPANS) as (keyof typeof SPANS)[];
+function Fastest() {
+  const [chosen, setKey] = useParameter('key', 'ip');
+  const key = KEYS.find(({ value }) => value === chosen) ?? KEYS[0];
+  const list = useList<Row>((query, signal) => api.GET('/v1/velocity', { params: { query }, signal }), {
+    query: { key: key.value },
+    filters: FILTERS,
+    everyMs: EVERY_MS,
+  });
+  const { selected, select } = list;
   return (
-    <Dialog title={value} onClose={onClose}>
-      <Problem error={error} onRetry={reload} />
-      {!data && error === undefined && <Loading />}
-      {data && (
-        <div class="stack">
-          <CompleteTo at={data.complete_to} />
-          <Table
-            label={t('velocity.clicks_and_orders_by_time')}
-            rows={spans}
-            rowKey={(span) => span}
-            columns={[
-              { title: t('velocity.in_the_last'), head: true, cell: (span) => SPANS[span] },
-              { title: t('common.clicks'), numeric: true, cell: (span) => formatCount(data.clicks[span]) },
-              {
-                title: t('common.conversions'),
-                numeric: true,
-                cell: (span) => formatCount(data.conversions[span]),
-              },
-            ]}
-          />
-          <dl class="facts">
-            <dt>{t('common.campaigns')}</dt>
-            <dd>{formatCount(data.campaigns)}</dd>
-            <dt>{t('velocity.user_agents')}</dt>
-            <dd>{formatCount(data.user_agents)}</dd>
-            <dt>{t('velocity.first_seen')}</dt>
-            <dd>
-              <When at={data.first_seen} />
-            </dd>
-            <dt>{t('velocity.last_seen')}</dt>
-            <dd>
-              <When at={data.last_seen} />
-            </dd>
-          </dl>
-        </div>
-      )}
-    </Dialog>
+    <Card title={t('velocity.who_stands_out')}>
+      <Segments label={t('common.by')} value={key.value} onChange={setKey} choices={KEYS} />
+      <ListTable
+        label={t('velocity.who_stands_out')}
+        list={list}
+        rowKey={({ value }) => value}
+        tools={{
+          search: t('velocity.beginning_of_an_address'),
+          more: (
+            <>
+              <Select
+                label={t('velocity.first')}
+                value={selected.sort ?? ''}
+                onChange={(sort) => select({ sort })}
+                choices={SORTS}
+              />
+              <Select
+                label={t('common.within')}
+                value={selected.minutes ?? ''}
+                onChange={(minutes) => select({ minutes })}
+                choices={WINDOWS}
+              />
+            </>
+          ),
+        }}
+        empty={<Empty title={t('velocity.no_results')}>{t('velocity.choose_a_longer_window')}</Empty>}
+        columns={columnsOf(key.value, key.text)}
+      />
+    </Card>
   );
+}
+
+function columnsOf(key: Key, title: string) {
+  return [
+    {
+      title,
+      head: true,
+      cell: ({ value, name }: Row) => (
+        <>
+          <Explored of={key} value={value} name={key === 'asn' ? null : name} />
+          {key === 'asn' && name !== null && <span class="sub">{name}</span>}
+        </>
+      ),
+    },
+    { title: t('common.clicks'), numeric: true, cell: ({ clicks }: Row) => formatCount(clicks) },
+    { title: t('common.orders'), numeric: true, cell: ({ orders }: Row) => formatCount(orders) },
+    {
+      title: t('velocity.orders_per_click'),
+      numeric: true,
+      cell: ({ ratio }: Row) => formatShare(ratio ?? undefined),
+    },
+    { title: t('common.campaigns'), numeric: true, cell: ({ campaigns }: Row) => formatCount(campaigns) },
+    {
+      title: t('velocity.user_agents'),
+      numeric: true,
+      cell: ({ user_agents }: Row) => (user_agents === null ? '–' : formatCount(user_agents)),
+    },
+    {
+      title: t('velocity.first_seen_zone', { zone: ZONE_NAME }),
+      cell: ({ first_seen }: Row) => <When at={first_seen} />,
+    },
+    {
+      title: t('velocity.last_seen_zone', { zone: ZONE_NAME }),
+      cell: ({ last_seen }: Row) => <When at={last_seen} />,
+    },
+  ];
 }

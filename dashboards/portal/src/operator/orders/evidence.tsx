@@ -9,6 +9,7 @@ import { readable } from '../../text/sentences.ts';
 import { t } from '../../text/t.ts';
 import { whyText } from '../../text/why.ts';
 import { Amount, Loading, Problem, When } from '../../ui/basics.tsx';
+import { Explored } from '../../ui/explored.tsx';
 import { Status } from '../../ui/status.tsx';
 import { Table } from '../../ui/table.tsx';
 
@@ -97,7 +98,13 @@ function Summary({ conversion, names }: { conversion: Conversion; names: Names }
           : [],
       )}
       <dt>{t('common.partner')}</dt>
-      <dd>{affiliate_id === null ? t('common.none_given') : (names.get(affiliate_id) ?? affiliate_id)}</dd>
+      <dd>
+        {affiliate_id === null ? (
+          t('common.none_given')
+        ) : (
+          <Explored of="affiliate" value={affiliate_id} name={names.get(affiliate_id)} />
+        )}
+      </dd>
       {coupons && coupons.length > 0 && (
         <>
           <dt>{t('common.coupon_codes')}</dt>
@@ -108,12 +115,20 @@ function Summary({ conversion, names }: { conversion: Conversion; names: Names }
       )}
       <dt>{t('common.customer')}</dt>
       <dd>
-        {customer_id ? <code>{customer_id}</code> : <span class="muted">{t('evidence.not_reported')}</span>}
+        {customer_id ? (
+          <Explored of="customer" value={customer_id} />
+        ) : (
+          <span class="muted">{t('evidence.not_reported')}</span>
+        )}
         {customer_kind && <span class="sub">{words(customer_kind)}</span>}
       </dd>
       <dt>{t('common.from')}</dt>
       <dd>
-        {ip ? <code>{ip}</code> : <span class="muted">{t('evidence.no_address_reported')}</span>}
+        {ip ? (
+          <Explored of="ip" value={ip} />
+        ) : (
+          <span class="muted">{t('evidence.no_address_reported')}</span>
+        )}
         {user_agent && <span class="sub">{user_agent}</span>}
       </dd>
     </dl>
