@@ -19,14 +19,14 @@ export const KEY_NAMES: Readonly<Record<ExplorerKey, string>> = {
   account: t('explored.payout_account'),
 };
 
-/** Longer ones are numbers or hashes that nobody reads. */
-const SHOWN_LENGTH = 24;
+/** So much of a number or a hash tells it from others on a page. */
 const HEAD_LENGTH = 10;
 
-/** A fingerprint or a hash by its beginning. */
+/** A fingerprint or a hash by its beginning: nobody reads all of it. */
 export function shortValue(key: ExplorerKey, value: string): string {
-  const isShort = key !== 'fingerprint' && (key !== 'customer' || value.length <= SHOWN_LENGTH);
-  return isShort ? value : `${value.replace('sha256:', '').slice(0, HEAD_LENGTH)}…`;
+  const [, hash] = /^sha256:([0-9a-f]+)$/.exec(value) ?? [];
+  const long = key === 'fingerprint' ? value : hash;
+  return long === undefined ? value : `${long.slice(0, HEAD_LENGTH)}…`;
 }
 
 export function explorerPath(key: ExplorerKey, value: string): string {

@@ -97,8 +97,26 @@ function Figures({ data }: { data: Exploration }) {
           figure={formatCount(orders.total)}
           note={orders.is_partial ? t('explorer.the_newest_of_more') : ''}
         />
-        <Stat title={t('explorer.first_seen')} figure={<When at={clicks.first_seen} />} />
-        <Stat title={t('explorer.last_seen')} figure={<When at={clicks.last_seen} />} />
+      </dl>
+      <dl class="facts">
+        <dt>{t('explorer.first_seen')}</dt>
+        <dd>
+          <When at={clicks.first_seen} />
+        </dd>
+        <dt>{t('explorer.last_seen')}</dt>
+        <dd>
+          <When at={clicks.last_seen} />
+        </dd>
+        {orders.commissions.length > 0 && (
+          <>
+            <dt>{t('common.commissions')}</dt>
+            <dd>
+              {orders.commissions
+                .map(({ state, amount }) => `${words(state)} ${formatMoney(amount)}`)
+                .join(', ')}
+            </dd>
+          </>
+        )}
       </dl>
       {orders.by_state.length > 0 && (
         <Table
@@ -116,12 +134,6 @@ function Figures({ data }: { data: Exploration }) {
             },
           ]}
         />
-      )}
-      {orders.commissions.length > 0 && (
-        <p>
-          {t('common.commissions')}:{' '}
-          {orders.commissions.map(({ state, amount }) => `${words(state)} ${formatMoney(amount)}`).join(', ')}
-        </p>
       )}
     </Card>
   );
@@ -166,12 +178,19 @@ function RelatedKeys({ data }: { data: Exploration }) {
   );
 }
 
-/** Systems and accounts are known by their number, with the name behind it. */
+/** Systems are known by their number, and accounts by whose they are, beside their names. */
 function RelatedValue({ of, value, name }: { of: ExplorerKey; value: string; name: string | null }) {
-  if (of !== 'asn') return <Explored of={of} value={value} name={name} />;
+  if (of === 'asn') {
+    return (
+      <>
+        <Explored of={of} value={value} /> <span class="sub">{name}</span>
+      </>
+    );
+  }
   return (
     <>
-      <Explored of={of} value={value} /> <span class="sub">{name}</span>
+      <Explored of={of} value={value} name={name} />
+      {of === 'account' && <span class="sub">{value}</span>}
     </>
   );
 }

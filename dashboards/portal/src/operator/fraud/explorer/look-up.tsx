@@ -31,7 +31,7 @@ export function LookUp() {
     <Card>
       <search>
         <form
-          class="filters"
+          class="filters look-up"
           onSubmit={(event) => {
             event.preventDefault();
             if (text.trim() !== '') void run();
