@@ -61,8 +61,8 @@ beforeAll(async () => {
       occurred_at: timeText(NOW - 30 * MINUTE_MS),
     })),
   );
-  const nobody = { conversion_id: 999, version: 1, program_id: 1, ip: '::', occurred_at: timeText(NOW) };
-  await warehouse.insertRows('conversions', [...orders, nobody]);
+  const unknown = { conversion_id: 999, version: 1, program_id: 1, ip: '::', occurred_at: timeText(NOW) };
+  await warehouse.insertRows('conversions', [...orders, unknown]);
   await warehouse.insertRows('names', [
     { kind: 'affiliate', id: 11, program_id: 1, name: 'Deals & Düsen', version: '1' },
     { kind: 'affiliate', id: 13, program_id: 2, name: 'Deals elsewhere', version: '1' },

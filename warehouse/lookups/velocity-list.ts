@@ -26,8 +26,8 @@ interface Source {
   readonly table: 'velocity_ip' | 'velocity_fingerprint' | 'clicks_minutely';
   readonly clicks: string;
   readonly orders: string;
-  /** What stands for nobody in particular. */
-  readonly nobody: string;
+  /** What stands for all that are not known. */
+  readonly unknown: string;
   /** From the text of a value to the type of the column. */
   readonly parse: string;
   /** Narrows the rows to some values by the table's own order. */
@@ -40,7 +40,7 @@ const SOURCES: Readonly<Record<ListedKey, Source>> = {
     table: 'velocity_ip',
     clicks: 'ip',
     orders: 'ip',
-    nobody: "toIPv6('::')",
+    unknown: "toIPv6('::')",
     parse: 'toIPv6',
     among: (values) =>
       `subnet IN (SELECT ${subnetSql('ip')} FROM (SELECT toIPv6(arrayJoin(${values})) AS ip))`,
@@ -49,25 +49,25 @@ const SOURCES: Readonly<Record<ListedKey, Source>> = {
     table: 'velocity_ip',
     clicks: 'subnet',
     orders: subnetSql('ip'),
-    nobody: "toIPv6('::')",
+    unknown: "toIPv6('::')",
     parse: 'toIPv6',
   },
-  asn: { table: 'velocity_ip', clicks: ASN, orders: ASN, nobody: '0', parse: 'toUInt32' },
+  asn: { table: 'velocity_ip', clicks: ASN, orders: ASN, unknown: '0', parse: 'toUInt32' },
   fingerprint: {
     table: 'velocity_fingerprint',
     clicks: 'fingerprint',
     orders: 'fingerprint',
-    nobody: '0',
+    unknown: '0',
     parse: 'toUInt64',
   },
   affiliate: {
     table: 'clicks_minutely',
     clicks: 'affiliate_id',
     orders: 'affiliate_id',
-    nobody: '0',
+    unknown: '0',
     parse: 'toUInt32',
   },
-  link: { table: 'clicks_minutely', clicks: 'link_id', orders: 'link_id', nobody: '0', parse: 'toUInt32' },
+  link: { table: 'clicks_minutely', clicks: 'link_id', orders: 'link_id', unknown: '0', parse: 'toUInt32' },
 };
 
 /** Columns of the tables: when a row's clicks were, how many they are, and their user agent. */
@@ -175,7 +175,7 @@ async function readKeys(warehouse: Warehouse, options: VelocityListOptions, now:
   const inWindow = (at: string) => `${at} >= {window:DateTime64(3, 'UTC')}`;
   const counted = count === 'count()' ? `countIf(${inWindow(time)})` : windowSum(inWindow(time));
   const conditions = (at: string, expression: string) =>
-    `${at} >= {from:DateTime64(3, 'UTC')} AND ${at} <= {now:DateTime64(3, 'UTC')} AND ${expression} != ${source.nobody} ${searched(options, expression)}`;
+    `${at} >= {from:DateTime64(3, 'UTC')} AND ${at} <= {now:DateTime64(3, 'UTC')} AND ${expression} != ${source.unknown} ${searched(options, expression)}`;
   const { rows } = await warehouse.query<KeyRow>(
     `SELECT toString(key) AS value, sum(c) AS clicks, sum(o) AS orders, min(first) AS first_ms, toFloat64(${SORT_SQL[sort]}) AS by
      FROM (

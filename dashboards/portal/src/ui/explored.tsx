@@ -22,7 +22,7 @@ export const KEY_NAMES: Readonly<Record<ExplorerKey, string>> = {
 /** So much of a number or a hash tells it from others on a page. */
 const HEAD_LENGTH = 10;
 
-/** A fingerprint or a hash by its beginning: nobody reads all of it. */
+/** A fingerprint or a hash by its beginning: no one reads all of it. */
 export function shortValue(key: ExplorerKey, value: string): string {
   const [, hash] = /^sha256:([0-9a-f]+)$/.exec(value) ?? [];
   const long = key === 'fingerprint' ? value : hash;

@@ -30,7 +30,7 @@ function isKey(key: string | undefined): key is ExplorerKey {
 /** Everything about one address, network, fingerprint, partner, link, customer or payout account. */
 export function ExplorerPage({ params }: { params: Readonly<Record<string, string>> }) {
   const { key, value = '' } = params;
-  // Lists and chart of another value start anew.
+  // Lists and chart of another value start again.
   return isKey(key) ? <Explorer key={`${key} ${value}`} of={key} value={value} /> : <LookUpPage />;
 }
 
