@@ -158,7 +158,48 @@ CREATE TABLE clicks
     (
         SELECT _part_offset
         ORDER BY toUInt32(cityHash64(fingerprint, tupleElement(IPv6CIDRToRange(ip, if((ip >= toIPv6('::ffff:0.0.0.0')) AND (ip <= toIPv6('::ffff:255.255.255.255')), 120, 48)), 1)))
-    ) WITH SETTINGS (index_granularity = 128)
+    ) WITH SETTINGS (index_granularity = 128),
+    PROJECTION by_address
+    (
+        SELECT
+            _part_offset,
+            program_id,
+            flags
+        ORDER BY
+            ip,
+            ts
+    ) WITH SETTINGS (index_granularity = 1024),
+    PROJECTION by_fingerprint
+    (
+        SELECT
+            _part_offset,
+            program_id,
+            flags
+        ORDER BY
+            fingerprint,
+            ts
+    ) WITH SETTINGS (index_granularity = 1024),
+    PROJECTION by_asn
+    (
+        SELECT
+            _part_offset,
+            program_id,
+            flags
+        ORDER BY
+            asn,
+            ts
+    ) WITH SETTINGS (index_granularity = 1024),
+    PROJECTION by_link
+    (
+        SELECT
+            _part_offset,
+            program_id,
+            flags
+        ORDER BY
+            affiliate_id,
+            link_id,
+            ts
+    ) WITH SETTINGS (index_granularity = 1024)
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)

@@ -124,6 +124,7 @@ describe('the explorer', () => {
     expect(await seqs(SUBJECTS.ip, 1)).toEqual([6, 0, 2, 4]);
     expect(await seqs(SUBJECTS.ip, 2)).toEqual([7]);
     expect(await seqs(SUBJECTS.fingerprint, 2)).toEqual([]);
+    expect(await seqs(SUBJECTS.orders, 2)).toEqual([]);
     const selection = select(SUBJECTS.ip, 2);
     expect((await clickTotals(warehouse, { selection, now })).byFlagGroup).toEqual({ ok: 1 });
     expect(await orderIds(warehouse, { selection, now, limit: 10 })).toEqual([3n]);
@@ -155,7 +156,7 @@ describe('the explorer', () => {
     expect(found).toEqual([7, 6, 0, 2, 1, 3, 4, 5]);
   });
 
-  it.each(['ip', 'subnet', 'fingerprint', 'affiliate', 'link'] as const)(
+  it.each(['ip', 'subnet', 'fingerprint', 'affiliate', 'link', 'orders'] as const)(
     'reads far fewer rows than there are clicks for one %s',
     async (key) => {
       let readRows = 0;
@@ -170,6 +171,7 @@ describe('the explorer', () => {
       const selection = select(SUBJECTS[key], undefined);
       await newestClicks(watched, { selection, now, limit: 50 });
       await clickTotals(watched, { selection, now });
+      await timeline(watched, { selection, step: 'minute', timeZone: 'UTC', now });
       expect(readRows).toBeGreaterThan(5);
       expect(readRows).toBeLessThan(OTHERS / 3);
     },

@@ -65,7 +65,8 @@ export async function clickTotals(
 
 /** All rows of a key in the explorer's days. */
 function whole({ clicks, rows }: Selection): string {
-  return `${clicks} AND ${rows} AND ts >= ${FROM}`;
+  const found = `${clicks} AND ts >= ${FROM}`;
+  return rows === undefined ? found : `${atRows(rowsWhere(found))} AND ${rows}`;
 }
 
 /** A click as it is shown. */
@@ -98,7 +99,7 @@ export async function newestClicks(
        toString(ip) AS address, asn, dictGet('organisations', 'organisation', asn) AS organisation, country,
        toString(fingerprint) AS fingerprint, flags, user_agent, referrer
      FROM clicks
-     WHERE ${atRows(newestRows(selection, before))} AND ${selection.rows}
+     WHERE ${atRows(newestRows(selection, before))} AND ${selection.rows ?? 'true'}
        ${before ? 'AND (toUnixTimestamp64Milli(ts), node, seq) < ({beforeMs:Int64}, {node:UInt16}, {seq:UInt32})' : ''}
      ORDER BY ts DESC, node DESC, seq DESC LIMIT {limit:UInt32}`,
     {
@@ -144,7 +145,7 @@ export function plainAddress(text: string): string {
  */
 function newestRows({ clicks, rows }: Selection, before: ClickIdentity | undefined): string {
   const found = `${clicks} AND ts >= ${FROM}`;
-  if (rows !== 'true') return rowsWhere(found);
+  if (rows !== undefined) return rowsWhere(found);
   const newest = (condition: string) => `
     SELECT number FROM (
       SELECT ts, ${ROW_NUMBER} AS number FROM clicks WHERE ${condition} ORDER BY ts DESC LIMIT {limit:UInt32} WITH TIES)`;

@@ -89,8 +89,8 @@ export type Subject =
 export interface Selection {
   /** Of columns that a projection of `clicks` is sorted by, or of the table's own key. */
   readonly clicks: string;
-  /** Further conditions over rows that `clicks` names. */
-  readonly rows: string;
+  /** What tells the key's rows from others that `clicks` finds; undefined: all of these are the key's. */
+  readonly rows: string | undefined;
   readonly orders: string;
   readonly params: QueryParams;
 }
@@ -100,10 +100,11 @@ const NOTHING = 'false';
 /** Who opted out has the fingerprint 0, and who was erased the address ::, as everybody else who did: they match nothing. */
 export function select(subject: Subject, programId: number | undefined): Selection {
   const program = programId === undefined ? 'true' : 'program_id = {program:UInt32}';
-  const { clicks, rows = 'true', orders, params = {} } = conditions(subject);
+  const { clicks, rows, orders, params = {} } = conditions(subject);
   return {
-    clicks: `${clicks} AND ${program}`,
-    rows,
+    // Clicks that are named one by one are found by their time alone.
+    clicks: rows === undefined ? `${clicks} AND ${program}` : clicks,
+    rows: rows === undefined ? undefined : `${rows} AND ${program}`,
     orders: `${orders} AND ${program}`,
     params: programId === undefined ? params : { ...params, program: programId },
   };

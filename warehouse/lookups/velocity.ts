@@ -2,7 +2,7 @@ import { InputError } from '../../core/errors.ts';
 import { MINUTE_MS } from '../../core/time.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 import { WATERMARK_SQL } from '../watermark/watermark.ts';
-import { type ProgramScope, parseAddress, parseFingerprint, parseSubnet } from './subjects.ts';
+import { networkAround, type ProgramScope, parseAddress, parseFingerprint, parseSubnet } from './subjects.ts';
 import { MAX_FAST_KEYS } from './velocity-list.ts';
 
 /** The keys of the counts: an address, its network (/24 of IPv4, /64 of IPv6), or a fingerprint. */
@@ -211,9 +211,9 @@ function spanCounts(row: Readonly<Record<Span, string>> | undefined): SpanCounts
 /** The key as the query's parameters; an address with its network. */
 function keyParams(key: VelocityKey, value: string): Record<string, string> {
   if (key === 'fingerprint') return { key: parseFingerprint(value) };
-  const { first, last } = parseSubnet(value);
-  const network = { subnet: first, subnetEnd: last };
-  return key === 'ip' ? { key: parseAddress(value), ...network } : network;
+  const ip = key === 'ip' ? parseAddress(value) : undefined;
+  const { first, last } = ip === undefined ? parseSubnet(value) : networkAround(ip);
+  return { subnet: first, subnetEnd: last, ...(ip !== undefined && { key: ip }) };
 }
 
 function checkNumber(field: string, value: number, min: number, max: number): void {

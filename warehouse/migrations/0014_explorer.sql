@@ -14,10 +14,14 @@ ALTER TABLE clicks
 ALTER TABLE clicks
   ADD PROJECTION IF NOT EXISTS by_link (SELECT _part_offset, program_id, flags ORDER BY affiliate_id, link_id, ts) WITH SETTINGS (index_granularity = 1024);
 
-ALTER TABLE clicks MATERIALIZE PROJECTION by_address;
+ALTER TABLE clicks
+  MATERIALIZE PROJECTION by_address;
 
-ALTER TABLE clicks MATERIALIZE PROJECTION by_fingerprint;
+ALTER TABLE clicks
+  MATERIALIZE PROJECTION by_fingerprint;
 
-ALTER TABLE clicks MATERIALIZE PROJECTION by_asn;
+ALTER TABLE clicks
+  MATERIALIZE PROJECTION by_asn;
 
-ALTER TABLE clicks MATERIALIZE PROJECTION by_link;
+ALTER TABLE clicks
+  MATERIALIZE PROJECTION by_link;

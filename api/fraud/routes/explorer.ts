@@ -37,7 +37,7 @@ const page = {
   cursor: z.string().max(100).optional().meta({ description: 'next_cursor of the page before.' }),
 };
 const completeTo = timeText.nullable().meta({ description: 'Every click before this is counted.' });
-const config = { roles: REVIEWERS, isQuery: true, problems: ['not_found', 'too_costly'] } as const;
+const config = { roles: REVIEWERS, problems: ['not_found'] } as const;
 
 /** From any key to the clicks, orders, people and keys around it. */
 export function addExplorerRoutes(app: ApiServer, context: ApiContext): void {
