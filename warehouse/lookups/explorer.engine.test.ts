@@ -198,11 +198,4 @@ describe('the explorer', () => {
     expect(minutes).toHaveLength(1_441);
     expect(minutes.at(-1)).toEqual({ at: now, clicks: 1, orders: 1 });
   });
-
-  it('refuses a zone that is none', async () => {
-    const selection = select(SUBJECTS.ip, undefined);
-    await expect(
-      timeline(warehouse, { selection, step: 'hour', timeZone: 'Mars/Olympus', now }),
-    ).rejects.toMatchObject({ field: 'timeZone' });
-  });
 });

@@ -1,6 +1,6 @@
 import type { ClickIdentity } from '../../core/clicks/click-id.ts';
-import { assert, InputError } from '../../core/errors.ts';
-import { canonicalTimeZone, DAY_MS, MINUTE_MS } from '../../core/time.ts';
+import { assert } from '../../core/errors.ts';
+import { DAY_MS, MINUTE_MS } from '../../core/time.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 import { RAW_FLAG_GROUP } from '../reports/report-tables.ts';
 import { WATERMARK_SQL } from '../watermark/watermark.ts';
@@ -195,17 +195,15 @@ export interface TimelinePoint {
 }
 
 /**
- * Clicks and orders by step, the first one first and none left out. Hours are those of the clocks in `timeZone`.
- * @throws InputError `timeZone`.
+ * Clicks and orders by step, the first one first and none left out. Hours are those of the clocks in `timeZone`, by its
+ * canonical name.
  */
 export async function timeline(
   warehouse: Warehouse,
   options: { selection: Selection; step: TimelineStep; timeZone: string; now: Date },
 ): Promise<TimelinePoint[]> {
-  const { selection, now } = options;
+  const { selection, now, timeZone: zone } = options;
   const { spanMs, gridMs, start } = STEPS[options.step];
-  const zone = canonicalTimeZone(options.timeZone);
-  if (zone === undefined) throw new InputError('timeZone', 'must be an IANA time zone such as Europe/Berlin');
   const firstMs = Math.floor((now.getTime() - spanMs) / gridMs) * gridMs;
   const startOf = (time: string) => `toUnixTimestamp(${start}(toTimeZone(${time}, {zone:String})))`;
   const { rows } = await warehouse.query<{ at: number; clicks: string; orders: string }>(

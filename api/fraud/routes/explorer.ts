@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ClickIdentity } from '../../../core/clicks/click-id.ts';
+import { canonicalTimeZone } from '../../../core/time.ts';
 import { readOrders } from '../../../ledger/audit/explored-orders.ts';
 import {
   EXPLORED_DAYS,
@@ -13,7 +14,6 @@ import { answerOnce } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { principalOf, programFilter } from '../../http/principal.ts';
 import { invalidField } from '../../http/problems.ts';
-import { inParameters } from '../../reports/report-query.ts';
 import { formatId, integerId, parseId } from '../../schemas/ids.ts';
 import { formatTime, plain, rowLimit, timeText } from '../../schemas/schemas.ts';
 import { explore } from '../explorer/explore.ts';
@@ -233,12 +233,14 @@ function addTimelineRoute(app: ApiServer, context: ApiContext): void {
     handler: async (request) => {
       const now = new Date();
       const { step, time_zone, ...query } = request.query;
+      const timeZone = canonicalTimeZone(time_zone);
+      if (timeZone === undefined) {
+        throw invalidField('time_zone', 'must be an IANA time zone such as Europe/Berlin');
+      }
       const asked = { ...request.params, ...query, now };
       const { selection } = await exploredOf(context, principalOf(request), asked);
       const complete_to = optionalTime(await readWatermark(warehouse));
-      const points = await inParameters(() =>
-        timeline(warehouse, { selection, step, timeZone: time_zone, now }),
-      );
+      const points = await timeline(warehouse, { selection, step, timeZone, now });
       return {
         data: points.map(({ at, clicks, orders }) => ({ at: formatTime(at), clicks, orders })),
         complete_to,
