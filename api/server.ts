@@ -6,6 +6,7 @@ import type { Registry } from 'prom-client';
 import { strictTransport } from '../core/hsts.ts';
 import { createNetworkMatcher } from '../core/ip.ts';
 import type { Logger } from '../core/service/log.ts';
+import { MAX_REFERENCE_LENGTH } from '../core/text-limits.ts';
 import { installAuthentication } from './auth/authentication.ts';
 import { addApiKeyRoutes } from './auth/routes/api-keys.ts';
 import { addMeRoute } from './auth/routes/me.ts';
@@ -96,6 +97,8 @@ import { addWebhookRoutes } from './webhooks/routes/webhooks.ts';
 
 /** A caller that takes longer to send a request is stuck or hostile. */
 const REQUEST_TIMEOUT_MS = 30_000;
+/** Longest value in a path: an id of the shop, of which a character takes up to two units of UTF-16. */
+const MAX_PARAM_LENGTH = 2 * MAX_REFERENCE_LENGTH;
 
 /** JSON and problems are never pages: a browser that is led here must not run or frame anything. */
 const SECURITY_HEADERS = {
@@ -127,7 +130,7 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
     genReqId: () => randomUUID(),
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    routerOptions: { querystringParser: parseForm },
+    routerOptions: { querystringParser: parseForm, maxParamLength: MAX_PARAM_LENGTH },
     clientErrorHandler: createClientErrorHandler({ metrics, inject: (request) => app.inject(request) }),
     frameworkErrors: answer,
   }).withTypeProvider<ZodTypeProvider>();

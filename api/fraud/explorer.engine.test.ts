@@ -126,8 +126,8 @@ describe('the explorer', () => {
       expect([key, (next.body.clicks as { total: number }).total >= 2]).toEqual([key, true]);
     }
     const orders = await get(path('ip', IP, '/orders'), api.operatorKey);
-    const [order] = orders.body.data as Record<string, string>[];
-    const customer = await get(path('customer', String(order?.customer)), api.operatorKey);
+    const [order] = orders.body.data as { customers: string[] }[];
+    const customer = await get(path('customer', String(order?.customers?.[0])), api.operatorKey);
     expect(customer.body.orders).toMatchObject({ total: 2 });
     const account = await get(path('account', `aff_${mine.affiliateId}`), api.operatorKey);
     expect(account.body).toMatchObject({ clicks: { total: 7 }, orders: { total: 2 } });
@@ -172,7 +172,6 @@ describe('the explorer', () => {
       ['subnet', '198.51.100.0/24'],
       ['fingerprint', String(FINGERPRINT)],
       ['customer', `sha256:${emailHash(EMAIL)}`],
-      ['customer', EMAIL],
       ['affiliate', `aff_${mine.affiliateId}`],
       ['account', `aff_${mine.affiliateId}`],
       ['link', `lnk_${mine.linkId}`],
@@ -189,8 +188,11 @@ describe('the explorer', () => {
       // The credited order has no link, and the customer's has no click.
       const expected = [key === 'customer' ? 0 : isParty ? 3 : 2, key === 'link' ? 0 : 1];
       expect([key, clicks.total, orders.total]).toEqual([key, ...expected]);
-      const account = (body.related as { key: string; count: number }[]).find((one) => one.key === 'account');
-      expect([key, account?.count ?? 1]).toEqual([key, 1]);
+      // Within the program nobody shares it.
+      expect([key, (body.related as { key: string }[]).filter((one) => one.key === 'account')]).toEqual([
+        key,
+        [],
+      ]);
     }
     const theirs = await get(path('ip', '203.0.113.9'), mine.keys.fraud);
     expect(theirs.body).toMatchObject({
@@ -224,9 +226,124 @@ describe('the explorer', () => {
     ['asn', 'AS0'],
     ['fingerprint', '-1'],
     ['affiliate', 'lnk_1'],
+    ['customer', EMAIL],
+    ['customer', 'x'.repeat(201)],
   ])('refuses %s %s by name', async (key, value) => {
     const answer = await get(path(key, value), api.operatorKey);
     expect([answer.status, answer.body.field]).toEqual([422, 'value']);
+    expect(answer.text).not.toContain(EMAIL);
+  });
+
+  test('knows a customer by the shop’s id, however long, by the e-mail address and by an order', async () => {
+    const long = '顧'.repeat(200);
+    const mail = 'bob@shop';
+    for (const [customerId, orderId] of [
+      [long, 'AS1001'],
+      [mail, '12345@shop'],
+    ] as const) {
+      await recordConversion(api.ledger, {
+        programId: mine.programId,
+        orderId,
+        amountMinor: 100n,
+        currency: 'EUR',
+        source: 'api',
+        customerId,
+        customerEmailHash: emailHash(mail),
+      });
+    }
+    while ((await mirrorBatch(api)) > 0);
+    const ofLong = await get(path('customer', long), mine.keys.fraud);
+    expect(ofLong.body).toMatchObject({ value: long, orders: { total: 1 } });
+    const hash = `sha256:${emailHash(mail)}`;
+    expect(ofLong.body.related).toContainEqual(expect.objectContaining({ key: 'customer', value: hash }));
+    const both = await get(path('customer', hash), mine.keys.fraud);
+    expect(both.body).toMatchObject({ orders: { total: 2 } });
+    // An id that may be an address is in no URL: its order stands for it.
+    const named = (both.body.related as { value: string }[]).find(({ value }) => value.startsWith('cnv_'));
+    const ofMail = await get(path('customer', String(named?.value)), mine.keys.fraud);
+    expect(ofMail.body).toMatchObject({ value: named?.value, orders: { total: 2 } });
+    expect((await get(path('customer', String(named?.value)), foreign.keys.fraud)).status).toBe(404);
+    const orders = await get(path('customer', String(named?.value), '/orders'), mine.keys.fraud);
+    expect(orders.body.data).toMatchObject([
+      { customers: [named?.value, hash] },
+      { customers: [long, hash] },
+    ]);
+  });
+
+  test('pages all orders of a customer', async () => {
+    const marks = { programId: foreign.programId, customerId: 'regular' };
+    for (let i = 0; i < 205; i++) {
+      await recordConversion(api.ledger, {
+        ...marks,
+        orderId: `regular ${i}`,
+        amountMinor: 100n,
+        currency: 'EUR',
+        source: 'api',
+      });
+    }
+    while ((await mirrorBatch(api)) > 0);
+    const { body } = await get(path('customer', 'regular'), api.operatorKey);
+    expect(body.orders).toMatchObject({
+      total: 205,
+      is_partial: false,
+      by_state: [{ orders: 205, amount: { amount: '205.00' } }],
+    });
+    let count = 0;
+    for (let cursor = ''; ; ) {
+      const page = await get(path('customer', 'regular', `/orders?limit=100${cursor}`), api.operatorKey);
+      count += (page.body.data as unknown[]).length;
+      if (page.body.next_cursor === null) break;
+      cursor = `&cursor=${page.body.next_cursor}`;
+    }
+    expect(count).toBe(205);
+  });
+
+  test('leaves out where an affiliate was before these days', async () => {
+    await api.ledger`
+      insert into affiliate_sessions (program_id, affiliate_id, ip, fingerprint, seen_at) values
+        (${mine.programId}, ${mine.affiliateId}, '198.18.0.9', 77, now() - interval '91 days'),
+        (${mine.programId}, ${mine.affiliateId}, '198.18.0.10', 78, now() - interval '89 days')`;
+    const { body } = await get(path('affiliate', `aff_${mine.affiliateId}`), api.operatorKey);
+    const own = (body.related as { value: string; seen_in: string }[]).filter(
+      ({ seen_in }) => seen_in === 'own_sessions',
+    );
+    expect(own.map(({ value }) => value)).toEqual(['198.18.0.10', '78']);
+  });
+
+  test('counts 100 affiliates of an account, the one that is asked for among them, and says so', async () => {
+    const shared = await api.tenant('shared');
+    const added = await api.ledger<{ id: number }[]>`
+      insert into affiliates (program_id, name, ref_code, email)
+      select ${shared.programId}, 'holder ' || n, 'holder' || n, 'holder' || n || '@example.com' from generate_series(1, 101) n
+      returning id`;
+    const ids = added.map(({ id }) => id);
+    await api.ledger`
+      insert into payout_methods (affiliate_id, kind, details, hint, account_hash)
+      select f.id, m.kind, m.details, m.hint, ${hashAccount('GB29 NWBK')} from payout_methods m, affiliates f
+      where m.affiliate_id = ${shared.affiliateId} and f.id = any(${ids}::integer[])`;
+    const last = await get(path('account', `aff_${ids.at(-1)}`), shared.keys.fraud);
+    expect(last.body).toMatchObject({
+      value: `aff_${ids.at(-1)}`,
+      account: { affiliates: 100, is_partial: true },
+    });
+    const other = await get(path('account', `aff_${mine.affiliateId}`), api.operatorKey);
+    expect(other.body.account).toEqual({ affiliates: 2, is_partial: false });
+    expect((await get(path('ip', IP), api.operatorKey)).body.account).toBe(null);
+  });
+
+  test('says up to when orders are counted', async () => {
+    const at = new Date(Date.now() - 60_000);
+    const [change] = await api.ledger<{ id: bigint }[]>`
+      insert into outbox (conversion_id, created_at)
+      select min(id), ${at} from conversions returning id`;
+    const answers = ['', '/orders', '/timeline'].map((rest) => path('ip', IP, rest));
+    for (const asked of [...answers, '/v1/velocity', `/v1/velocity/ip/${IP}`]) {
+      const { body } = await get(asked, api.operatorKey);
+      expect([asked, body.orders_complete_to]).toEqual([asked, at.toISOString()]);
+    }
+    await api.ledger`delete from outbox where id = ${change?.id ?? 0n}`;
+    const { body } = await get(path('ip', IP), api.operatorKey);
+    expect(Date.parse(String(body.orders_complete_to))).toBeGreaterThan(at.getTime());
   });
 
   test('refuses a cursor and a zone that are none', async () => {
@@ -251,6 +368,14 @@ describe('the explorer', () => {
     expect(await found(String(FINGERPRINT))).toEqual([`fingerprint ${FINGERPRINT}`]);
     expect(await found(` ${EMAIL} `)).toEqual([`customer sha256:${emailHash(EMAIL)}`]);
     expect(await found(mine.linkCode)).toEqual([`link lnk_${mine.linkId}`]);
+    expect(await found('AS1001')).toEqual(
+      expect.arrayContaining(['asn AS1001', `customer ${'顧'.repeat(200)}`]),
+    );
+    const ofOrder = await found('12345@shop');
+    expect(ofOrder).toContain(`customer sha256:${emailHash('bob@shop')}`);
+    expect(await found('bob@shop')).toContain(ofOrder.find((one) => one.startsWith('customer cnv_')));
+    const ofPartner = await found('holder7@example.com');
+    expect(ofPartner.map((one) => one.split(' ')[0])).toEqual(['customer', 'affiliate']);
     expect(await found(foreign.linkCode, mine.keys.fraud)).toEqual([]);
     expect(await found(`order of ${mine.programId}`)).toContain(`ip ${IP}`);
     expect(await found(`order of ${foreign.programId}`, mine.keys.fraud)).toEqual([]);
@@ -282,6 +407,11 @@ describe('velocity', () => {
     expect(next.body).toMatchObject({ data: [{ value: '192.0.2.0', clicks: 1 }], next_cursor: null });
     const bad = await get('/v1/velocity?cursor=x', mine.keys.fraud);
     expect([bad.status, bad.body.field]).toEqual([422, 'cursor']);
+    for (const at of [1e15, Number.MAX_SAFE_INTEGER, -1, Date.now() - 90_000_000]) {
+      const cursor = Buffer.from(JSON.stringify([at, 1, '198.51.100.7'])).toString('base64url');
+      const forged = await get(`/v1/velocity?cursor=${cursor}`, mine.keys.fraud);
+      expect([at, forged.status, forged.body.field]).toEqual([at, 422, 'cursor']);
+    }
   });
 
   test('of one address, in the caller’s program', async () => {

@@ -51,6 +51,8 @@ export interface OrderParty {
   /** A number; of customers the shop's id, or the hash of the e-mail address in hexadecimal. */
   readonly value: string;
   readonly orders: number;
+  /** The newest of them. */
+  readonly newestId: bigint;
 }
 
 export interface OrderFacts {
@@ -73,20 +75,20 @@ export async function readOrderFacts(sql: DatabaseSql, ids: readonly bigint[]): 
       from commissions where conversion_id = any(${wanted}) group by state, currency order by currency, state`,
     sql<OrderParty[]>`
       with found as materialized (
-        select affiliate_id, link_id, customer_id, customer_email_hash from conversions where id = any(${wanted})
+        select id, affiliate_id, link_id, customer_id, customer_email_hash from conversions where id = any(${wanted})
       ), parties as (
-        select 'affiliate' as kind, affiliate_id::text as value from found
+        select 'affiliate' as kind, affiliate_id::text as value, id from found
         union all
-        select 'link', link_id::text from found
+        select 'link', link_id::text, id from found
         union all
-        select 'customer', customer_id from found
+        select 'customer', customer_id, id from found
         union all
-        select 'email', encode(customer_email_hash, 'hex') from found where customer_id is null
+        select 'email', encode(customer_email_hash, 'hex'), id from found
       ), counted as (
-        select kind, value, count(*)::integer as orders, row_number() over (partition by kind order by count(*) desc, value) as place
+        select kind, value, count(*)::integer as orders, max(id) as newest_id, row_number() over (partition by kind order by count(*) desc, value) as place
         from parties where value is not null group by kind, value
       )
-      select kind, value, orders from counted where place <= ${MAX_PARTIES} order by kind, place`,
+      select kind, value, orders, newest_id from counted where place <= ${MAX_PARTIES} order by kind, place`,
   ]);
   return { sums, commissions, parties };
 }
@@ -139,19 +141,27 @@ export interface AccountHolder {
   readonly hint: string;
 }
 
-/** Who is paid to the account of an affiliate, itself among them; none where it has no account. */
+export interface AccountHolders {
+  /** The affiliate itself first; none where it has no account. */
+  readonly holders: readonly AccountHolder[];
+  /** More are paid to the account. */
+  readonly isPartial: boolean;
+}
+
+/** Who is paid to the account of an affiliate. */
 export async function findAccountHolders(
   sql: DatabaseSql,
   options: { affiliateId: number; programId: number | undefined },
-): Promise<AccountHolder[]> {
+): Promise<AccountHolders> {
   const { affiliateId, programId = null } = options;
-  return await sql<AccountHolder[]>`
+  const rows = await sql<AccountHolder[]>`
     select f.id as affiliate_id, f.program_id, f.name, m.hint
     from payout_methods own
     join payout_methods m on m.account_hash = own.account_hash or m.affiliate_id = own.affiliate_id
     join affiliates f on f.id = m.affiliate_id
     where own.affiliate_id = ${affiliateId} and (${programId}::integer is null or f.program_id = ${programId})
-    order by f.id limit ${MAX_HOLDERS}`;
+    order by f.id <> own.affiliate_id, f.id limit ${MAX_HOLDERS + 1}`;
+  return { holders: rows.slice(0, MAX_HOLDERS), isPartial: rows.length > MAX_HOLDERS };
 }
 
 /** More affiliates of one account are a payment service's, and no person. */
@@ -165,17 +175,20 @@ export interface OwnSession {
   readonly seenAt: Date;
 }
 
+/** The newest since `from`. */
 export async function readOwnSessions(
   sql: DatabaseSql,
-  options: { affiliateIds: readonly number[]; limit: number },
+  options: { affiliateIds: readonly number[]; from: Date; limit: number },
 ): Promise<OwnSession[]> {
+  const { affiliateIds, from, limit } = options;
   const rows = await sql<OwnSession[]>`
     select affiliate_id, host(ip) as ip, fingerprint, seen_at from affiliate_sessions
-    where affiliate_id = any(${[...options.affiliateIds]}::integer[]) order by seen_at desc limit ${options.limit}`;
+    where affiliate_id = any(${[...affiliateIds]}::integer[]) and seen_at >= ${from}
+    order by seen_at desc limit ${limit}`;
   return rows.map((row) => ({ ...row, fingerprint: BigInt.asUintN(64, row.fingerprint) }));
 }
 
-/** Which of these affiliates share a payout account with another of the program, and with how many. */
+/** Which of these affiliates share a payout account with another of the program, and how many have it. */
 export async function countSharedAccounts(
   sql: DatabaseSql,
   options: { affiliateIds: readonly number[]; programId: number | undefined },
@@ -188,7 +201,7 @@ export async function countSharedAccounts(
     join affiliates f on f.id = m.affiliate_id
     where own.affiliate_id = any(${[...affiliateIds]}::integer[])
       and (${programId}::integer is null or f.program_id = ${programId})
-    group by own.affiliate_id, own.hint order by holders desc, own.affiliate_id`;
+    group by own.affiliate_id, own.hint having count(*) > 1 order by holders desc, own.affiliate_id`;
 }
 
 /** Codes of links by id. */

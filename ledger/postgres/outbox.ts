@@ -107,6 +107,14 @@ export async function outboxLag(sql: DatabaseSql): Promise<{ waiting: number; ol
   return row ?? { waiting: 0, oldestAt: null };
 }
 
+/** Everything that was committed before this has been given to the mirror. To be read before the mirror is. */
+export async function mirroredTo(sql: DatabaseSql): Promise<Date> {
+  const [row] = await sql<
+    [{ at: Date }]
+  >`select coalesce(min(created_at), clock_timestamp()) as at from outbox`;
+  return row.at;
+}
+
 /** The books' side of the proof that the mirror is true: sums by program and state. */
 export interface ConversionSums {
   readonly programId: number;

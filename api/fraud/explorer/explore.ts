@@ -8,6 +8,7 @@ import {
   readOrderFacts,
   readOwnSessions,
 } from '../../../ledger/audit/explored-orders.ts';
+import { mirroredTo } from '../../../ledger/postgres/outbox.ts';
 import { namesById } from '../../../ledger/programs/names.ts';
 import {
   type ClickTotals,
@@ -21,7 +22,7 @@ import {
 import type { ApiContext } from '../../http/context.ts';
 import { formatId, parseId } from '../../schemas/ids.ts';
 import { formatMoney, formatOptionalTime, formatTime } from '../../schemas/schemas.ts';
-import type { Explored, ExplorerKey } from './subject.ts';
+import { customerValues, type Explored, type ExplorerKey } from './subject.ts';
 import { type explorationView, formatClick, type RelatedView } from './views.ts';
 
 /** The first page of the explorer: what a key is, its figures, and what goes with it. */
@@ -37,6 +38,8 @@ export async function explore(
 ): Promise<z.output<typeof explorationView>> {
   const { ledger, warehouse } = context;
   const { selection } = explored;
+  const from = new Date(now.getTime() - EXPLORED_DAYS * DAY_MS);
+  const ordersTo = await mirroredTo(ledger);
   const [totals, clicks, ids] = await Promise.all([
     clickTotals(warehouse, { selection, now }),
     newestClicks(warehouse, { selection, now, limit: SAMPLED_CLICKS }),
@@ -47,7 +50,7 @@ export async function explore(
   const ofClicks = relatedOfClicks(clicks.map((click) => formatClick(context, click)));
   const ofOrders = relatedOfOrders(facts);
   const affiliates = affiliatesIn([...ofClicks, ...ofOrders]);
-  const ofPeople = await relatedOfPeople(ledger, explored, affiliates);
+  const ofPeople = await relatedOfPeople(ledger, explored, { affiliates, from });
   const others = [...ofClicks, ...ofOrders, ...ofPeople].filter(
     ({ key, value }) => key !== explored.key || value !== explored.value,
   );
@@ -55,9 +58,14 @@ export async function explore(
     key: explored.key,
     value: explored.value,
     name: explored.name ?? organisationOf(explored, clicks),
-    from: formatTime(new Date(now.getTime() - EXPLORED_DAYS * DAY_MS)),
+    from: formatTime(from),
     days: EXPLORED_DAYS,
     complete_to: formatOptionalTime(totals.completeTo ?? null),
+    orders_complete_to: formatTime(ordersTo),
+    account:
+      explored.key === 'account'
+        ? { affiliates: explored.affiliateIds.length, is_partial: explored.isPartial }
+        : null,
     clicks: formatTotals(totals),
     sampled_clicks: clicks.length,
     orders: formatOrders(facts, { total: summed.length, isPartial: ids.length > summed.length }),
@@ -126,11 +134,15 @@ function relatedOfClicks(clicks: readonly ReturnType<typeof formatClick>[]): Rel
 }
 
 function relatedOfOrders({ parties }: OrderFacts): RelatedView[] {
-  return parties.map(({ kind, value, orders }): RelatedView => {
+  return parties.flatMap(({ kind, value, orders, newestId: id }): RelatedView[] => {
     const shared = { name: null, seen_in: 'orders' as const, count: orders };
-    if (kind === 'email') return { key: 'customer', value: `sha256:${value}`, ...shared };
-    if (kind === 'customer') return { key: 'customer', value, ...shared };
-    return { key: kind, value: formatId(kind, Number(value)), ...shared };
+    if (kind === 'affiliate' || kind === 'link') {
+      return [{ key: kind, value: formatId(kind, Number(value)), ...shared }];
+    }
+    const customerId = kind === 'customer' ? value : null;
+    const customerEmailHash = kind === 'email' ? value : null;
+    const values = customerValues({ id, customerId, customerEmailHash });
+    return values.map((one) => ({ key: 'customer', value: one, ...shared }));
   });
 }
 
@@ -145,15 +157,15 @@ function affiliatesIn(related: readonly RelatedView[]): number[] {
 async function relatedOfPeople(
   ledger: ApiContext['ledger'],
   explored: Explored,
-  affiliates: readonly number[],
+  { affiliates, from }: { affiliates: readonly number[]; from: Date },
 ): Promise<RelatedView[]> {
   const { affiliateIds, programId } = explored;
   const [owner] = affiliateIds;
   const everyone = [...new Set([...affiliateIds, ...affiliates])];
-  const [sessions, accounts, holders] = await Promise.all([
-    readOwnSessions(ledger, { affiliateIds, limit: MAX_RELATED }),
+  const [sessions, accounts, { holders }] = await Promise.all([
+    readOwnSessions(ledger, { affiliateIds, from, limit: MAX_RELATED }),
     countSharedAccounts(ledger, { affiliateIds: everyone, programId }),
-    owner === undefined ? [] : findAccountHolders(ledger, { affiliateId: owner, programId }),
+    owner === undefined ? { holders: [] } : findAccountHolders(ledger, { affiliateId: owner, programId }),
   ]);
   const seenIn = (key: ExplorerKey, value: string): RelatedView => ({
     key,

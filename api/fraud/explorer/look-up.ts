@@ -14,7 +14,7 @@ import {
 } from '../../../warehouse/lookups/subjects.ts';
 import type { ApiContext } from '../../http/context.ts';
 import { formatId, parseId } from '../../schemas/ids.ts';
-import type { ExplorerKey } from './subject.ts';
+import { customerValues, type ExplorerKey } from './subject.ts';
 import { formatOrder } from './views.ts';
 
 /** What a typed text can be. */
@@ -40,7 +40,6 @@ export async function lookUp(
   const { programId } = options;
   const text = plainText(options.text);
   const plain = ofForm(text);
-  if (plain.length > 0 && !/^\d+$/.test(text)) return plain;
   const identity = clickIds.decode(text);
   const [clicks, orders, affiliates, links] = await Promise.all([
     identity ? lookupClicks(warehouse, [identity]) : [],
@@ -71,7 +70,7 @@ export async function lookUp(
   return [...new Map(all.map((one) => [`${one.key} ${one.value}`, one])).values()].slice(0, MAX_FOUND);
 }
 
-/** Keys by the form of the text alone. */
+/** Keys by the form of the text alone: it can be the name of something else as well. */
 function ofForm(text: string): Found[] {
   if (text.includes('@')) return [found('customer', `sha256:${emailHash(text)}`)];
   if (/^sha256:[0-9a-f]{64}$/.test(text)) return [found('customer', text)];
@@ -113,9 +112,12 @@ async function ordersNamed(
   const ofOrder = [...byId, ...named.rows]
     .map(formatOrder)
     .flatMap((order) => [
-      ...(order.customer === null ? [] : [found('customer', order.customer, order.order_id)]),
+      ...order.customers.map((customer) => found('customer', customer, order.order_id)),
       ...(order.ip === null ? [] : [found('ip', order.ip, order.order_id)]),
       ...(order.affiliate === null ? [] : [found('affiliate', order.affiliate, order.order_id)]),
     ]);
-  return ofCustomer.rows.length > 0 ? [found('customer', text), ...ofOrder] : ofOrder;
+  const customers = ofCustomer.rows.flatMap((order) =>
+    customerValues({ ...order, customerEmailHash: null }).map((value) => found('customer', value)),
+  );
+  return [...customers, ...ofOrder];
 }

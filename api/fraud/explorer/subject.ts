@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { DAY_MS } from '../../../core/time.ts';
-import { findAccountHolders, findCustomerOrders } from '../../../ledger/audit/explored-orders.ts';
+import { findAccountHolders, findCustomerOrders, readOrders } from '../../../ledger/audit/explored-orders.ts';
+import type { Conversion } from '../../../ledger/conversions/conversions.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { getLink } from '../../../ledger/programs/links.ts';
-import { EXPLORED_DAYS, SAMPLED_CLICKS } from '../../../warehouse/lookups/explorer.ts';
+import { EXPLORED_DAYS, SUMMED_ORDERS } from '../../../warehouse/lookups/explorer.ts';
 import {
   parseAddress,
   parseAsn,
@@ -34,7 +35,7 @@ export type ExplorerKey = (typeof EXPLORER_KEYS)[number];
 
 export const explorerKey = z.enum(EXPLORER_KEYS).meta({
   description:
-    'ip: an address; subnet: a network, /24 of IPv4 and /64 of IPv6; asn: AS680; fingerprint: a number; affiliate, link: an id; customer: the id at the shop, or the hash of an e-mail address as `sha256:` and 64 digits; account: the payout account of the affiliate with this id.',
+    'ip: an address; subnet: a network, /24 of IPv4 and /64 of IPv6; asn: AS680; fingerprint: a number; affiliate, link: an id; customer: the id at the shop, or the hash of an e-mail address as `sha256:` and 64 digits, or the id of an order (an id with an @ may be an e-mail address, which is in no URL); account: the payout account of the affiliate with this id.',
 });
 
 /** A key and a value from which one goes on. */
@@ -48,11 +49,13 @@ export interface Explored {
   readonly programId: number | undefined;
   /** The affiliate, or those of the account. */
   readonly affiliateIds: readonly number[];
+  /** Of an account: more affiliates are paid to it than these. */
+  readonly isPartial: boolean;
 }
 
 /**
  * Reads key and value, limited to what the caller may see.
- * @throws InputError `value`, Problem `not_found` for an affiliate or a link that is not visible.
+ * @throws InputError `value`, Problem `not_found` for an affiliate, a link or an order that is not visible.
  */
 export async function exploredOf(
   { ledger }: Pick<ApiContext, 'ledger'>,
@@ -60,7 +63,12 @@ export async function exploredOf(
   asked: { key: ExplorerKey; value: string; program_id?: number | undefined; now: Date },
 ): Promise<Explored> {
   const programId = programFilter(principal, asked.program_id);
-  const { subject, value, name = null } = await subjectOf(ledger, principal, { ...asked, programId });
+  const {
+    subject,
+    value,
+    name = null,
+    isPartial = false,
+  } = await subjectOf(ledger, principal, { ...asked, programId });
   return {
     key: asked.key,
     value,
@@ -68,6 +76,7 @@ export async function exploredOf(
     programId,
     selection: select(subject, programId),
     affiliateIds: subject.kind === 'affiliates' ? subject.affiliateIds : [],
+    isPartial,
   };
 }
 
@@ -75,6 +84,7 @@ interface Read {
   readonly subject: Subject;
   readonly value: string;
   readonly name?: string;
+  readonly isPartial?: boolean;
 }
 
 async function subjectOf(
@@ -111,17 +121,56 @@ async function subjectOf(
     }
     case 'account':
       return await accountOf(ledger, principal, { value, programId });
-    case 'customer': {
-      const from = new Date(now.getTime() - EXPLORED_DAYS * DAY_MS);
-      const orders = await findCustomerOrders(ledger, {
-        named: value,
-        programId,
-        from,
-        limit: SAMPLED_CLICKS,
-      });
-      return { subject: { kind: 'orders', ...orders }, value };
-    }
+    case 'customer':
+      return await customerOf(ledger, { value, programId, now });
   }
+}
+
+async function customerOf(
+  ledger: ApiContext['ledger'],
+  { value, programId, now }: { value: string; programId: number | undefined; now: Date },
+): Promise<Read> {
+  if (value.includes('@')) {
+    throw invalidField(
+      'value',
+      'must have no @: e-mail addresses are in no URL. POST /v1/explorer/look-up answers with the value to use',
+    );
+  }
+  const orderId = parseId('conversion', value);
+  const named = orderId === undefined ? value : await customerOfOrder(ledger, BigInt(orderId), programId);
+  const from = new Date(now.getTime() - EXPLORED_DAYS * DAY_MS);
+  // One more than is summed: that there are more is seen where they are.
+  const limit = SUMMED_ORDERS + 1;
+  const orders = await findCustomerOrders(ledger, { named, programId, from, limit });
+  const [newest] = orders.conversionIds;
+  const mark = { id: newest ?? BigInt(orderId ?? 0), customerId: named, customerEmailHash: null };
+  return { subject: { kind: 'orders', ...orders }, value: customerValues(mark)[0] ?? value };
+}
+
+/** What the customer of an order is known by. */
+async function customerOfOrder(
+  ledger: ApiContext['ledger'],
+  id: bigint,
+  programId: number | undefined,
+): Promise<string> {
+  const [order] = await readOrders(ledger, { ids: [id], programId });
+  const named = order?.customerId ?? (order?.customerEmailHash && `sha256:${order.customerEmailHash}`);
+  if (!named) throw notFound('customer of this order');
+  return named;
+}
+
+/**
+ * By which values of `customer` an order's leads on: the shop's id, and the hash of the e-mail address. An id that may be
+ * an address is not written into URLs: the order stands for it.
+ */
+export function customerValues({
+  id,
+  customerId,
+  customerEmailHash,
+}: Pick<Conversion, 'id' | 'customerId' | 'customerEmailHash'>): string[] {
+  const own = customerId?.includes('@') ? formatId('conversion', id) : customerId;
+  const hash = customerEmailHash === null ? null : `sha256:${customerEmailHash}`;
+  return [own, hash].filter((value) => value !== null && value !== undefined);
 }
 
 async function accountOf(
@@ -130,11 +179,11 @@ async function accountOf(
   { value, programId }: { value: string; programId: number | undefined },
 ): Promise<Read> {
   const { id } = visibleAffiliate(principal, await getAffiliate(ledger, idOf('affiliate', value)));
-  const holders = await findAccountHolders(ledger, { affiliateId: id, programId });
-  const own = holders.find(({ affiliateId }) => affiliateId === id);
-  if (!own) throw notFound('payout account of this affiliate');
+  const { holders, isPartial } = await findAccountHolders(ledger, { affiliateId: id, programId });
+  const [own] = holders;
+  if (own?.affiliateId !== id) throw notFound('payout account of this affiliate');
   const affiliateIds = holders.map(({ affiliateId }) => affiliateId);
-  return { subject: { kind: 'affiliates', affiliateIds }, value, name: own.hint };
+  return { subject: { kind: 'affiliates', affiliateIds }, value, name: own.hint, isPartial };
 }
 
 function idOf(kind: IntegerIdKind, value: string): number {

@@ -13,9 +13,14 @@ import { networkAround } from '../../../warehouse/lookups/subjects.ts';
 import type { ApiContext } from '../../http/context.ts';
 import { formatId, formatOptionalId, idText } from '../../schemas/ids.ts';
 import { formatMoney, formatTime, moneyText, timeText } from '../../schemas/schemas.ts';
-import { explorerKey } from './subject.ts';
+import { customerValues, explorerKey } from './subject.ts';
 
 /** Answers of the explorer. Fields that are named as a key hold a value of it: there one goes on. */
+
+export const completeTo = timeText.nullable().meta({ description: 'Every click before this is counted.' });
+export const ordersCompleteTo = timeText.meta({
+  description: 'Every order as it was before this is counted.',
+});
 
 const FLAGS = Object.keys(ClickFlag) as (keyof typeof ClickFlag)[];
 
@@ -87,13 +92,17 @@ export const orderView = z
     affiliate: idText('affiliate').nullable(),
     link: idText('link').nullable(),
     ip: z.string().nullable().meta({ description: 'Of the click that won it, else of the order.' }),
-    fingerprint: z.string().nullable(),
-    customer: z.string().nullable().meta({ description: 'The id at the shop, or the hash of the address.' }),
+    fingerprint: z.string().nullable().meta({
+      description: 'As the shop reported it; the fingerprint of a click is in the list of clicks.',
+    }),
+    customers: z.array(z.string()).meta({
+      description: 'Values of `customer`: the id at the shop, and the hash of the e-mail address.',
+    }),
   })
   .meta({ id: 'ExploredOrder' });
 
 export function formatOrder(order: Conversion): z.output<typeof orderView> {
-  const { customerId, customerEmailHash, fingerprint } = order;
+  const { fingerprint } = order;
   return {
     conversion_id: formatId('conversion', order.id),
     order_id: order.orderId,
@@ -108,7 +117,7 @@ export function formatOrder(order: Conversion): z.output<typeof orderView> {
     link: formatOptionalId('link', order.linkId),
     ip: order.clickIp ?? order.ip,
     fingerprint: fingerprint === null || fingerprint === 0n ? null : String(fingerprint),
-    customer: customerId ?? (customerEmailHash === null ? null : `sha256:${customerEmailHash}`),
+    customers: customerValues(order),
   };
 }
 
@@ -141,7 +150,12 @@ export const explorationView = z
       description: 'Everything is of the time since then: addresses are kept for 90 days.',
     }),
     days: z.int(),
-    complete_to: timeText.nullable().meta({ description: 'Every click before this is counted.' }),
+    complete_to: completeTo,
+    orders_complete_to: ordersCompleteTo,
+    account: z.object({ affiliates: z.int(), is_partial: z.boolean() }).nullable().meta({
+      description:
+        'Of an account: so many affiliates that are paid to it are counted; is_partial: more are paid to it. Null for other keys.',
+    }),
     clicks: z.object({
       total: z.int().meta({ description: 'Without loads of the impression pixel.' }),
       by_flag_group: z.record(z.string(), z.int()),

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import type { ClickIdentity } from '../../../core/clicks/click-id.ts';
+import { MAX_REFERENCE_LENGTH } from '../../../core/text-limits.ts';
 import { canonicalTimeZone } from '../../../core/time.ts';
 import { readOrders } from '../../../ledger/audit/explored-orders.ts';
+import { mirroredTo } from '../../../ledger/postgres/outbox.ts';
 import {
   EXPLORED_DAYS,
   newestClicks,
@@ -19,24 +21,31 @@ import { formatTime, plain, rowLimit, timeText } from '../../schemas/schemas.ts'
 import { explore } from '../explorer/explore.ts';
 import { lookUp } from '../explorer/look-up.ts';
 import { exploredOf, explorerKey } from '../explorer/subject.ts';
-import { clickView, explorationView, formatClick, formatOrder, orderView } from '../explorer/views.ts';
+import {
+  clickView,
+  completeTo,
+  explorationView,
+  formatClick,
+  formatOrder,
+  ordersCompleteTo,
+  orderView,
+} from '../explorer/views.ts';
 
 const TAGS = ['fraud'];
 const REVIEWERS = ['operator', 'fraud'] as const;
-/** Longest value: the id of a customer. */
-const MAX_VALUE_LENGTH = 254;
+/** Longest typed text: an e-mail address. Values are no longer than the id of a customer. */
+const MAX_TEXT_LENGTH = 254;
 /** Rows of a page; each click is read from another place of the table. */
 const MAX_ROWS = 100;
 const DEFAULT_ROWS = 50;
 
-const params = z.object({ key: explorerKey, value: plain(MAX_VALUE_LENGTH) });
+const params = z.object({ key: explorerKey, value: plain(MAX_REFERENCE_LENGTH) });
 const program_id = integerId('program').optional();
 const page = {
   program_id,
   limit: rowLimit({ max: MAX_ROWS, fallback: DEFAULT_ROWS }),
   cursor: z.string().max(100).optional().meta({ description: 'next_cursor of the page before.' }),
 };
-const completeTo = timeText.nullable().meta({ description: 'Every click before this is counted.' });
 const config = { roles: REVIEWERS, problems: ['not_found'] } as const;
 
 /** From any key to the clicks, orders, people and keys around it. */
@@ -63,7 +72,7 @@ function addLookUpRoute(app: ApiServer, context: ApiContext): void {
       summary: 'What a typed text can be the name of; a body, so that no address of a person is in a URL',
       body: z.strictObject({
         program_id: integerId('program').exactOptional(),
-        text: plain(MAX_VALUE_LENGTH).meta({
+        text: plain(MAX_TEXT_LENGTH).meta({
           description:
             'An address, a network, AS680, a fingerprint, an id of ours or of the shop, a click id, an e-mail address, the code of a link, a part of an affiliate’s name.',
         }),
@@ -166,7 +175,7 @@ function addOrdersRoute(app: ApiServer, context: ApiContext): void {
         200: z.object({
           data: z.array(orderView),
           next_cursor: z.string().nullable(),
-          complete_to: completeTo,
+          orders_complete_to: ordersCompleteTo,
         }),
       },
     },
@@ -177,7 +186,7 @@ function addOrdersRoute(app: ApiServer, context: ApiContext): void {
       if (cursor !== undefined && before === undefined) clickCursor(undefined);
       const asked = { ...request.params, ...request.query, now };
       const { selection, programId } = await exploredOf(context, principalOf(request), asked);
-      const complete_to = optionalTime(await readWatermark(warehouse));
+      const ordersTo = await mirroredTo(ledger);
       const ids = await orderIds(warehouse, {
         selection,
         now,
@@ -191,7 +200,7 @@ function addOrdersRoute(app: ApiServer, context: ApiContext): void {
       return {
         data: orders.map(formatOrder),
         next_cursor: hasMore ? formatId('conversion', last) : null,
-        complete_to,
+        orders_complete_to: formatTime(ordersTo),
       };
     },
   });
@@ -202,7 +211,7 @@ function optionalTime(ms: number | undefined): string | null {
 }
 
 function addTimelineRoute(app: ApiServer, context: ApiContext): void {
-  const { warehouse } = context;
+  const { ledger, warehouse } = context;
   app.route({
     method: 'GET',
     url: '/v1/explorer/:key/:value/timeline',
@@ -227,6 +236,7 @@ function addTimelineRoute(app: ApiServer, context: ApiContext): void {
             .array(z.object({ at: timeText, clicks: z.int(), orders: z.int() }))
             .meta({ description: 'The first one first, none left out; `at` is where it begins.' }),
           complete_to: completeTo,
+          orders_complete_to: ordersCompleteTo,
         }),
       },
     },
@@ -240,10 +250,12 @@ function addTimelineRoute(app: ApiServer, context: ApiContext): void {
       const asked = { ...request.params, ...query, now };
       const { selection } = await exploredOf(context, principalOf(request), asked);
       const complete_to = optionalTime(await readWatermark(warehouse));
+      const ordersTo = await mirroredTo(ledger);
       const points = await timeline(warehouse, { selection, step, timeZone, now });
       return {
         data: points.map(({ at, clicks, orders }) => ({ at: formatTime(at), clicks, orders })),
         complete_to,
+        orders_complete_to: formatTime(ordersTo),
       };
     },
   });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { WEEK_MS } from '../../../core/time.ts';
+import { CLOCK_TOLERANCE_MS, DAY_MS, WEEK_MS } from '../../../core/time.ts';
 import { readCampaignIds, readLinkCodes } from '../../../ledger/audit/explored-orders.ts';
+import { mirroredTo } from '../../../ledger/postgres/outbox.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { namesById } from '../../../ledger/programs/names.ts';
 import { networkAround, type ProgramScope } from '../../../warehouse/lookups/subjects.ts';
@@ -34,6 +35,7 @@ import {
   wholeNumber,
   wholeNumberOr,
 } from '../../schemas/schemas.ts';
+import { completeTo, ordersCompleteTo } from '../explorer/views.ts';
 
 const VELOCITY_KEYS = ['ip', 'subnet', 'fingerprint'] as const;
 
@@ -46,7 +48,8 @@ const velocityView = z
     user_agents: z.int(),
     first_seen: timeText.nullable(),
     last_seen: timeText.nullable(),
-    complete_to: timeText.nullable(),
+    complete_to: completeTo,
+    orders_complete_to: ordersCompleteTo,
   })
   .meta({ id: 'Velocity' });
 
@@ -69,11 +72,12 @@ const CURSOR = z
   .tuple([z.int(), z.number(), z.string()])
   .transform(([now, by, value]): VelocityCursor => ({ now, by, value }));
 
-/** @throws Problem `invalid_input` `cursor`. */
-function readCursor(cursor: string): VelocityCursor {
-  const parsed = CURSOR.safeParse(jsonOf(Buffer.from(cursor, 'base64url').toString()));
-  if (parsed.success) return parsed.data;
-  throw invalidField('cursor', 'must be the next_cursor of a previous page');
+/** Pages count up to the time of the first one, while clicks of that day are kept. @throws Problem `invalid_input` `cursor`. */
+function readCursor(cursor: string, now: Date): VelocityCursor {
+  const { data } = CURSOR.safeParse(jsonOf(Buffer.from(cursor, 'base64url').toString()));
+  const ageMs = now.getTime() - (data?.now ?? Number.NaN);
+  if (data && ageMs >= -CLOCK_TOLERANCE_MS && ageMs <= DAY_MS) return data;
+  throw invalidField('cursor', 'must be the next_cursor of a page of the last 24 hours');
 }
 
 function jsonOf(text: string): unknown {
@@ -140,20 +144,24 @@ function addListRoute(app: ApiServer, context: ApiContext): void {
         200: z.object({
           data: z.array(listedView),
           next_cursor: z.string().nullable(),
-          complete_to: timeText.nullable().meta({ description: 'Every click before this is counted.' }),
+          complete_to: completeTo,
+          orders_complete_to: ordersCompleteTo,
         }),
       },
     },
     handler: async (request) => {
       const { program_id, cursor, ...query } = request.query;
+      const now = new Date();
       const program = await scopeOf(context, principalOf(request), program_id);
-      const after = cursor === undefined ? undefined : readCursor(cursor);
-      const completeTo = await readWatermark(warehouse);
-      const { rows, next } = await listVelocity(warehouse, { ...query, program, after, now: new Date() });
+      const after = cursor === undefined ? undefined : readCursor(cursor, now);
+      const watermark = await readWatermark(warehouse);
+      const ordersTo = await mirroredTo(ledger);
+      const { rows, next } = await listVelocity(warehouse, { ...query, program, after, now });
       return {
         data: await formatListed(ledger, query.key, rows),
         next_cursor: next ? writeCursor(next) : null,
-        complete_to: optionalTime(completeTo === undefined ? undefined : new Date(completeTo)),
+        complete_to: optionalTime(watermark === undefined ? undefined : new Date(watermark)),
+        orders_complete_to: formatTime(ordersTo),
       };
     },
   });
@@ -209,6 +217,7 @@ function addCountRoute(app: ApiServer, context: ApiContext): void {
     },
     handler: async (request) => {
       const program = await scopeOf(context, principalOf(request), request.query.program_id);
+      const ordersTo = await mirroredTo(context.ledger);
       const seen = await velocityOf(context.warehouse, { ...request.params, program, now: new Date() });
       return {
         clicks: seen.clicks,
@@ -218,6 +227,7 @@ function addCountRoute(app: ApiServer, context: ApiContext): void {
         first_seen: optionalTime(seen.firstSeen),
         last_seen: optionalTime(seen.lastSeen),
         complete_to: optionalTime(seen.completeTo),
+        orders_complete_to: formatTime(ordersTo),
       };
     },
   });

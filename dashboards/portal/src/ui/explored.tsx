@@ -29,6 +29,11 @@ export function shortValue(key: ExplorerKey, value: string): string {
   return long === undefined ? value : `${long.slice(0, HEAD_LENGTH)}…`;
 }
 
+/** An id of a customer that may be an e-mail address is in no URL: an order stands for it. */
+export function customerValue(conversionId: string, customerId: string): string {
+  return customerId.includes('@') ? conversionId : customerId;
+}
+
 export function explorerPath(key: ExplorerKey, value: string): string {
   return `/explorer/${key}/${encodeURIComponent(value)}`;
 }

@@ -57,6 +57,17 @@ export function CompleteTo({ at }: { at: string | null | undefined }) {
   );
 }
 
+/** "Orders as of 12:03:07 CET", of the figures beside it; `at` is their own `orders_complete_to`. */
+export function OrdersTo({ at }: { at: string | undefined }) {
+  return (
+    <Badge
+      at={at}
+      text={(time) => t('freshness.orders_as_of', { completeTo: time })}
+      title={t('freshness.the_figures_have_every_order')}
+    />
+  );
+}
+
 /** "Clicks counted to 12:03:07 CET", of the platform now, whatever a page shows. */
 export function CountedTo() {
   return (

@@ -9,7 +9,7 @@ import { readable } from '../../text/sentences.ts';
 import { t } from '../../text/t.ts';
 import { whyText } from '../../text/why.ts';
 import { Amount, Loading, Problem, When } from '../../ui/basics.tsx';
-import { Explored } from '../../ui/explored.tsx';
+import { customerValue, Explored } from '../../ui/explored.tsx';
 import { Status } from '../../ui/status.tsx';
 import { Table } from '../../ui/table.tsx';
 
@@ -69,7 +69,7 @@ const SUBS = ['sub1', 'sub2', 'sub3', 'sub4', 'sub5'] as const;
 
 function Summary({ conversion, names }: { conversion: Conversion; names: Names }) {
   const { event_name, amount, refunded, state, reason, affiliate_id, coupons } = conversion;
-  const { customer_id, customer_kind, ip, user_agent } = conversion;
+  const { id, customer_id, customer_kind, ip, user_agent } = conversion;
   return (
     <dl class="facts">
       <dt>{t('common.decision')}</dt>
@@ -116,7 +116,7 @@ function Summary({ conversion, names }: { conversion: Conversion; names: Names }
       <dt>{t('common.customer')}</dt>
       <dd>
         {customer_id ? (
-          <Explored of="customer" value={customer_id} />
+          <Explored of="customer" value={customerValue(id, customer_id)} name={customer_id} />
         ) : (
           <span class="muted">{t('evidence.not_reported')}</span>
         )}

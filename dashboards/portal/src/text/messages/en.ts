@@ -513,11 +513,17 @@ export default {
   'explorer.nothing_goes_with_it': 'Nothing was seen with it',
   'explorer.nothing_is_named_so': 'Nothing is named so',
   'explorer.of_the_last_days': 'Of the last {days} days; older addresses are gone.',
+  'explorer.of_so_many_affiliates': {
+    one: 'Of {count} partner; more are paid to this account.',
+    other: 'Of {count} partners; more are paid to this account.',
+  },
   'explorer.of_the_newest_clicks': {
     one: 'Of {count} click, all orders, sign-ins and payout accounts.',
     other: 'Of the newest {count} clicks, all orders, sign-ins and payout accounts.',
   },
   'explorer.open': 'Open',
+  'explorer.orders_of_the_shop':
+    'Those that the shop reported with this fingerprint. Clicks with it can have won others.',
   'explorer.orders_by_state': 'State',
   'explorer.refunded': 'Refunded',
   'explorer.seen_in': 'Seen in',
@@ -548,6 +554,8 @@ export default {
     'The platform has counted every click before this time; each page says it of the figures that it shows',
   'freshness.loading_freshness': 'Loading freshness…',
   'freshness.no_clicks_counted_yet': 'No clicks counted yet',
+  'freshness.orders_as_of': 'Orders as of {completeTo}',
+  'freshness.the_figures_have_every_order': 'These figures have every order as it was at this time',
   'freshness.the_figures_include_every_click': 'These figures include every click before this time',
 
   'generalSettings.counts_for_clicks_from_now': 'Counts for clicks from now on.',

@@ -5,7 +5,7 @@ import { formatCount, formatMoney, words } from '../../../text/format.ts';
 import { t } from '../../../text/t.ts';
 import { Amount, Card, Empty, Loading, Page, Problem, When } from '../../../ui/basics.tsx';
 import { Explored, type ExplorerKey, KEY_NAMES, shortValue } from '../../../ui/explored.tsx';
-import { CompleteTo } from '../../../ui/freshness.tsx';
+import { CompleteTo, OrdersTo } from '../../../ui/freshness.tsx';
 import { Stat } from '../../../ui/stat.tsx';
 import { Status } from '../../../ui/status.tsx';
 import { Table } from '../../../ui/table.tsx';
@@ -54,7 +54,11 @@ function Explorer({ of, value }: { of: ExplorerKey; value: string }) {
       title={t('explorer.kind_value', { kind: KEY_NAMES[of], value: data?.name || shortValue(of, value) })}
       lead={
         <>
-          {data && t('explorer.of_the_last_days', { days: data.days })} <CompleteTo at={data?.complete_to} />
+          {data && t('explorer.of_the_last_days', { days: data.days })} <CompleteTo at={data?.complete_to} />{' '}
+          <OrdersTo at={data?.orders_complete_to} />
+          {data?.account?.is_partial && (
+            <span class="sub">{t('explorer.of_so_many_affiliates', { count: data.account.affiliates })}</span>
+          )}
         </>
       }
       actions={

@@ -115,7 +115,15 @@ export function Orders({ of, value }: Of) {
     { prefix: 'orders_', pageRows: PAGE_ROWS },
   );
   return (
-    <Card title={t('common.orders')} note={t('explorer.newest_first_zone', { zone: ZONE_NAME })}>
+    <Card
+      title={t('common.orders')}
+      note={
+        <>
+          {t('explorer.newest_first_zone', { zone: ZONE_NAME })}{' '}
+          {of === 'fingerprint' && t('explorer.orders_of_the_shop')}
+        </>
+      }
+    >
       <ListTable
         label={t('common.orders')}
         list={list}
@@ -149,7 +157,13 @@ export function Orders({ of, value }: Of) {
             cell: ({ affiliate }) =>
               cellOf('affiliate', affiliate, affiliate === null ? undefined : names.get(affiliate)),
           },
-          { title: t('common.customer'), cell: ({ customer }) => cellOf('customer', customer) },
+          {
+            title: t('common.customer'),
+            cell: ({ customers }) =>
+              customers.length === 0
+                ? cellOf('customer', null)
+                : customers.map((customer) => <div key={customer}>{cellOf('customer', customer)}</div>),
+          },
           {
             title: t('common.address'),
             cell: ({ ip, fingerprint }) => (

@@ -8,7 +8,7 @@ import { Card, Loading, Problem } from '../../../ui/basics.tsx';
 import { TimeChart } from '../../../ui/charts.tsx';
 import type { ExplorerKey } from '../../../ui/explored.tsx';
 import { Segments } from '../../../ui/forms.tsx';
-import { CompleteTo } from '../../../ui/freshness.tsx';
+import { CompleteTo, OrdersTo } from '../../../ui/freshness.tsx';
 
 const STEPS = [
   { value: 'hour', text: t('explorer.90_days_by_hour') },
@@ -33,7 +33,11 @@ export function Timeline({ of, value }: { of: ExplorerKey; value: string }) {
   return (
     <Card
       title={t('explorer.timeline')}
-      note={<CompleteTo at={data?.complete_to} />}
+      note={
+        <>
+          <CompleteTo at={data?.complete_to} /> <OrdersTo at={data?.orders_complete_to} />
+        </>
+      }
       actions={<Segments label={t('explorer.timeline')} value={step} onChange={setStep} choices={STEPS} />}
     >
       <Problem error={error} onRetry={reload} />
