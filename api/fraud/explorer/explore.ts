@@ -12,12 +12,12 @@ import { namesById } from '../../../ledger/programs/names.ts';
 import {
   type ClickTotals,
   clickTotals,
-  EXPLORED_DAYS,
   newestClicks,
   orderIds,
   SAMPLED_CLICKS,
   SUMMED_ORDERS,
 } from '../../../warehouse/lookups/explorer.ts';
+import { EXPLORED_DAYS } from '../../../warehouse/lookups/subjects.ts';
 import type { ApiContext } from '../../http/context.ts';
 import { formatId, parseId } from '../../schemas/ids.ts';
 import { formatMoney, formatOptionalTime, formatTime } from '../../schemas/schemas.ts';
@@ -58,7 +58,7 @@ export async function explore(
     from: formatTime(new Date(now.getTime() - EXPLORED_DAYS * DAY_MS)),
     days: EXPLORED_DAYS,
     complete_to: formatOptionalTime(totals.completeTo ?? null),
-    clicks: formatTotals(totals),
+    clicks: { ...formatTotals(totals), days: selection.countedDays },
     sampled_clicks: clicks.length,
     orders: formatOrders(facts, { total: summed.length, isPartial: ids.length > summed.length }),
     related: await withNames(ledger, others),

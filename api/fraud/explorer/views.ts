@@ -143,6 +143,10 @@ export const explorationView = z
     days: z.int(),
     complete_to: timeText.nullable().meta({ description: 'Every click before this is counted.' }),
     clicks: z.object({
+      days: z.int().meta({
+        description:
+          'Clicks of so many last days are counted: of an autonomous system 1, since most of its clicks are old; else all.',
+      }),
       total: z.int().meta({ description: 'Without loads of the impression pixel.' }),
       by_flag_group: z.record(z.string(), z.int()),
       first_seen: timeText.nullable(),

@@ -2,13 +2,8 @@ import { z } from 'zod';
 import type { ClickIdentity } from '../../../core/clicks/click-id.ts';
 import { canonicalTimeZone } from '../../../core/time.ts';
 import { readOrders } from '../../../ledger/audit/explored-orders.ts';
-import {
-  EXPLORED_DAYS,
-  newestClicks,
-  orderIds,
-  TIMELINE_STEPS,
-  timeline,
-} from '../../../warehouse/lookups/explorer.ts';
+import { newestClicks, orderIds, TIMELINE_STEPS, timeline } from '../../../warehouse/lookups/explorer.ts';
+import { EXPLORED_DAYS } from '../../../warehouse/lookups/subjects.ts';
 import { readWatermark } from '../../../warehouse/watermark/watermark.ts';
 import { answerOnce } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
@@ -210,7 +205,7 @@ function addTimelineRoute(app: ApiServer, context: ApiContext): void {
     schema: {
       operationId: 'getExploredTimeline',
       tags: TAGS,
-      summary: `Clicks and orders of one key: the last day by minute, or ${EXPLORED_DAYS} days by hour`,
+      summary: `Clicks and orders of one key: the last day by minute, or ${EXPLORED_DAYS} days by hour (of an autonomous system one day)`,
       params,
       querystring: z.object({
         program_id,
