@@ -89,7 +89,7 @@ export async function newestClicks(
   warehouse: Warehouse,
   options: { selection: Selection; now: Date; limit: number; before?: ClickIdentity | undefined },
 ): Promise<ExploredClick[]> {
-  const { selection, now, limit, before } = options;
+  const { selection, limit, before } = options;
   assert(limit >= 1 && limit <= SAMPLED_CLICKS, `at most ${SAMPLED_CLICKS} clicks at once`);
   const times = selection.times ?? (await newestTimes(warehouse, options));
   if (times.length === 0) return [];
