@@ -149,6 +149,7 @@ CREATE TABLE clicks
     country LowCardinality(String) MATERIALIZED dictGet('geo', 'country', ip) CODEC(ZSTD(1)),
     asn UInt32 MATERIALIZED dictGet('asn', 'asn', ip) CODEC(ZSTD(1)),
     visitor UInt32 ALIAS toUInt32(cityHash64(fingerprint, tupleElement(IPv6CIDRToRange(ip, if((ip >= toIPv6('::ffff:0.0.0.0')) AND (ip <= toIPv6('::ffff:255.255.255.255')), 120, 48)), 1))),
+    INDEX by_asn asn TYPE bloom_filter(0.01) GRANULARITY 1,
     PROJECTION by_time
     (
         SELECT _part_offset
@@ -162,44 +163,21 @@ CREATE TABLE clicks
     PROJECTION by_address
     (
         SELECT
-            _part_offset,
             program_id,
             flags
         ORDER BY
             ip,
             ts
-    ) WITH SETTINGS (index_granularity = 1024),
+    ),
     PROJECTION by_fingerprint
     (
         SELECT
-            _part_offset,
             program_id,
             flags
         ORDER BY
             fingerprint,
             ts
-    ) WITH SETTINGS (index_granularity = 1024),
-    PROJECTION by_asn
-    (
-        SELECT
-            _part_offset,
-            program_id,
-            flags
-        ORDER BY
-            asn,
-            ts
-    ) WITH SETTINGS (index_granularity = 1024),
-    PROJECTION by_link
-    (
-        SELECT
-            _part_offset,
-            program_id,
-            flags
-        ORDER BY
-            affiliate_id,
-            link_id,
-            ts
-    ) WITH SETTINGS (index_granularity = 1024)
+    )
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)

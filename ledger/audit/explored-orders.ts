@@ -223,8 +223,9 @@ export async function findLinksByCode(
     select id, code from links where code = ${code} and (${programId}::integer is null or program_id = ${programId})`;
 }
 
-/** The campaigns of a program, by which some tables of the warehouse know it. */
-export async function readCampaignIds(sql: DatabaseSql, programId: number): Promise<number[]> {
-  const rows = await sql<{ id: number }[]>`select id from campaigns where program_id = ${programId}`;
+/** The campaigns of programs, by which some tables of the warehouse know them. */
+export async function readCampaignIds(sql: DatabaseSql, programIds: readonly number[]): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    select id from campaigns where program_id = any(${[...programIds]}::integer[])`;
   return rows.map(({ id }) => id);
 }

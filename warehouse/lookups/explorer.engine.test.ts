@@ -16,9 +16,13 @@ const NOW = Math.floor(Date.now() / HOUR_MS) * HOUR_MS - HOUR_MS / 4;
 const now = new Date(NOW);
 const bytes = (text: string): Buffer => parseIp(text) ?? Buffer.alloc(16);
 const OTHERS = 60_000;
+const CAMPAIGN = 3;
+const ASN = 64_500;
 
 beforeAll(async () => {
   warehouse = await freshWarehouse();
+  await warehouse.command(`INSERT INTO asn_networks VALUES ('198.51.100.0/24', ${ASN})`);
+  await warehouse.command('SYSTEM RELOAD DICTIONARY asn');
   // Of others: what a look-up must not read.
   await warehouse.command(
     `INSERT INTO clicks (ts, node, seq, program_id, campaign_id, affiliate_id, link_id, ip, fingerprint)
@@ -31,13 +35,21 @@ beforeAll(async () => {
       ts: NOW - minutes * MINUTE_MS,
       ip: bytes(`198.51.100.${7 + (i % 2)}`),
       fingerprint: 7n,
+      campaign_id: CAMPAIGN,
       affiliate_id: 10,
       link_id: 20,
       flags: i === 0 ? ClickFlag.bot : 0,
     })),
     { ts: NOW, ip: bytes('198.51.100.7'), affiliate_id: 13, flags: ClickFlag.impression },
     { ts: NOW, ip: bytes('198.51.100.7'), program_id: 2, campaign_id: 9, affiliate_id: 11, link_id: 21 },
-    { ts: NOW - 91 * DAY_MS, ip: bytes('198.51.100.7'), fingerprint: 7n, affiliate_id: 10, link_id: 20 },
+    {
+      ts: NOW - 91 * DAY_MS,
+      ip: bytes('198.51.100.7'),
+      fingerprint: 7n,
+      campaign_id: CAMPAIGN,
+      affiliate_id: 10,
+      link_id: 20,
+    },
     { ts: NOW, ip: bytes('::'), fingerprint: 0n },
     { ts: NOW, ip: bytes('2001:db8:1:2::1'), fingerprint: 0n, affiliate_id: 12 },
     { ts: NOW, ip: bytes('2001:db8:1:2:ffff::1'), affiliate_id: 12 },
@@ -74,8 +86,9 @@ const SUBJECTS = {
   ip: { kind: 'ip', ip: '198.51.100.7' },
   subnet: { kind: 'subnet', network: parseSubnet('198.51.100.0/24') },
   fingerprint: { kind: 'fingerprint', fingerprint: '7' },
-  affiliate: { kind: 'affiliates', affiliateIds: [10] },
-  link: { kind: 'link', linkId: 20, affiliateId: 10 },
+  asn: { kind: 'asn', asn: ASN },
+  affiliate: { kind: 'affiliates', affiliateIds: [10], campaignIds: [CAMPAIGN, 4] },
+  link: { kind: 'link', linkId: 20, campaignId: CAMPAIGN },
   orders: {
     kind: 'orders',
     conversionIds: [1n, 2n],
@@ -96,6 +109,7 @@ describe('the explorer', () => {
     ['ip', [7, 6, 0, 2, 4]],
     ['subnet', [7, 6, 0, 2, 1, 3, 4, 5]],
     ['fingerprint', [0, 2, 1, 3, 4, 5]],
+    ['asn', [7, 6, 0, 2, 1, 3, 4, 5]],
     ['affiliate', [0, 2, 1, 3, 4, 5]],
     ['link', [0, 2, 1, 3, 4, 5]],
     ['orders', [0, 2]],
@@ -118,6 +132,16 @@ describe('the explorer', () => {
     expect(await ids(SUBJECTS.fingerprint, 1)).toEqual([2n, 1n]);
     expect(await ids(SUBJECTS.link)).toEqual([2n, 1n]);
     expect(await ids(SUBJECTS.orders)).toEqual([2n, 1n]);
+  });
+
+  it('counts the clicks of an autonomous system in the last day alone', async () => {
+    const selection = select(SUBJECTS.asn, undefined);
+    const { byFlagGroup, firstSeen } = await clickTotals(warehouse, { selection, now });
+    expect(byFlagGroup).toEqual({ ok: 5, bot: 1, impression: 1 });
+    expect(firstSeen).toEqual(new Date(NOW - 90 * MINUTE_MS));
+    const hours = await timeline(warehouse, { selection, step: 'hour', timeZone: 'UTC', now });
+    expect(hours).toHaveLength(25);
+    expect(hours.reduce((sum, { clicks }) => sum + clicks, 0)).toBe(6);
   });
 
   it('sees nothing of another program', async () => {
@@ -144,8 +168,13 @@ describe('the explorer', () => {
     expect(await seqs({ kind: 'subnet', network: parseSubnet('2001:db8:1:2::/64') })).toEqual([11, 10]);
   });
 
-  it('pages without a gap, also between clicks of one millisecond', async () => {
-    const selection = select(SUBJECTS.subnet, undefined);
+  it.each([
+    ['subnet', [7, 6, 0, 2, 1, 3, 4, 5]],
+    ['asn', [7, 6, 0, 2, 1, 3, 4, 5]],
+    ['affiliate', [0, 2, 1, 3, 4, 5]],
+    ['orders', [0, 2]],
+  ] as const)('pages without a gap, also between clicks of one millisecond: %s', async (key, expected) => {
+    const selection = select(SUBJECTS[key], undefined);
     const found: number[] = [];
     for (let before: ClickIdentity | undefined; ; ) {
       const page = await newestClicks(warehouse, { selection, now, limit: 1, before });
@@ -153,10 +182,10 @@ describe('the explorer', () => {
       if (!before) break;
       found.push(before.seq);
     }
-    expect(found).toEqual([7, 6, 0, 2, 1, 3, 4, 5]);
+    expect(found).toEqual(expected);
   });
 
-  it.each(['ip', 'subnet', 'fingerprint', 'affiliate', 'link', 'orders'] as const)(
+  it.each(['ip', 'subnet', 'fingerprint', 'asn', 'affiliate', 'link', 'orders'] as const)(
     'reads far fewer rows than there are clicks for one %s',
     async (key) => {
       let readRows = 0;

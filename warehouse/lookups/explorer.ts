@@ -1,17 +1,16 @@
 import type { ClickIdentity } from '../../core/clicks/click-id.ts';
 import { assert } from '../../core/errors.ts';
-import { DAY_MS, MINUTE_MS } from '../../core/time.ts';
+import { DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS } from '../../core/time.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 import { RAW_FLAG_GROUP } from '../reports/report-tables.ts';
 import { WATERMARK_SQL } from '../watermark/watermark.ts';
-import { atRows, LOOKUP_SETTINGS, ROW_NUMBER, rowsWhere } from './lookups.ts';
-import type { Selection } from './subjects.ts';
+import { atTimes, LOOKUP_SETTINGS } from './lookups.ts';
+import { EXPLORED_DAYS, type Selection } from './subjects.ts';
 
 /**
- * Everything that the clicks say about one key. Addresses are kept so long, and every answer is of these days. Clicks are
- * found by the projections of `clicks` or by its own key, never by reading all of it.
+ * Everything that the clicks say about one key. Clicks of addresses and fingerprints are counted by projections of
+ * `clicks`, those of affiliates and links by its own key, and those of autonomous systems by the time alone.
  */
-export const EXPLORED_DAYS = 90;
 
 /** A carrier's gateway has a million clicks: what one reads of each is read of the newest. */
 export const SAMPLED_CLICKS = 200;
@@ -23,9 +22,8 @@ const SETTINGS = { ...LOOKUP_SETTINGS, max_execution_time: 10, max_memory_usage:
 const FROM = "{from:DateTime64(3, 'UTC')}";
 const IS_CLICK = 'bitAnd(flags, 256) = 0';
 
-/** Where the answers of an explorer begin. */
-function fromOf(now: Date): string {
-  return timeText(now.getTime() - EXPLORED_DAYS * DAY_MS);
+function daysBefore(now: Date, days: number): string {
+  return timeText(now.getTime() - days * DAY_MS);
 }
 
 export interface ClickTotals {
@@ -37,7 +35,7 @@ export interface ClickTotals {
   readonly completeTo: Date | undefined;
 }
 
-/** How many clicks a key has, exactly. */
+/** How many clicks a key has in its counted days, exactly. */
 export async function clickTotals(
   warehouse: Warehouse,
   options: { selection: Selection; now: Date },
@@ -49,7 +47,7 @@ export async function clickTotals(
      UNION ALL
      SELECT ${RAW_FLAG_GROUP} AS name, count(), toUnixTimestamp64Milli(min(ts)), toUnixTimestamp64Milli(max(ts))
      FROM clicks WHERE ${whole(selection)} GROUP BY name`,
-    { ...selection.params, from: fromOf(now) },
+    { ...selection.params, from: daysBefore(now, selection.countedDays) },
     SETTINGS,
   );
   const counted = rows.filter(({ name }) => name !== '');
@@ -63,10 +61,9 @@ export async function clickTotals(
   };
 }
 
-/** All rows of a key in the explorer's days. */
-function whole({ clicks, rows }: Selection): string {
-  const found = `${clicks} AND ts >= ${FROM}`;
-  return rows === undefined ? found : `${atRows(rowsWhere(found))} AND ${rows}`;
+/** All rows of a key since `from`. */
+function whole({ clicks, times }: Selection): string {
+  return times === undefined ? `${clicks} AND ts >= ${FROM}` : `${atTimes(times)} AND ${clicks}`;
 }
 
 /** A click as it is shown. */
@@ -92,26 +89,22 @@ export async function newestClicks(
   warehouse: Warehouse,
   options: { selection: Selection; now: Date; limit: number; before?: ClickIdentity | undefined },
 ): Promise<ExploredClick[]> {
-  const { selection, now, limit, before } = options;
+  const { selection, limit, before } = options;
   assert(limit >= 1 && limit <= SAMPLED_CLICKS, `at most ${SAMPLED_CLICKS} clicks at once`);
+  const times = selection.times ?? (await newestTimes(warehouse, options));
+  if (times.length === 0) return [];
   const { rows } = await warehouse.query<Record<string, string | number>>(
     `SELECT toUnixTimestamp64Milli(ts) AS ts_ms, node, seq, program_id, campaign_id, affiliate_id, link_id,
        toString(ip) AS address, asn, dictGet('organisations', 'organisation', asn) AS organisation, country,
-       toString(fingerprint) AS fingerprint, flags, user_agent, referrer
+       toString(fingerprint) AS print, flags, user_agent, referrer
      FROM clicks
-     WHERE ${atRows(newestRows(selection, before))} AND ${selection.rows ?? 'true'}
+     WHERE ${atTimes(times)} AND ${selection.clicks}
        ${before ? 'AND (toUnixTimestamp64Milli(ts), node, seq) < ({beforeMs:Int64}, {node:UInt16}, {seq:UInt32})' : ''}
      ORDER BY ts DESC, node DESC, seq DESC LIMIT {limit:UInt32}`,
     {
       ...selection.params,
-      from: fromOf(now),
       limit,
-      ...(before && {
-        before: timeText(before.ts),
-        beforeMs: before.ts,
-        node: before.node,
-        seq: before.seq,
-      }),
+      ...(before && { beforeMs: before.ts, node: before.node, seq: before.seq }),
     },
     SETTINGS,
   );
@@ -127,7 +120,7 @@ export async function newestClicks(
     asn: Number(row.asn),
     organisation: String(row.organisation),
     country: String(row.country),
-    fingerprint: String(row.fingerprint),
+    fingerprint: String(row.print),
     flags: Number(row.flags),
     userAgent: String(row.user_agent),
     referrer: String(row.referrer),
@@ -139,19 +132,34 @@ export function plainAddress(text: string): string {
   return text.replace(/^::ffff:(?=\d+\.)/, '');
 }
 
+/** A common key fills its page from the last hour; the clicks of a rare one are few in all days. */
+const WINDOWS_MS = [HOUR_MS, DAY_MS, WEEK_MS, EXPLORED_DAYS * DAY_MS];
+
 /**
- * The row numbers of the newest clicks, and of all that share the last one's millisecond: only the table itself tells
- * these apart. Of clicks that are named one by one all are read.
+ * The times of the newest clicks, Unix milliseconds: of `limit` before the time of `before`, of all that share the last
+ * one's, and of `before` itself. Only the clicks themselves tell those of one millisecond apart.
  */
-function newestRows({ clicks, rows }: Selection, before: ClickIdentity | undefined): string {
-  const found = `${clicks} AND ts >= ${FROM}`;
-  if (rows !== undefined) return rowsWhere(found);
-  const newest = (condition: string) => `
-    SELECT number FROM (
-      SELECT ts, ${ROW_NUMBER} AS number FROM clicks WHERE ${condition} ORDER BY ts DESC LIMIT {limit:UInt32} WITH TIES)`;
-  if (!before) return newest(found);
-  const at = "{before:DateTime64(3, 'UTC')}";
-  return `${rowsWhere(`${found} AND ts = ${at}`)} UNION ALL ${newest(`${found} AND ts < ${at}`)}`;
+async function newestTimes(
+  warehouse: Warehouse,
+  options: { selection: Selection; now: Date; limit: number; before?: ClickIdentity | undefined },
+): Promise<number[]> {
+  const { selection, now, limit, before } = options;
+  const oldestMs = now.getTime() - EXPLORED_DAYS * DAY_MS;
+  const endMs = before?.ts ?? now.getTime();
+  let times: number[] = [];
+  for (const windowMs of selection.isSorted ? WINDOWS_MS.slice(-1) : WINDOWS_MS) {
+    const fromMs = Math.max(oldestMs, endMs - windowMs);
+    const { rows } = await warehouse.query<{ ms: string }>(
+      `SELECT toUnixTimestamp64Milli(ts) AS ms FROM clicks
+       WHERE ${selection.clicks} AND ts >= ${FROM} ${before ? "AND ts < {before:DateTime64(3, 'UTC')}" : ''}
+       ORDER BY ts DESC LIMIT {limit:UInt32} WITH TIES`,
+      { ...selection.params, from: timeText(fromMs), limit, ...(before && { before: timeText(before.ts) }) },
+      SETTINGS,
+    );
+    times = rows.map(({ ms }) => Number(ms));
+    if (times.length >= limit || fromMs === oldestMs) break;
+  }
+  return [...new Set(before ? [before.ts, ...times] : times)];
 }
 
 /** The orders of a key by id, the newest first: those before `before`, of the explorer's days. */
@@ -166,7 +174,7 @@ export async function orderIds(
      ORDER BY conversion_id DESC LIMIT {limit:UInt32}`,
     {
       ...selection.params,
-      from: fromOf(now),
+      from: daysBefore(now, EXPLORED_DAYS),
       limit,
       ...(before !== undefined && { before: String(before) }),
     },
@@ -175,7 +183,7 @@ export async function orderIds(
   return rows.map(({ id }) => BigInt(id));
 }
 
-/** The steps of a timeline: the last day by minute, the explorer's days by hour. */
+/** The steps of a timeline: the last day by minute, the counted days by hour. */
 export const TIMELINE_STEPS = ['minute', 'hour'] as const;
 export type TimelineStep = (typeof TIMELINE_STEPS)[number];
 
@@ -183,8 +191,8 @@ export type TimelineStep = (typeof TIMELINE_STEPS)[number];
 const GRID_MS = 15 * MINUTE_MS;
 
 const STEPS = {
-  minute: { spanMs: DAY_MS, gridMs: MINUTE_MS, start: 'toStartOfMinute' },
-  hour: { spanMs: EXPLORED_DAYS * DAY_MS, gridMs: GRID_MS, start: 'toStartOfHour' },
+  minute: { gridMs: MINUTE_MS, start: 'toStartOfMinute' },
+  hour: { gridMs: GRID_MS, start: 'toStartOfHour' },
 } as const;
 
 export interface TimelinePoint {
@@ -203,7 +211,8 @@ export async function timeline(
   options: { selection: Selection; step: TimelineStep; timeZone: string; now: Date },
 ): Promise<TimelinePoint[]> {
   const { selection, now, timeZone: zone } = options;
-  const { spanMs, gridMs, start } = STEPS[options.step];
+  const { gridMs, start } = STEPS[options.step];
+  const spanMs = options.step === 'minute' ? DAY_MS : selection.countedDays * DAY_MS;
   const firstMs = Math.floor((now.getTime() - spanMs) / gridMs) * gridMs;
   const startOf = (time: string) => `toUnixTimestamp(${start}(toTimeZone(${time}, {zone:String})))`;
   const { rows } = await warehouse.query<{ at: number; clicks: string; orders: string }>(

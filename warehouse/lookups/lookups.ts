@@ -53,13 +53,8 @@ export async function lookupClicks(
 ): Promise<StoredClick[]> {
   if (identities.length === 0) return [];
   assert(identities.length <= MAX_LOOKUP_IDENTITIES, `at most ${MAX_LOOKUP_IDENTITIES} identities at once`);
-  const times = numbers(
-    'Int64',
-    identities.map((id) => id.ts),
-  );
   const table = await warehouse.queryArrow(
-    `SELECT ${CLICK_EXPRESSIONS} FROM clicks
-     WHERE ${atRows(rowsWhere(`ts IN (SELECT fromUnixTimestamp64Milli(arrayJoin(${times}), 'UTC'))`))}`,
+    `SELECT ${CLICK_EXPRESSIONS} FROM clicks WHERE ${atTimes(identities.map(({ ts }) => ts))}`,
     {},
     LOOKUP_SETTINGS,
   );
@@ -99,7 +94,7 @@ export async function fingerprintCandidates(
      SELECT request, ${CLICK_EXPRESSIONS}
      FROM (
        SELECT * FROM clicks
-       WHERE ${atRows(rowsWhere(`visitor IN (${visitors.map(({ visitor }) => visitor).join()})`))}
+       WHERE ${atRowsWhere(`visitor IN (${visitors.map(({ visitor }) => visitor).join()})`)}
          AND ts BETWEEN fromUnixTimestamp64Milli({minMs:Int64}) AND fromUnixTimestamp64Milli({maxMs:Int64})
      ) AS found
      INNER JOIN requests ON found.fingerprint = requests.wanted
@@ -118,17 +113,16 @@ export async function fingerprintCandidates(
   return candidates;
 }
 
-/** The number of a row of `clicks` in one state of the table. */
-export const ROW_NUMBER = '_part_starting_offset + _part_offset';
-
-/** The numbers of the rows that `condition` names, found through the projection that is sorted for it. */
-export function rowsWhere(condition: string): string {
-  return `SELECT ${ROW_NUMBER} FROM clicks WHERE ${condition}`;
+/** Rows of `clicks` that `condition` names, found by their numbers through the projection that is sorted for it. */
+function atRowsWhere(condition: string): string {
+  const row = '_part_starting_offset + _part_offset';
+  return `${row} IN (SELECT ${row} FROM clicks WHERE ${condition})`;
 }
 
-/** Whether a row's number is one of those that a query finds. */
-export function atRows(numbers: string): string {
-  return `${ROW_NUMBER} IN (${numbers})`;
+/** Rows of `clicks` at one of these times, Unix milliseconds, under {@link LOOKUP_SETTINGS}. */
+export function atTimes(times: readonly number[]): string {
+  const list = numbers('Int64', times);
+  return atRowsWhere(`ts IN (SELECT fromUnixTimestamp64Milli(arrayJoin(${list}), 'UTC'))`);
 }
 
 function requestRows(requests: readonly CandidateRequest[]): string {

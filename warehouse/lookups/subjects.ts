@@ -75,9 +75,13 @@ export type Subject =
   | { readonly kind: 'subnet'; readonly network: Network }
   | { readonly kind: 'fingerprint'; readonly fingerprint: string }
   | { readonly kind: 'asn'; readonly asn: number }
-  /** One affiliate, or all that are paid to one account. */
-  | { readonly kind: 'affiliates'; readonly affiliateIds: readonly number[] }
-  | { readonly kind: 'link'; readonly linkId: number; readonly affiliateId: number }
+  /** One affiliate, or all that are paid to one account, with the campaigns of their programs. */
+  | {
+      readonly kind: 'affiliates';
+      readonly affiliateIds: readonly number[];
+      readonly campaignIds: readonly number[];
+    }
+  | { readonly kind: 'link'; readonly linkId: number; readonly campaignId: number }
   /** Orders of a customer, and the clicks that won them. */
   | {
       readonly kind: 'orders';
@@ -85,14 +89,20 @@ export type Subject =
       readonly clicks: readonly ClickIdentity[];
     };
 
+/** Addresses are kept so long, and every answer of the explorer is of these days. */
+export const EXPLORED_DAYS = 90;
+
 /** Conditions over the tables of clicks and of conversions, with their parameters. */
 export interface Selection {
-  /** Of columns that a projection of `clicks` is sorted by, or of the table's own key. */
   readonly clicks: string;
-  /** What tells the key's rows from others that `clicks` finds; undefined: all of these are the key's. */
-  readonly rows: string | undefined;
   readonly orders: string;
   readonly params: QueryParams;
+  /** When the clicks were, Unix milliseconds, where that is known beforehand. */
+  readonly times: readonly number[] | undefined;
+  /** Whether a projection of `clicks` is sorted by the key, so that the key's clicks alone are read. */
+  readonly isSorted: boolean;
+  /** Days before now of which all clicks are counted: 1 where that reads the clicks of everybody. */
+  readonly countedDays: number;
 }
 
 const NOTHING = 'false';
@@ -100,33 +110,34 @@ const NOTHING = 'false';
 /** Who opted out has the fingerprint 0, and who was erased the address ::, as everybody else who did: they match nothing. */
 export function select(subject: Subject, programId: number | undefined): Selection {
   const program = programId === undefined ? 'true' : 'program_id = {program:UInt32}';
-  const { clicks, rows, orders, params = {} } = conditions(subject);
+  const { clicks, orders, params = {}, times, isSorted = false } = conditions(subject);
   return {
-    // Clicks that are named one by one are found by their time alone.
-    clicks: rows === undefined ? `${clicks} AND ${program}` : clicks,
-    rows: rows === undefined ? undefined : `${rows} AND ${program}`,
+    clicks: `${clicks} AND ${program}`,
     orders: `${orders} AND ${program}`,
     params: programId === undefined ? params : { ...params, program: programId },
+    times,
+    isSorted,
+    countedDays: subject.kind === 'asn' ? 1 : EXPLORED_DAYS,
   };
 }
 
 function conditions(
   subject: Subject,
-): Pick<Selection, 'clicks' | 'orders'> & Partial<Pick<Selection, 'rows' | 'params'>> {
+): Pick<Selection, 'clicks' | 'orders'> & Partial<Pick<Selection, 'params' | 'times' | 'isSorted'>> {
   switch (subject.kind) {
     case 'ip': {
       const same = subject.ip === UNKNOWN_IP ? NOTHING : 'ip = {ip:IPv6}';
-      return { clicks: same, orders: same, params: { ip: subject.ip } };
+      return { clicks: same, orders: same, params: { ip: subject.ip }, isSorted: true };
     }
     case 'subnet': {
       const { first, last } = subject.network;
       // Every IPv4 address lies in ::/64 as it is stored, and no other one that a visitor has.
       const inside = first === UNKNOWN_IP ? NOTHING : 'ip BETWEEN {first:IPv6} AND {last:IPv6}';
-      return { clicks: inside, orders: inside, params: { first, last } };
+      return { clicks: inside, orders: inside, params: { first, last }, isSorted: true };
     }
     case 'fingerprint': {
       const same = subject.fingerprint === '0' ? NOTHING : 'fingerprint = {fingerprint:UInt64}';
-      return { clicks: same, orders: same, params: { fingerprint: subject.fingerprint } };
+      return { clicks: same, orders: same, params: { fingerprint: subject.fingerprint }, isSorted: true };
     }
     case 'asn':
       return {
@@ -136,28 +147,24 @@ function conditions(
       };
     case 'affiliates': {
       const ofAffiliates = `affiliate_id IN ${numbers('UInt32', subject.affiliateIds)}`;
-      return { clicks: ofAffiliates, orders: ofAffiliates };
+      return {
+        clicks: `campaign_id IN ${numbers('UInt32', subject.campaignIds)} AND ${ofAffiliates}`,
+        orders: ofAffiliates,
+      };
     }
     case 'link':
       return {
-        clicks: 'affiliate_id = {affiliate:UInt32} AND link_id = {link:UInt32}',
+        clicks: 'campaign_id = {campaign:UInt32} AND link_id = {link:UInt32}',
         orders: 'link_id = {link:UInt32}',
-        params: { affiliate: subject.affiliateId, link: subject.linkId },
+        params: { campaign: subject.campaignId, link: subject.linkId },
       };
     case 'orders': {
       const { clicks, conversionIds } = subject;
-      const times = numbers(
-        'Int64',
-        clicks.map(({ ts }) => ts),
-      );
       const identities = clicks.map(({ ts, node, seq }) => `(${ts}, ${node}, ${seq})`).join();
       return {
-        clicks:
-          clicks.length === 0
-            ? NOTHING
-            : `ts IN (SELECT fromUnixTimestamp64Milli(arrayJoin(${times}), 'UTC'))`,
-        rows: clicks.length === 0 ? NOTHING : `(toUnixTimestamp64Milli(ts), node, seq) IN (${identities})`,
+        clicks: clicks.length === 0 ? NOTHING : `(toUnixTimestamp64Milli(ts), node, seq) IN (${identities})`,
         orders: `conversion_id IN ${numbers('UInt64', conversionIds)}`,
+        times: clicks.map(({ ts }) => ts),
       };
     }
   }

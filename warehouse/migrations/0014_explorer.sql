@@ -1,18 +1,17 @@
--- From an address, a fingerprint, an autonomous system, an affiliate or a link to its clicks, in the order of time: each
--- projection holds row numbers and what counts need, so that the clicks of a key are counted without the table. Networks
--- are ranges of addresses, and a link is looked up with its affiliate. Older parts get them in the background and are read
--- as before until then.
+-- From an address, a network or a fingerprint to its clicks: each projection holds what counts and timelines need, sorted
+-- by the key and the time, so that the clicks of a key are counted without the table. Single clicks are then found by
+-- their time. Row numbers would take as much room again. A network is a range of addresses. Older parts get them in the
+-- background and are read as before until then.
 ALTER TABLE clicks
-  ADD PROJECTION IF NOT EXISTS by_address (SELECT _part_offset, program_id, flags ORDER BY ip, ts) WITH SETTINGS (index_granularity = 1024);
+  ADD PROJECTION IF NOT EXISTS by_address (SELECT program_id, flags ORDER BY ip, ts);
 
 ALTER TABLE clicks
-  ADD PROJECTION IF NOT EXISTS by_fingerprint (SELECT _part_offset, program_id, flags ORDER BY fingerprint, ts) WITH SETTINGS (index_granularity = 1024);
+  ADD PROJECTION IF NOT EXISTS by_fingerprint (SELECT program_id, flags ORDER BY fingerprint, ts);
 
+-- The newest clicks of an autonomous system are searched in the last hour, the last day and so on; of a rare one, which
+-- has few in all, this index leaves out the granules without it.
 ALTER TABLE clicks
-  ADD PROJECTION IF NOT EXISTS by_asn (SELECT _part_offset, program_id, flags ORDER BY asn, ts) WITH SETTINGS (index_granularity = 1024);
-
-ALTER TABLE clicks
-  ADD PROJECTION IF NOT EXISTS by_link (SELECT _part_offset, program_id, flags ORDER BY affiliate_id, link_id, ts) WITH SETTINGS (index_granularity = 1024);
+  ADD INDEX IF NOT EXISTS by_asn asn TYPE bloom_filter(0.01);
 
 ALTER TABLE clicks
   MATERIALIZE PROJECTION by_address;
@@ -21,7 +20,4 @@ ALTER TABLE clicks
   MATERIALIZE PROJECTION by_fingerprint;
 
 ALTER TABLE clicks
-  MATERIALIZE PROJECTION by_asn;
-
-ALTER TABLE clicks
-  MATERIALIZE PROJECTION by_link;
+  MATERIALIZE INDEX by_asn;

@@ -13,12 +13,12 @@ import { namesById } from '../../../ledger/programs/names.ts';
 import {
   type ClickTotals,
   clickTotals,
-  EXPLORED_DAYS,
   newestClicks,
   orderIds,
   SAMPLED_CLICKS,
   SUMMED_ORDERS,
 } from '../../../warehouse/lookups/explorer.ts';
+import { EXPLORED_DAYS } from '../../../warehouse/lookups/subjects.ts';
 import type { ApiContext } from '../../http/context.ts';
 import { formatId, parseId } from '../../schemas/ids.ts';
 import { formatMoney, formatOptionalTime, formatTime } from '../../schemas/schemas.ts';
@@ -66,7 +66,7 @@ export async function explore(
       explored.key === 'account'
         ? { affiliates: explored.affiliateIds.length, is_partial: explored.isPartial }
         : null,
-    clicks: formatTotals(totals),
+    clicks: { ...formatTotals(totals), days: selection.countedDays },
     sampled_clicks: clicks.length,
     orders: formatOrders(facts, { total: summed.length, isPartial: ids.length > summed.length }),
     related: await withNames(ledger, others),

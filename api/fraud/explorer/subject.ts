@@ -1,11 +1,18 @@
 import { z } from 'zod';
 import { DAY_MS } from '../../../core/time.ts';
-import { findAccountHolders, findCustomerOrders, readOrders } from '../../../ledger/audit/explored-orders.ts';
+import {
+  type AccountHolder,
+  findAccountHolders,
+  findCustomerOrders,
+  readCampaignIds,
+  readOrders,
+} from '../../../ledger/audit/explored-orders.ts';
 import type { Conversion } from '../../../ledger/conversions/conversions.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { getLink } from '../../../ledger/programs/links.ts';
-import { EXPLORED_DAYS, SUMMED_ORDERS } from '../../../warehouse/lookups/explorer.ts';
+import { SUMMED_ORDERS } from '../../../warehouse/lookups/explorer.ts';
 import {
+  EXPLORED_DAYS,
   parseAddress,
   parseAsn,
   parseFingerprint,
@@ -111,13 +118,14 @@ async function subjectOf(
       return { subject: { kind: 'fingerprint', fingerprint }, value: fingerprint };
     }
     case 'affiliate': {
-      const { id, name } = visibleAffiliate(principal, await getAffiliate(ledger, idOf('affiliate', value)));
-      return { subject: { kind: 'affiliates', affiliateIds: [id] }, value, name };
+      const affiliate = visibleAffiliate(principal, await getAffiliate(ledger, idOf('affiliate', value)));
+      const holder = { affiliateId: affiliate.id, programId: affiliate.programId };
+      return { subject: await affiliatesOf(ledger, [holder]), value, name: affiliate.name };
     }
     case 'link': {
       const link = inProgram(principal, await getLink(ledger, idOf('link', value)), 'link with this id');
-      const { id: linkId, affiliateId, code } = link;
-      return { subject: { kind: 'link', linkId, affiliateId }, value, name: code };
+      const { id: linkId, campaignId, code } = link;
+      return { subject: { kind: 'link', linkId, campaignId }, value, name: code };
     }
     case 'account':
       return await accountOf(ledger, principal, { value, programId });
@@ -182,8 +190,19 @@ async function accountOf(
   const { holders, isPartial } = await findAccountHolders(ledger, { affiliateId: id, programId });
   const [own] = holders;
   if (own?.affiliateId !== id) throw notFound('payout account of this affiliate');
-  const affiliateIds = holders.map(({ affiliateId }) => affiliateId);
-  return { subject: { kind: 'affiliates', affiliateIds }, value, name: own.hint, isPartial };
+  return { subject: await affiliatesOf(ledger, holders), value, name: own.hint, isPartial };
+}
+
+async function affiliatesOf(
+  ledger: ApiContext['ledger'],
+  affiliates: readonly Pick<AccountHolder, 'affiliateId' | 'programId'>[],
+): Promise<Subject> {
+  const programIds = affiliates.map(({ programId }) => programId);
+  return {
+    kind: 'affiliates',
+    affiliateIds: affiliates.map(({ affiliateId }) => affiliateId),
+    campaignIds: await readCampaignIds(ledger, programIds),
+  };
 }
 
 function idOf(kind: IntegerIdKind, value: string): number {

@@ -157,6 +157,10 @@ export const explorationView = z
         'Of an account: so many affiliates that are paid to it are counted; is_partial: more are paid to it. Null for other keys.',
     }),
     clicks: z.object({
+      days: z.int().meta({
+        description:
+          'Clicks of so many last days are counted: of an autonomous system 1, since most of its clicks are old; else all.',
+      }),
       total: z.int().meta({ description: 'Without loads of the impression pixel.' }),
       by_flag_group: z.record(z.string(), z.int()),
       first_seen: timeText.nullable(),

@@ -4,13 +4,8 @@ import { MAX_REFERENCE_LENGTH } from '../../../core/text-limits.ts';
 import { canonicalTimeZone } from '../../../core/time.ts';
 import { readOrders } from '../../../ledger/audit/explored-orders.ts';
 import { mirroredTo } from '../../../ledger/postgres/outbox.ts';
-import {
-  EXPLORED_DAYS,
-  newestClicks,
-  orderIds,
-  TIMELINE_STEPS,
-  timeline,
-} from '../../../warehouse/lookups/explorer.ts';
+import { newestClicks, orderIds, TIMELINE_STEPS, timeline } from '../../../warehouse/lookups/explorer.ts';
+import { EXPLORED_DAYS } from '../../../warehouse/lookups/subjects.ts';
 import { readWatermark } from '../../../warehouse/watermark/watermark.ts';
 import { answerOnce } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
@@ -219,7 +214,7 @@ function addTimelineRoute(app: ApiServer, context: ApiContext): void {
     schema: {
       operationId: 'getExploredTimeline',
       tags: TAGS,
-      summary: `Clicks and orders of one key: the last day by minute, or ${EXPLORED_DAYS} days by hour`,
+      summary: `Clicks and orders of one key: the last day by minute, or ${EXPLORED_DAYS} days by hour (of an autonomous system one day)`,
       params,
       querystring: z.object({
         program_id,

@@ -99,7 +99,7 @@ async function scopeOf(
   requested: number | undefined,
 ): Promise<ProgramScope | undefined> {
   const id = programFilter(principal, requested);
-  return id === undefined ? undefined : { id, campaignIds: await readCampaignIds(ledger, id) };
+  return id === undefined ? undefined : { id, campaignIds: await readCampaignIds(ledger, [id]) };
 }
 
 const listedView = z.object({

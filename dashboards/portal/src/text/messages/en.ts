@@ -491,13 +491,17 @@ export default {
   'explored.network': 'Network',
   'explored.payout_account': 'Payout account',
 
-  'explorer.90_days_by_hour': '90 days by hour',
   'explorer.address_network_email': 'Address, network, e-mail, id, name',
   'explorer.addresses_are_kept': 'Clicks are shown for 90 days: addresses are kept so long.',
   'explorer.block': 'Block',
   'explorer.browser': 'Browser',
   'explorer.clicks_and_orders_over_time': 'Clicks and orders over time',
+  'explorer.clicks_are_counted_for': {
+    one: 'Clicks are counted for the last day; the newest are listed of all days.',
+    other: 'Clicks are counted for the last {count} days.',
+  },
   'explorer.count': 'Count',
+  'explorer.days_by_hour': { one: 'Last day by hour', other: '{count} days by hour' },
   'explorer.explorer': 'Explorer',
   'explorer.figures': 'Figures',
   'explorer.first_seen': 'First click',

@@ -75,7 +75,7 @@ function Explorer({ of, value }: { of: ExplorerKey; value: string }) {
       {data && (
         <>
           <Figures data={data} />
-          <Timeline of={of} value={value} />
+          <Timeline of={of} value={value} days={data.clicks.days} />
           <RelatedKeys data={data} />
           <Orders of={of} value={value} />
           <Clicks of={of} value={value} />
@@ -89,7 +89,10 @@ function Figures({ data }: { data: Exploration }) {
   const { clicks, orders } = data;
   const flagged = Object.entries(clicks.by_flag_group).filter(([group]) => group !== 'ok');
   return (
-    <Card title={t('explorer.figures')}>
+    <Card
+      title={t('explorer.figures')}
+      note={clicks.days < data.days && t('explorer.clicks_are_counted_for', { count: clicks.days })}
+    >
       <dl class="stats">
         <Stat
           title={t('common.clicks')}

@@ -10,13 +10,8 @@ import type { ExplorerKey } from '../../../ui/explored.tsx';
 import { Segments } from '../../../ui/forms.tsx';
 import { CompleteTo, OrdersTo } from '../../../ui/freshness.tsx';
 
-const STEPS = [
-  { value: 'hour', text: t('explorer.90_days_by_hour') },
-  { value: 'minute', text: t('explorer.last_day_by_minute') },
-] as const;
-
-/** When clicks and orders were, with the hours of the reader's clock. */
-export function Timeline({ of, value }: { of: ExplorerKey; value: string }) {
+/** When clicks and orders were in the counted days, with the hours of the reader's clock. */
+export function Timeline({ of, value, days }: { of: ExplorerKey; value: string; days: number }) {
   const { theme } = useSession();
   const [step, setStep] = useParameter('step', 'hour');
   const { data, error, reload } = useData(
@@ -30,6 +25,10 @@ export function Timeline({ of, value }: { of: ExplorerKey; value: string }) {
     },
     [of, value, step],
   );
+  const steps = [
+    { value: 'hour', text: t('explorer.days_by_hour', { count: days }) },
+    { value: 'minute', text: t('explorer.last_day_by_minute') },
+  ] as const;
   return (
     <Card
       title={t('explorer.timeline')}
@@ -38,7 +37,7 @@ export function Timeline({ of, value }: { of: ExplorerKey; value: string }) {
           <CompleteTo at={data?.complete_to} /> <OrdersTo at={data?.orders_complete_to} />
         </>
       }
-      actions={<Segments label={t('explorer.timeline')} value={step} onChange={setStep} choices={STEPS} />}
+      actions={<Segments label={t('explorer.timeline')} value={step} onChange={setStep} choices={steps} />}
     >
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
