@@ -70,6 +70,11 @@ function groups(text: string, { mayEndInIpv4 }: { mayEndInIpv4: boolean }): numb
 /** The address "::", as a click has it whose visitor's address is not known: it says nothing of who two visitors are. */
 export const UNKNOWN_IP = '::';
 
+/** Whether an address is as a shortened one is stored. One in 256 of IPv4 is so in full, and nobody tells these apart. */
+export function isShortened(ip: Uint8Array): boolean {
+  return ip.subarray(networkBytes(ip)).every((byte) => byte === 0);
+}
+
 /** The text of 16 address bytes: dotted for a mapped IPv4, else hexadecimal groups with the longest zeros cut out. */
 export function formatIp(bytes: Uint8Array): string {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -88,6 +93,13 @@ export function networkOf(text: string): string {
   if (!bytes || isMappedIpv4(bytes)) return bytes ? formatIp(bytes) : text;
   return `${formatIp(Buffer.concat([bytes.subarray(0, CUSTOMER_BYTES)], IP_BYTES))}/${8 * CUSTOMER_BYTES}`;
 }
+
+/** Bytes of the 16 that name the network of an address, which is all that is kept of a shortened one: a /24, of IPv6 a /48. */
+export function networkBytes(ip: Uint8Array): number {
+  return isMappedIpv4(ip) ? IPV4_NETWORK_BYTES : IPV6_NETWORK_BYTES;
+}
+const IPV4_NETWORK_BYTES = 15;
+const IPV6_NETWORK_BYTES = 6;
 
 export function isMappedIpv4(bytes: Uint8Array): boolean {
   for (let i = 0; i < 10; i++) if (bytes[i] !== 0) return false;

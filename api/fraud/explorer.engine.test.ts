@@ -147,6 +147,9 @@ describe('the explorer', () => {
     expect(out.body.data).toMatchObject([
       { ip: null, subnet: '192.0.2.0/24', fingerprint: null, flags: ['opted_out'] },
     ]);
+    // All that is known of the address is its network.
+    const cut = await get(path('ip', '192.0.2.0'), api.operatorKey);
+    expect(cut.body).toMatchObject({ key: 'subnet', value: '192.0.2.0/24', clicks: { total: 1 } });
     const orders = await get(path('ip', IP, '/orders?limit=1'), api.operatorKey);
     const next = await get(
       path('ip', IP, `/orders?limit=1&cursor=${orders.body.next_cursor}`),
@@ -223,6 +226,8 @@ describe('the explorer', () => {
   test.each([
     ['ip', 'nonsense'],
     ['subnet', '198.51.100.0/25'],
+    ['ip', '::'],
+    ['subnet', '::/64'],
     ['asn', 'AS0'],
     ['fingerprint', '-1'],
     ['affiliate', 'lnk_1'],
@@ -364,6 +369,10 @@ describe('the explorer', () => {
     };
     expect(await found(IP)).toEqual([`ip ${IP}`, 'subnet 198.51.100.0/24']);
     expect(await found('198.51.100.0/24')).toEqual(['subnet 198.51.100.0/24']);
+    expect(await found('192.0.2.0')).toEqual(['subnet 192.0.2.0/24']);
+    expect(await found('2001:db8:1::')).toEqual(['subnet 2001:db8:1::/48']);
+    expect(await found('2001:db8:1::/64')).toEqual(['subnet 2001:db8:1::/64']);
+    expect(await found('::')).toEqual([]);
     expect(await found('as680')).toEqual(['asn AS680']);
     expect(await found(String(FINGERPRINT))).toEqual([`fingerprint ${FINGERPRINT}`]);
     expect(await found(` ${EMAIL} `)).toEqual([`customer sha256:${emailHash(EMAIL)}`]);
@@ -402,9 +411,10 @@ describe('velocity', () => {
     ]);
     const nets = (await list('key=subnet&clicks=0', mine.keys.fraud)) as { value: string }[];
     expect(nets.map(({ value }) => value)).toEqual(['198.51.100.0/24', '192.0.2.0/24']);
-    const first = await get('/v1/velocity?limit=1&clicks=0', mine.keys.fraud);
-    const next = await get(`/v1/velocity?limit=1&clicks=0&cursor=${first.body.next_cursor}`, mine.keys.fraud);
-    expect(next.body).toMatchObject({ data: [{ value: '192.0.2.0', clicks: 1 }], next_cursor: null });
+    const query = '/v1/velocity?key=subnet&limit=1&clicks=0';
+    const first = await get(query, mine.keys.fraud);
+    const next = await get(`${query}&cursor=${first.body.next_cursor}`, mine.keys.fraud);
+    expect(next.body).toMatchObject({ data: [{ value: '192.0.2.0/24', clicks: 1 }], next_cursor: null });
     const bad = await get('/v1/velocity?cursor=x', mine.keys.fraud);
     expect([bad.status, bad.body.field]).toEqual([422, 'cursor']);
     for (const at of [1e15, Number.MAX_SAFE_INTEGER, -1, Date.now() - 90_000_000]) {

@@ -35,12 +35,12 @@ export const LOOKUP_SETTINGS = {
 const CLICK_EXPRESSIONS = `toUnixTimestamp64Milli(ts) AS ts_ms, node, seq, program_id, campaign_id, affiliate_id,
   link_id, ip, fingerprint, flags, sub1, sub2, sub3, sub4, sub5`;
 
-/** The network of an address that stands for a visitor: /24 of IPv4, /48 of IPv6; its first address or its last. */
-const network = (ip: string, end: 'first' | 'last'): string =>
+/** The network of an address that stands for a visitor, or for a shortened address: /24 of IPv4, /48 of IPv6; its first address or its last. */
+export const visitorNetwork = (ip: string, end: 'first' | 'last'): string =>
   `tupleElement(IPv6CIDRToRange(${ip}, if(${ip} BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)), ${end === 'first' ? 1 : 2})`;
 /** The column `visitor` of clicks, which is the sort key of the projection by_visitor, for an order. */
 const visitorOf = (fingerprint: string, ip: string): string =>
-  `toUInt32(cityHash64(${fingerprint}, ${network(ip, 'first')}))`;
+  `toUInt32(cityHash64(${fingerprint}, ${visitorNetwork(ip, 'first')}))`;
 
 /**
  * Finds clicks by identity, up to 10,000 in one query; those not stored are missing from the answer.
@@ -98,7 +98,7 @@ export async function fingerprintCandidates(
          AND ts BETWEEN fromUnixTimestamp64Milli({minMs:Int64}) AND fromUnixTimestamp64Milli({maxMs:Int64})
      ) AS found
      INNER JOIN requests ON found.fingerprint = requests.wanted
-     WHERE found.ip BETWEEN ${network('requests.address', 'first')} AND ${network('requests.address', 'last')}
+     WHERE found.ip BETWEEN ${visitorNetwork('requests.address', 'first')} AND ${visitorNetwork('requests.address', 'last')}
        AND ts BETWEEN fromUnixTimestamp64Milli(from_ms) AND fromUnixTimestamp64Milli(to_ms)
      ORDER BY request, ts DESC, node, seq
      LIMIT ${CANDIDATES_PER_REQUEST} BY request`,

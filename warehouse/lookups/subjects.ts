@@ -1,6 +1,6 @@
 import type { ClickIdentity } from '../../core/clicks/click-id.ts';
 import { InputError } from '../../core/errors.ts';
-import { formatIp, isMappedIpv4, parseIp, UNKNOWN_IP } from '../../core/ip.ts';
+import { formatIp, isMappedIpv4, isShortened, networkBytes, parseIp, UNKNOWN_IP } from '../../core/ip.ts';
 import type { QueryParams } from '../clickhouse/client.ts';
 import { numbers } from '../clickhouse/literals.ts';
 
@@ -16,43 +16,81 @@ export interface ProgramScope {
 export const subnetSql = (ip: string): string =>
   `tupleElement(IPv6CIDRToRange(${ip}, if(${ip} BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 64)), 1)`;
 
-/** Bits of a network that are counted by. */
-const IPV4_BITS = 24;
-const IPV6_BITS = 64;
+/** Bytes of a network that is counted by: /24 of IPv4, /64 of IPv6. */
+const IPV4_BYTES = 15;
+const IPV6_BYTES = 8;
 
-/** A network as its first and its last address. */
+/** A network as the first and the last address that count as of it. */
 export interface Network {
   readonly first: string;
   readonly last: string;
-  /** "198.51.100.0/24" or "2001:db8:1:2::/64". */
+  /** "198.51.100.0/24", "2001:db8:1:2::/64", or "2001:db8:1::/48", which shortened addresses are of. */
   readonly text: string;
 }
 
-/** The network around an address. */
-export function networkAround(ip: string): Network {
-  const bytes = parseIp(ip);
-  if (!bytes) throw new InputError('value', 'must be an IPv4 or IPv6 address');
-  const isIpv4 = isMappedIpv4(bytes);
-  const hostBytes = isIpv4 ? 1 : 8;
-  const end = (fill: number): string => formatIp(Buffer.from(bytes).fill(fill, bytes.length - hostBytes));
-  return { first: end(0), last: end(0xff), text: `${end(0)}/${isIpv4 ? IPV4_BITS : IPV6_BITS}` };
+function networkOf(ip: Uint8Array, bytes: number): Network {
+  const isIpv4 = isMappedIpv4(ip);
+  const end = (fill: number) => Buffer.from(ip).fill(fill, bytes);
+  const first = end(0);
+  const text = `${formatIp(first)}/${8 * bytes - (isIpv4 ? 96 : 0)}`;
+  // As an address, the first one of a /48 stands for all shortened ones in it, and not for one in its first /64.
+  if (bytes > networkBytes(ip) && isShortened(first)) first[first.length - 1] = 1;
+  return { first: formatIp(first), last: formatIp(end(0xff)), text };
 }
+
+/** The network around an address: /24 of IPv4, /64 of IPv6, and /48 around one of IPv6 that is shortened. @throws InputError `value`. */
+export function networkAround(ip: string): Network {
+  const bytes = addressBytes(ip);
+  if (isShortened(bytes)) return networkOf(bytes, networkBytes(bytes));
+  return networkOf(bytes, isMappedIpv4(bytes) ? IPV4_BYTES : IPV6_BYTES);
+}
+
+/** The network that the list of velocity names by its first address, or as a /48 by its last. */
+export function listedNetwork(ip: string): Network {
+  const bytes = addressBytes(ip);
+  if (isMappedIpv4(bytes)) return networkOf(bytes, IPV4_BYTES);
+  const isLast = bytes.subarray(networkBytes(bytes)).every((byte) => byte === 0xff);
+  return networkOf(bytes, isLast ? networkBytes(bytes) : IPV6_BYTES);
+}
+
+/** Whether an address is the network of visitors whose own is not kept. */
+export function isNetworkOnly(ip: string): boolean {
+  const bytes = parseIp(ip);
+  return bytes !== undefined && isShortened(bytes);
+}
+
+const WRONG_NETWORK = 'must be a network such as 198.51.100.0/24, 2001:db8:1:2::/64 or 2001:db8:1::/48';
 
 /** A network as people write it: "198.51.100.0/24", or any address in it. @throws InputError `value`. */
 export function parseSubnet(value: string): Network {
   const [address = '', bits, ...more] = value.split('/');
-  const isWanted = bits === undefined || bits === String(address.includes(':') ? IPV6_BITS : IPV4_BITS);
-  if (!isWanted || more.length > 0 || !parseIp(address)) {
-    throw new InputError('value', 'must be a network such as 198.51.100.0/24 or 2001:db8:1:2::/64');
-  }
-  return networkAround(address);
+  const bytes = parseIp(address);
+  if (!bytes || more.length > 0) throw new InputError('value', WRONG_NETWORK);
+  const isIpv4 = isMappedIpv4(bytes);
+  const kept = (isIpv4 ? [IPV4_BYTES] : [IPV6_BYTES, networkBytes(bytes)]).find(
+    (count) => String(8 * count - (isIpv4 ? 96 : 0)) === bits,
+  );
+  if (bits !== undefined && kept === undefined) throw new InputError('value', WRONG_NETWORK);
+  const network = kept === undefined ? networkAround(address) : networkOf(bytes, kept);
+  // Every IPv4 address lies in it as addresses are stored, and no IPv6 address that a visitor has.
+  if (network.text.startsWith('::/')) throw new InputError('value', 'must be a network that visitors have');
+  return network;
 }
 
 /** An address in its one way of writing. @throws InputError `value`. */
 export function parseAddress(value: string): string {
+  const ip = formatIp(addressBytes(value));
+  if (ip !== UNKNOWN_IP) return ip;
+  throw new InputError(
+    'value',
+    'must be an address that visitors have: this one stands for those that are not known',
+  );
+}
+
+function addressBytes(value: string): Buffer {
   const bytes = parseIp(value);
   if (!bytes) throw new InputError('value', 'must be an IPv4 or IPv6 address');
-  return formatIp(bytes);
+  return bytes;
 }
 
 /** 64 unsigned bits as a decimal number. @throws InputError `value`. */
@@ -131,8 +169,7 @@ function conditions(
     }
     case 'subnet': {
       const { first, last } = subject.network;
-      // Every IPv4 address lies in ::/64 as it is stored, and no other one that a visitor has.
-      const inside = first === UNKNOWN_IP ? NOTHING : 'ip BETWEEN {first:IPv6} AND {last:IPv6}';
+      const inside = 'ip BETWEEN {first:IPv6} AND {last:IPv6}';
       return { clicks: inside, orders: inside, params: { first, last }, isSorted: true };
     }
     case 'fingerprint': {

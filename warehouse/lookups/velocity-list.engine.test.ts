@@ -5,6 +5,8 @@ import { MINUTE_MS } from '../../core/time.ts';
 import { clickRecord, encodeClicks, freshWarehouse } from '../../test/support/warehouse.ts';
 import { timeText } from '../clickhouse/client.ts';
 import { INSERT_CLICKS_SQL } from '../loader/inserter.ts';
+import { listedNetwork } from './subjects.ts';
+import { velocityOf } from './velocity.ts';
 import {
   LISTED_KEYS,
   type ListedKey,
@@ -154,5 +156,68 @@ describe('the list of velocity', () => {
     const rows = await list('ip', 'orders', { orders: 1, clicks: 2 });
     expect(rows.map(({ value }) => value)).toEqual(['198.51.100.2']);
     await expect(list('ip', 'clicks', { minutes: 1_441 })).rejects.toMatchObject({ field: 'minutes' });
+  });
+
+  it('names the newest that the whole day did not know, page after page', async () => {
+    const query = { key: 'ip', sort: 'first_seen', minutes: 60, limit: 1, now } as const;
+    // The first ones of 198.51.100.1, .2 and 203.0.113.5 are older than the hour, their latest in it.
+    const first = await listVelocity(warehouse, query);
+    expect(first.rows.map(({ value }) => value)).toEqual(['203.0.113.5']);
+    const next = await listVelocity(warehouse, { ...query, after: first.next });
+    expect(next.rows).toEqual([]);
+    expect(next.next).toBe(undefined);
+  });
+
+  it('lists no shortened address, and the network that is known of it', async () => {
+    const program = { id: 7, campaignIds: [70, 71] };
+    const given = ['192.0.2.0', '192.0.2.9', '2001:db8:1::', '2001:db8:1::', '2001:db8:1::9', '::'].map(
+      (ip, seq) =>
+        clickRecord({ node: 8, seq, ip: bytes(ip), ts: NOW, program_id: 7, campaign_id: 70, flags: 0 }),
+    );
+    await warehouse.insertBytes({
+      sql: INSERT_CLICKS_SQL,
+      data: [encodeClicks(given)],
+      settings: { async_insert: 0 },
+    });
+    const order = (conversion_id: number, ip: string, campaign_id: number) => ({
+      conversion_id,
+      version: 1,
+      program_id: 7,
+      campaign_id,
+      ip,
+      occurred_at: timeText(NOW),
+    });
+    await warehouse.insertRows('conversions', [
+      order(2_001, '2001:db8:1::', 71),
+      order(2_002, '::ffff:192.0.2.9', 71),
+      order(2_003, '::ffff:192.0.2.9', 0),
+    ]);
+    const rows = await list('ip', 'clicks', { program });
+    // A campaign of clicks and another of orders are two; an order without one has none.
+    expect(rows.map(({ value, clicks, campaigns }) => [value, clicks, campaigns])).toEqual([
+      ['192.0.2.9', 1, 2],
+      ['2001:db8:1::9', 1, 1],
+    ]);
+    const networks = await list('subnet', 'clicks', { program });
+    expect(networks.map(({ value, clicks, orders }) => [listedNetwork(value).text, clicks, orders])).toEqual([
+      ['2001:db8:1::/48', 2, 1],
+      ['192.0.2.0/24', 2, 2],
+      ['2001:db8:1::/64', 1, 0],
+    ]);
+    const found = await list('subnet', 'clicks', { program, search: '2001:db8:1::/64' });
+    expect(found.map(({ clicks }) => clicks)).toEqual([1]);
+    for (const [value, clicks, campaigns] of [
+      ['2001:db8:1::/48', 3, 2],
+      ['2001:db8:1::/64', 1, 1],
+      ['192.0.2.9', 2, 2],
+    ] as const) {
+      const seen = await velocityOf(warehouse, { key: 'subnet', value, now, program });
+      expect([value, seen.clicks.h24, seen.campaigns]).toEqual([value, clicks, campaigns]);
+    }
+    for (const value of ['192.0.2.0', '2001:db8:1::', '::']) {
+      await expect(velocityOf(warehouse, { key: 'ip', value, now })).rejects.toMatchObject({
+        field: 'value',
+      });
+    }
   });
 });

@@ -1,15 +1,18 @@
 import { InputError } from '../../core/errors.ts';
-import { parseIp } from '../../core/ip.ts';
 import { DAY_MS, MINUTE_MS } from '../../core/time.ts';
 import { type QueryParams, timeText, type Warehouse } from '../clickhouse/client.ts';
 import { plainAddress } from './explorer.ts';
-import { networkAround, type ProgramScope, subnetSql } from './subjects.ts';
+import { visitorNetwork } from './lookups.ts';
+import { type Network, type ProgramScope, parseSubnet, subnetSql } from './subjects.ts';
 
 /** What clicks and orders of the last day are counted by. */
 export const LISTED_KEYS = ['ip', 'subnet', 'asn', 'fingerprint', 'affiliate', 'link'] as const;
 export type ListedKey = (typeof LISTED_KEYS)[number];
 
-/** `ratio`: orders for each click; an order without a click counts as if it had one. `first_seen`: the newest first. */
+/**
+ * `ratio`: orders for each click; an order without a click counts as if it had one. `first_seen`: those alone that were
+ * not seen in 24 hours before the window, the newest first.
+ */
 export const VELOCITY_SORTS = ['clicks', 'orders', 'ratio', 'first_seen'] as const;
 export type VelocitySort = (typeof VELOCITY_SORTS)[number];
 
@@ -26,8 +29,8 @@ interface Source {
   readonly table: 'velocity_ip' | 'velocity_fingerprint' | 'clicks_minutely';
   readonly clicks: string;
   readonly orders: string;
-  /** What stands for all that are not known. */
-  readonly unknown: string;
+  /** Leaves out what stands for several. */
+  readonly isOne: (expression: string) => string;
   /** From the text of a value to the type of the column. */
   readonly parse: string;
   /** Narrows the rows to some values by the table's own order. */
@@ -35,39 +38,53 @@ interface Source {
 }
 
 const ASN = "dictGet('asn', 'asn', ip)";
+const UNKNOWN = "toIPv6('::')";
+const IS_IPV4 = "ip BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255')";
+/** A network by its first address, and a /48 of shortened addresses by its last: its first one names the first /64 in it. */
+const listedSubnet = (subnet: string): string =>
+  `if(ip = ${visitorNetwork('ip', 'first')} AND NOT (${IS_IPV4}), ${visitorNetwork('ip', 'last')}, ${subnet})`;
+const isNotZero = (expression: string): string => `${expression} != 0`;
 const SOURCES: Readonly<Record<ListedKey, Source>> = {
   ip: {
     table: 'velocity_ip',
     clicks: 'ip',
     orders: 'ip',
-    unknown: "toIPv6('::')",
+    isOne: (ip) => `${ip} != ${visitorNetwork(ip, 'first')}`,
     parse: 'toIPv6',
     among: (values) =>
       `subnet IN (SELECT ${subnetSql('ip')} FROM (SELECT toIPv6(arrayJoin(${values})) AS ip))`,
   },
   subnet: {
     table: 'velocity_ip',
-    clicks: 'subnet',
-    orders: subnetSql('ip'),
-    unknown: "toIPv6('::')",
+    clicks: listedSubnet('subnet'),
+    orders: listedSubnet(subnetSql('ip')),
+    isOne: () => `ip != ${UNKNOWN}`,
     parse: 'toIPv6',
+    among: (values) =>
+      `subnet IN (SELECT if(at = ${visitorNetwork('at', 'last')}, ${visitorNetwork('at', 'first')}, at) FROM (SELECT toIPv6(arrayJoin(${values})) AS at))`,
   },
-  asn: { table: 'velocity_ip', clicks: ASN, orders: ASN, unknown: '0', parse: 'toUInt32' },
+  asn: { table: 'velocity_ip', clicks: ASN, orders: ASN, isOne: isNotZero, parse: 'toUInt32' },
   fingerprint: {
     table: 'velocity_fingerprint',
     clicks: 'fingerprint',
     orders: 'fingerprint',
-    unknown: '0',
+    isOne: isNotZero,
     parse: 'toUInt64',
   },
   affiliate: {
     table: 'clicks_minutely',
     clicks: 'affiliate_id',
     orders: 'affiliate_id',
-    unknown: '0',
+    isOne: isNotZero,
     parse: 'toUInt32',
   },
-  link: { table: 'clicks_minutely', clicks: 'link_id', orders: 'link_id', unknown: '0', parse: 'toUInt32' },
+  link: {
+    table: 'clicks_minutely',
+    clicks: 'link_id',
+    orders: 'link_id',
+    isOne: isNotZero,
+    parse: 'toUInt32',
+  },
 };
 
 /** Columns of the tables: when a row's clicks were, how many they are, and their user agent. */
@@ -86,7 +103,7 @@ export interface VelocityCursor {
 }
 
 export interface ListedVelocity {
-  /** An address, the first address of a network, or a number. */
+  /** An address, the first address of a network, the last one of a /48 of shortened addresses, or a number. */
   readonly value: string;
   readonly clicks: number;
   readonly orders: number;
@@ -117,7 +134,8 @@ export interface VelocityListOptions {
 }
 
 /**
- * Keys by their clicks and orders of the last minutes, those with the most first.
+ * Keys by their clicks and orders of the last minutes, those with the most first. A page of the newest can have fewer rows
+ * than `limit` and a next one.
  * @throws InputError naming `minutes`, `clicks`, `orders` or `limit`.
  */
 export async function listVelocity(
@@ -131,8 +149,11 @@ export async function listVelocity(
   checkNumber('limit', limit, 1, MAX_FAST_KEYS);
   const now = after?.now ?? options.now.getTime();
   const found = await readKeys(warehouse, options, now);
-  const page = found.slice(0, limit);
-  const facts = await readFacts(warehouse, options, { now, values: page.map(({ value }) => value) });
+  const facts = await readFacts(warehouse, options, { now, values: found.map(({ value }) => value) });
+  const isListed = ({ value }: KeyRow) =>
+    options.sort !== 'first_seen' || Number(facts.get(value)?.first ?? 0) >= now - minutes * MINUTE_MS;
+  const listed = found.filter(isListed);
+  const page = listed.slice(0, limit);
   const rows = page.map(({ value, clicks, orders }): ListedVelocity => {
     const fact = facts.get(value);
     return {
@@ -146,9 +167,15 @@ export async function listVelocity(
       organisation: fact?.organisation ?? '',
     };
   });
-  const last = page.at(-1);
-  const hasMore = found.length > page.length && last !== undefined;
-  return { rows, next: hasMore ? { now, by: last.by, value: last.value } : undefined };
+  // Of candidates that are all older the next page begins behind the last one.
+  const last = listed.length > limit ? page.at(-1) : found.at(-1);
+  const hasMore = listed.length > limit || found.length > candidates(options);
+  return { rows, next: hasMore && last ? { now, by: last.by, value: last.value } : undefined };
+}
+
+/** Who is new is known of keys that were looked up in the whole day: of more than a page, since many are older. */
+function candidates({ sort, limit }: VelocityListOptions): number {
+  return sort === 'first_seen' ? MAX_FAST_KEYS : limit;
 }
 
 const SORT_SQL: Readonly<Record<VelocitySort, string>> = {
@@ -165,24 +192,20 @@ interface KeyRow {
   readonly by: number;
 }
 
-/** The keys of a page and one more. */
+/** The keys of a page by their figures of the window, and one more. */
 async function readKeys(warehouse: Warehouse, options: VelocityListOptions, now: number): Promise<KeyRow[]> {
-  const { key, sort, clicks, orders, minutes, limit, after } = options;
+  const { key, sort, clicks, orders, minutes, after } = options;
   const source = SOURCES[key];
   const { time, count } = ROWS[source.table];
-  // Only who knows the whole day knows who is new in it.
-  const spanMs = sort === 'first_seen' ? DAY_MS : minutes * MINUTE_MS;
-  const inWindow = (at: string) => `${at} >= {window:DateTime64(3, 'UTC')}`;
-  const counted = count === 'count()' ? `countIf(${inWindow(time)})` : windowSum(inWindow(time));
   const conditions = (at: string, expression: string) =>
-    `${at} >= {from:DateTime64(3, 'UTC')} AND ${at} <= {now:DateTime64(3, 'UTC')} AND ${expression} != ${source.unknown} ${searched(options, expression)}`;
+    `${at} >= {from:DateTime64(3, 'UTC')} AND ${at} <= {now:DateTime64(3, 'UTC')} AND ${source.isOne(expression)} ${searched(options, expression)}`;
   const { rows } = await warehouse.query<KeyRow>(
     `SELECT toString(key) AS value, sum(c) AS clicks, sum(o) AS orders, min(first) AS first_ms, toFloat64(${SORT_SQL[sort]}) AS by
      FROM (
-       SELECT ${source.clicks} AS key, ${counted} AS c, 0 AS o, toUnixTimestamp64Milli(toDateTime64(min(${time}), 3, 'UTC')) AS first
+       SELECT ${source.clicks} AS key, ${count} AS c, 0 AS o, toUnixTimestamp64Milli(toDateTime64(min(${time}), 3, 'UTC')) AS first
        FROM ${source.table} WHERE ${conditions(time, source.clicks)} ${ofProgram(options, source.table)} GROUP BY key
        UNION ALL
-       SELECT ${source.orders} AS key, 0, countIf(${inWindow('occurred_at')}), toUnixTimestamp64Milli(min(occurred_at))
+       SELECT ${source.orders} AS key, 0, count(), toUnixTimestamp64Milli(min(occurred_at))
        FROM conversions FINAL WHERE ${conditions('occurred_at', source.orders)} ${ofProgram(options, 'conversions')} GROUP BY key
      )
      GROUP BY key
@@ -192,9 +215,8 @@ async function readKeys(warehouse: Warehouse, options: VelocityListOptions, now:
      ORDER BY by DESC, value LIMIT {limit:UInt32}`,
     {
       now: timeText(now),
-      from: timeText(now - spanMs),
-      window: timeText(now - minutes * MINUTE_MS),
-      limit: limit + 1,
+      from: timeText(now - minutes * MINUTE_MS),
+      limit: candidates(options) + 1,
       ...(clicks !== undefined && { clicks }),
       ...(orders !== undefined && { orders }),
       ...(after && { by: after.by, value: after.value }),
@@ -204,10 +226,6 @@ async function readKeys(warehouse: Warehouse, options: VelocityListOptions, now:
     SETTINGS,
   );
   return rows;
-}
-
-function windowSum(condition: string): string {
-  return `sumIf(clicks, flag_group != 'impression' AND ${condition})`;
 }
 
 interface FactRow {
@@ -234,16 +252,16 @@ async function readFacts(
     `${at} >= {from:DateTime64(3, 'UTC')} AND ${at} <= {now:DateTime64(3, 'UTC')}`;
   const isWanted = (expression: string) => `${expression} IN (SELECT ${source.parse}(arrayJoin(${wanted})))`;
   const { rows } = await warehouse.query<FactRow>(
-    `SELECT toString(key) AS value, max(c) AS campaigns, max(a) AS agents, min(f) AS first, max(l) AS last,
+    `SELECT toString(key) AS value, length(groupUniqArrayArray(c)) AS campaigns, max(a) AS agents, min(f) AS first, max(l) AS last,
        ${key === 'asn' ? "dictGet('organisations', 'organisation', key)" : "''"} AS organisation
      FROM (
-       SELECT ${source.clicks} AS key, uniqExact(campaign_id) AS c, ${agents} AS a,
+       SELECT ${source.clicks} AS key, groupUniqArray(campaign_id) AS c, ${agents} AS a,
          toUnixTimestamp64Milli(toDateTime64(min(${time}), 3, 'UTC')) AS f, toUnixTimestamp64Milli(toDateTime64(max(${time}), 3, 'UTC')) AS l
        FROM ${source.table}
        WHERE ${within(time)} AND ${isWanted(source.clicks)} ${source.among ? `AND ${source.among(wanted)}` : ''} ${ofProgram(options, source.table)}
        GROUP BY key
        UNION ALL
-       SELECT ${source.orders} AS key, uniqExact(campaign_id), 0, toUnixTimestamp64Milli(min(occurred_at)), toUnixTimestamp64Milli(max(occurred_at))
+       SELECT ${source.orders} AS key, groupUniqArrayIf(campaign_id, campaign_id != 0), 0, toUnixTimestamp64Milli(min(occurred_at)), toUnixTimestamp64Milli(max(occurred_at))
        FROM conversions FINAL WHERE ${within('occurred_at')} AND ${isWanted(source.orders)} ${ofProgram(options, 'conversions')}
        GROUP BY key
      ) GROUP BY key`,
@@ -279,17 +297,19 @@ function searched({ key, search, program }: VelocityListOptions, expression: str
       OR positionCaseInsensitiveUTF8(dictGet('organisations', 'organisation', ${expression}), {search:String}) > 0)`;
   }
   if (key === 'fingerprint') return `AND startsWith(toString(${expression}), {search:String})`;
-  const network = networkOfSearch(search);
-  if (network) return `AND ${expression} BETWEEN {first:IPv6} AND {last:IPv6}`;
+  if (networkOfSearch(search)) return 'AND ip BETWEEN {first:IPv6} AND {last:IPv6}';
   return `AND startsWith(replaceRegexpOne(toString(${expression}), '^::ffff:([0-9]+[.])', '\\\\1'), {search:String})`;
 }
 
 /** A network that is typed as one. */
-function networkOfSearch(search: string): { first: string; last: string } | undefined {
-  const [address = '', bits] = search.split('/');
-  if (bits === undefined || !parseIp(address)) return undefined;
-  const { first, last } = networkAround(address);
-  return { first, last };
+function networkOfSearch(search: string): Network | undefined {
+  if (!search.includes('/')) return undefined;
+  try {
+    return parseSubnet(search);
+  } catch (error) {
+    if (error instanceof InputError) return undefined;
+    throw error;
+  }
 }
 
 function searchParams({ key, search }: VelocityListOptions): QueryParams {
@@ -297,7 +317,11 @@ function searchParams({ key, search }: VelocityListOptions): QueryParams {
   const network = key === 'ip' || key === 'subnet' ? networkOfSearch(search) : undefined;
   // "aff_12", "AS680" or the number alone; '-' begins no number.
   const digits = /^(?:as|aff_|lnk_)?(\d+)$/i.exec(search)?.[1] ?? '-';
-  return { search: search.toLowerCase(), digits, ...network };
+  return {
+    search: search.toLowerCase(),
+    digits,
+    ...(network && { first: network.first, last: network.last }),
+  };
 }
 
 function checkNumber(field: string, value: number, min: number, max: number): void {

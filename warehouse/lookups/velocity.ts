@@ -2,7 +2,15 @@ import { InputError } from '../../core/errors.ts';
 import { MINUTE_MS } from '../../core/time.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 import { WATERMARK_SQL } from '../watermark/watermark.ts';
-import { networkAround, type ProgramScope, parseAddress, parseFingerprint, parseSubnet } from './subjects.ts';
+import {
+  isNetworkOnly,
+  networkAround,
+  type ProgramScope,
+  parseAddress,
+  parseFingerprint,
+  parseSubnet,
+  subnetSql,
+} from './subjects.ts';
 import { MAX_FAST_KEYS } from './velocity-list.ts';
 
 /** The keys of the counts: an address, its network (/24 of IPv4, /64 of IPv6), or a fingerprint. */
@@ -19,7 +27,7 @@ export interface Velocity {
   readonly clicks: SpanCounts;
   /** By the time of the order; of the winning click's address or fingerprint. */
   readonly conversions: SpanCounts;
-  /** Distinct in the last 24 hours. */
+  /** Distinct in the last 24 hours, of clicks and orders; user agents of clicks. */
   readonly campaigns: number;
   readonly userAgents: number;
   /** Within the last 24 hours; undefined when nothing was seen. */
@@ -41,10 +49,10 @@ export const VELOCITY_TABLES: Readonly<Record<VelocityKey, string>> = {
 
 /** The rows of one key in its table, and in conversions, which have the address only. */
 const MATCHES: Readonly<Record<VelocityKey, { clicks: string; orders: string }>> = {
-  ip: { clicks: 'subnet = {subnet:IPv6} AND ip = {key:IPv6}', orders: 'ip = {key:IPv6}' },
+  ip: { clicks: `subnet = ${subnetSql('{key:IPv6}')} AND ip = {key:IPv6}`, orders: 'ip = {key:IPv6}' },
   subnet: {
-    clicks: 'subnet = {subnet:IPv6}',
-    orders: 'ip BETWEEN {subnet:IPv6} AND {subnetEnd:IPv6}',
+    clicks: `subnet BETWEEN ${subnetSql('{first:IPv6}')} AND {last:IPv6} AND ip BETWEEN {first:IPv6} AND {last:IPv6}`,
+    orders: 'ip BETWEEN {first:IPv6} AND {last:IPv6}',
   },
   fingerprint: { clicks: 'fingerprint = {key:UInt64}', orders: 'fingerprint = {key:UInt64}' },
 };
@@ -77,19 +85,19 @@ export async function velocityOf(
     readonly part: 'watermark' | 'clicks' | 'orders';
     readonly first_ms: string;
     readonly last_ms: string;
-    readonly campaigns: string;
+    readonly campaigns: readonly number[];
     readonly agents: string;
   }
   // One query, because three would take three times as long, and a union, because subqueries are planned and run one by
   // one. The watermark stands first, so that the counts hold everything that it covers.
   const { rows } = await warehouse.query<Seen>(
     `SELECT 'watermark' AS part, 0 AS m1, 0 AS m5, 0 AS m60, 0 AS h24, complete_to AS first_ms,
-       complete_to AS last_ms, 0 AS campaigns, 0 AS agents FROM (${WATERMARK_SQL})
+       complete_to AS last_ms, emptyArrayUInt32() AS campaigns, 0 AS agents FROM (${WATERMARK_SQL})
      UNION ALL
-     SELECT 'clicks', ${seenBy('ts')}, uniqExact(campaign_id), uniqExact(agent)
+     SELECT 'clicks', ${seenBy('ts')}, groupUniqArray(campaign_id), uniqExact(agent)
      FROM ${VELOCITY_TABLES[key]} WHERE ${matches.clicks} AND ${within('ts')} ${ofProgram.clicks}
      UNION ALL
-     SELECT 'orders', ${seenBy('occurred_at')}, 0, 0
+     SELECT 'orders', ${seenBy('occurred_at')}, groupUniqArrayIf(campaign_id, campaign_id != 0), 0
      FROM conversions FINAL WHERE ${matches.orders} AND ${within('occurred_at')} ${ofProgram.orders}`,
     {
       ...keyParams(key, options.value),
@@ -111,7 +119,7 @@ export async function velocityOf(
   return {
     clicks: spanCounts(clicks),
     conversions: spanCounts(parts.get('orders')),
-    campaigns: Number(clicks?.campaigns ?? 0),
+    campaigns: new Set(rows.flatMap(({ campaigns }) => campaigns)).size,
     userAgents: Number(clicks?.agents ?? 0),
     firstSeen: known ? new Date(Number(clicks.first_ms)) : undefined,
     lastSeen: known ? new Date(Number(clicks.last_ms)) : undefined,
@@ -208,12 +216,18 @@ function spanCounts(row: Readonly<Record<Span, string>> | undefined): SpanCounts
   };
 }
 
-/** The key as the query's parameters; an address with its network. */
+/** The key as the query's parameters. */
 function keyParams(key: VelocityKey, value: string): Record<string, string> {
   if (key === 'fingerprint') return { key: parseFingerprint(value) };
-  const ip = key === 'ip' ? parseAddress(value) : undefined;
-  const { first, last } = ip === undefined ? parseSubnet(value) : networkAround(ip);
-  return { subnet: first, subnetEnd: last, ...(ip !== undefined && { key: ip }) };
+  if (key === 'ip') return { key: parseWholeAddress(value) };
+  const { first, last } = parseSubnet(value);
+  return { first, last };
+}
+
+function parseWholeAddress(value: string): string {
+  const ip = parseAddress(value);
+  if (!isNetworkOnly(ip)) return ip;
+  throw new InputError('value', `is a shortened address: ask for its network ${networkAround(ip).text}`);
 }
 
 function checkNumber(field: string, value: number, min: number, max: number): void {

@@ -23,7 +23,7 @@ import type { ApiContext } from '../../http/context.ts';
 import { formatId, parseId } from '../../schemas/ids.ts';
 import { formatMoney, formatOptionalTime, formatTime } from '../../schemas/schemas.ts';
 import { customerValues, type Explored, type ExplorerKey } from './subject.ts';
-import { type explorationView, formatClick, type RelatedView } from './views.ts';
+import { addressKeys, type explorationView, formatClick, type RelatedView } from './views.ts';
 
 /** The first page of the explorer: what a key is, its figures, and what goes with it. */
 
@@ -177,7 +177,7 @@ async function relatedOfPeople(
   return [
     ...unique(
       sessions.flatMap(({ ip, fingerprint }) => [
-        seenIn('ip', ip),
+        seenIn(...addressKey(ip)),
         seenIn('fingerprint', String(fingerprint)),
       ]),
     ),
@@ -200,6 +200,11 @@ async function relatedOfPeople(
       }),
     ),
   ];
+}
+
+function addressKey(address: string): [ExplorerKey, string] {
+  const { ip, subnet } = addressKeys(address);
+  return ip === null ? ['subnet', subnet ?? address] : ['ip', ip];
 }
 
 function unique(related: readonly RelatedView[]): RelatedView[] {

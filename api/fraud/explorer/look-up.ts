@@ -7,7 +7,8 @@ import { emailHash } from '../../../ledger/conversions/emails.ts';
 import { listAffiliates } from '../../../ledger/programs/affiliates.ts';
 import { lookupClicks } from '../../../warehouse/lookups/lookups.ts';
 import {
-  networkAround,
+  isNetworkOnly,
+  parseAddress,
   parseAsn,
   parseFingerprint,
   parseSubnet,
@@ -15,7 +16,7 @@ import {
 import type { ApiContext } from '../../http/context.ts';
 import { formatId, parseId } from '../../schemas/ids.ts';
 import { customerValues, type ExplorerKey } from './subject.ts';
-import { formatOrder } from './views.ts';
+import { addressKeys, formatOrder } from './views.ts';
 
 /** What a typed text can be. */
 export interface Found {
@@ -59,7 +60,7 @@ export async function lookUp(
   const all = [
     ...plain,
     ...visible.flatMap(({ ip, affiliateId, linkId }) => [
-      found('ip', ip),
+      ...ofAddress(addressKeys(ip)),
       found('affiliate', formatId('affiliate', affiliateId)),
       found('link', formatId('link', linkId)),
     ]),
@@ -76,9 +77,11 @@ function ofForm(text: string): Found[] {
   if (/^sha256:[0-9a-f]{64}$/.test(text)) return [found('customer', text)];
   const [address = ''] = text.split('/');
   if (parseIp(address)) {
-    const subnet = attempt(() => (text.includes('/') ? parseSubnet(text) : networkAround(text)).text);
-    const network = subnet === undefined ? [] : [found('subnet', subnet)];
-    return text.includes('/') ? network : [found('ip', text), ...network];
+    const network = attempt(() => parseSubnet(text));
+    if (!network) return [];
+    if (text.includes('/')) return [found('subnet', network.text)];
+    const isWhole = !isNetworkOnly(text);
+    return [...(isWhole ? [found('ip', parseAddress(text))] : []), found('subnet', network.text)];
   }
   if (/^AS\d+$/i.test(text)) {
     const asn = attempt(() => parseAsn(text));
@@ -86,7 +89,15 @@ function ofForm(text: string): Found[] {
   }
   if (parseId('link', text) !== undefined) return [found('link', text)];
   const fingerprint = attempt(() => parseFingerprint(text));
-  return fingerprint === undefined ? [] : [found('fingerprint', fingerprint)];
+  return fingerprint === undefined || fingerprint === '0' ? [] : [found('fingerprint', fingerprint)];
+}
+
+function ofAddress(
+  { ip, subnet }: { ip: string | null; subnet: string | null },
+  name: string | null = null,
+): Found[] {
+  if (ip !== null) return [found('ip', ip, name)];
+  return subnet === null ? [] : [found('subnet', subnet, name)];
 }
 
 function attempt<T>(work: () => T): T | undefined {
@@ -113,7 +124,7 @@ async function ordersNamed(
     .map(formatOrder)
     .flatMap((order) => [
       ...order.customers.map((customer) => found('customer', customer, order.order_id)),
-      ...(order.ip === null ? [] : [found('ip', order.ip, order.order_id)]),
+      ...ofAddress(order, order.order_id),
       ...(order.affiliate === null ? [] : [found('affiliate', order.affiliate, order.order_id)]),
     ]);
   const customers = ofCustomer.rows.flatMap((order) =>

@@ -13,6 +13,7 @@ import { getLink } from '../../../ledger/programs/links.ts';
 import { SUMMED_ORDERS } from '../../../warehouse/lookups/explorer.ts';
 import {
   EXPLORED_DAYS,
+  isNetworkOnly,
   parseAddress,
   parseAsn,
   parseFingerprint,
@@ -42,7 +43,7 @@ export type ExplorerKey = (typeof EXPLORER_KEYS)[number];
 
 export const explorerKey = z.enum(EXPLORER_KEYS).meta({
   description:
-    'ip: an address; subnet: a network, /24 of IPv4 and /64 of IPv6; asn: AS680; fingerprint: a number; affiliate, link: an id; customer: the id at the shop, or the hash of an e-mail address as `sha256:` and 64 digits, or the id of an order (an id with an @ may be an e-mail address, which is in no URL); account: the payout account of the affiliate with this id.',
+    'ip: an address, of which a shortened one is answered as its network; subnet: a network, /24 of IPv4, /64 or /48 of IPv6; asn: AS680; fingerprint: a number; affiliate, link: an id; customer: the id at the shop, or the hash of an e-mail address as `sha256:` and 64 digits, or the id of an order (an id with an @ may be an e-mail address, which is in no URL); account: the payout account of the affiliate with this id.',
 });
 
 /** A key and a value from which one goes on. */
@@ -75,9 +76,10 @@ export async function exploredOf(
     value,
     name = null,
     isPartial = false,
+    key = asked.key,
   } = await subjectOf(ledger, principal, { ...asked, programId });
   return {
-    key: asked.key,
+    key,
     value,
     name,
     programId,
@@ -88,6 +90,8 @@ export async function exploredOf(
 }
 
 interface Read {
+  /** Where it is another one than was asked for. */
+  readonly key?: ExplorerKey;
   readonly subject: Subject;
   readonly value: string;
   readonly name?: string;
@@ -103,12 +107,11 @@ async function subjectOf(
   switch (key) {
     case 'ip': {
       const ip = parseAddress(value);
+      if (isNetworkOnly(ip)) return subnetOf(ip);
       return { subject: { kind: 'ip', ip }, value: ip };
     }
-    case 'subnet': {
-      const network = parseSubnet(value);
-      return { subject: { kind: 'subnet', network }, value: network.text };
-    }
+    case 'subnet':
+      return subnetOf(value);
     case 'asn': {
       const asn = parseAsn(value);
       return { subject: { kind: 'asn', asn }, value: `AS${asn}` };
@@ -132,6 +135,12 @@ async function subjectOf(
     case 'customer':
       return await customerOf(ledger, { value, programId, now });
   }
+}
+
+/** Of a shortened address no more is known than its network. */
+function subnetOf(value: string): Read {
+  const network = parseSubnet(value);
+  return { key: 'subnet', subject: { kind: 'subnet', network }, value: network.text };
 }
 
 async function customerOf(

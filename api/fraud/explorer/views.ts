@@ -9,7 +9,7 @@ import {
   type Conversion,
 } from '../../../ledger/conversions/conversions.ts';
 import type { ExploredClick } from '../../../warehouse/lookups/explorer.ts';
-import { networkAround } from '../../../warehouse/lookups/subjects.ts';
+import { isNetworkOnly, networkAround } from '../../../warehouse/lookups/subjects.ts';
 import type { ApiContext } from '../../http/context.ts';
 import { formatId, formatOptionalId, idText } from '../../schemas/ids.ts';
 import { formatMoney, formatTime, moneyText, timeText } from '../../schemas/schemas.ts';
@@ -37,7 +37,7 @@ export const clickView = z
       .meta({ description: 'What was seen of it, such as bot, repeat or forced; none: nothing.' }),
     ip: z.string().nullable().meta({
       description:
-        'Null: erased, or not known, or shortened for a visitor who opted out, whose network is there.',
+        'Null: erased, or not known, or shortened (of a visitor who opted out, or by the program), whose network is there.',
     }),
     subnet: z.string().nullable(),
     asn: z.string().nullable(),
@@ -49,12 +49,16 @@ export const clickView = z
   })
   .meta({ id: 'ExploredClick' });
 
+/** By what an address leads on: one that is shortened by its network, one that is not known not at all. */
+export function addressKeys(ip: string | null): { ip: string | null; subnet: string | null } {
+  if (ip === null || ip === UNKNOWN_IP) return { ip: null, subnet: null };
+  return { ip: isNetworkOnly(ip) ? null : ip, subnet: networkAround(ip).text };
+}
+
 export function formatClick(
   { clickIds }: Pick<ApiContext, 'clickIds'>,
   click: ExploredClick,
 ): z.output<typeof clickView> {
-  const isKnown = click.ip !== UNKNOWN_IP;
-  const isShortened = (click.flags & ClickFlag.optedOut) !== 0;
   return {
     click_id: clickIds.encode(click),
     at: formatTime(new Date(click.ts)),
@@ -63,8 +67,7 @@ export function formatClick(
     affiliate: formatId('affiliate', click.affiliateId),
     link: formatId('link', click.linkId),
     flags: FLAGS.filter((flag) => (click.flags & ClickFlag[flag]) !== 0).map(snakeCase),
-    ip: isKnown && !isShortened ? click.ip : null,
-    subnet: isKnown ? networkAround(click.ip).text : null,
+    ...addressKeys(click.ip),
     asn: click.asn === 0 ? null : `AS${click.asn}`,
     organisation: click.organisation,
     country: click.country,
@@ -91,7 +94,10 @@ export const orderView = z
     campaign_id: idText('campaign').nullable(),
     affiliate: idText('affiliate').nullable(),
     link: idText('link').nullable(),
-    ip: z.string().nullable().meta({ description: 'Of the click that won it, else of the order.' }),
+    ip: z.string().nullable().meta({
+      description: 'Of the click that won it, else of the order; null: not known, or shortened.',
+    }),
+    subnet: z.string().nullable(),
     fingerprint: z.string().nullable().meta({
       description: 'As the shop reported it; the fingerprint of a click is in the list of clicks.',
     }),
@@ -115,7 +121,7 @@ export function formatOrder(order: Conversion): z.output<typeof orderView> {
     campaign_id: formatOptionalId('campaign', order.campaignId),
     affiliate: formatOptionalId('affiliate', order.affiliateId),
     link: formatOptionalId('link', order.linkId),
-    ip: order.clickIp ?? order.ip,
+    ...addressKeys(order.clickIp ?? order.ip),
     fingerprint: fingerprint === null || fingerprint === 0n ? null : String(fingerprint),
     customers: customerValues(order),
   };

@@ -4,7 +4,7 @@ import { readCampaignIds, readLinkCodes } from '../../../ledger/audit/explored-o
 import { mirroredTo } from '../../../ledger/postgres/outbox.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { namesById } from '../../../ledger/programs/names.ts';
-import { networkAround, type ProgramScope } from '../../../warehouse/lookups/subjects.ts';
+import { listedNetwork, type ProgramScope } from '../../../warehouse/lookups/subjects.ts';
 import {
   affiliatesSharingAddresses,
   timeToConvert,
@@ -129,11 +129,14 @@ function addListRoute(app: ApiServer, context: ApiContext): void {
         program_id: integerId('program').optional(),
         key: z.enum(LISTED_KEYS).default('ip'),
         sort: z.enum(VELOCITY_SORTS).default('clicks').meta({
-          description: 'What there is most of first; first_seen: the newest first.',
+          description:
+            'What there is most of first; first_seen: those alone that were not seen in 24 hours before these minutes, the newest first.',
         }),
         clicks: atLeast.meta({ description: 'More clicks than this.' }),
         orders: atLeast.meta({ description: 'More orders than this.' }),
-        minutes: wholeNumberOr(1_440, { min: 1, max: 1_440 }),
+        minutes: wholeNumberOr(60, { min: 1, max: 1_440 }).meta({
+          description: 'So many last minutes are counted; a day of a busy installation can take too long.',
+        }),
         search: plain(MAX_VELOCITY_SEARCH).optional().meta({
           description: 'The beginning of an address or a number, a network, an id, or a part of a name.',
         }),
@@ -197,7 +200,7 @@ async function formatListed(
 
 /** As the explorer takes it. */
 function formatValue(key: ListedKey, value: string): string {
-  if (key === 'subnet') return networkAround(value).text;
+  if (key === 'subnet') return listedNetwork(value).text;
   if (key === 'asn') return `AS${value}`;
   return key === 'affiliate' || key === 'link' ? formatId(key, Number(value)) : value;
 }

@@ -166,9 +166,9 @@ export function Orders({ of, value }: Of) {
           },
           {
             title: t('common.address'),
-            cell: ({ ip, fingerprint }) => (
+            cell: ({ ip, subnet, fingerprint }) => (
               <>
-                {cellOf('ip', ip)}
+                {ip === null ? cellOf('subnet', subnet) : cellOf('ip', ip)}
                 {fingerprint !== null && <span class="sub">{cellOf('fingerprint', fingerprint)}</span>}
               </>
             ),
