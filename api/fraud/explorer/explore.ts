@@ -12,6 +12,7 @@ import { namesById } from '../../../ledger/programs/names.ts';
 import {
   type ClickTotals,
   clickTotals,
+  type ExploredClick,
   newestClicks,
   orderIds,
   SAMPLED_CLICKS,
@@ -58,7 +59,7 @@ export async function explore(
     from: formatTime(new Date(now.getTime() - EXPLORED_DAYS * DAY_MS)),
     days: EXPLORED_DAYS,
     complete_to: formatOptionalTime(totals.completeTo ?? null),
-    clicks: { ...formatTotals(totals), days: selection.countedDays },
+    clicks: { ...formatTotals(totals, clicks[0]), days: selection.countedDays },
     sampled_clicks: clicks.length,
     orders: formatOrders(facts, { total: summed.length, isPartial: ids.length > summed.length }),
     related: await withNames(ledger, others),
@@ -69,7 +70,7 @@ function organisationOf({ key }: Explored, clicks: readonly { organisation: stri
   return key === 'asn' ? (clicks[0]?.organisation ?? null) : null;
 }
 
-function formatTotals({ byFlagGroup, firstSeen, lastSeen }: ClickTotals) {
+function formatTotals({ byFlagGroup, firstSeen }: ClickTotals, newest: ExploredClick | undefined) {
   const total = Object.entries(byFlagGroup).reduce(
     (sum, [group, clicks]) => sum + (group === 'impression' ? 0 : clicks),
     0,
@@ -78,7 +79,7 @@ function formatTotals({ byFlagGroup, firstSeen, lastSeen }: ClickTotals) {
     total,
     by_flag_group: byFlagGroup,
     first_seen: formatOptionalTime(firstSeen ?? null),
-    last_seen: formatOptionalTime(lastSeen ?? null),
+    last_seen: newest ? formatTime(new Date(newest.ts)) : null,
   };
 }
 
