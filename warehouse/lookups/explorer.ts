@@ -60,14 +60,14 @@ export async function clickTotals(
   };
 }
 
-/** When clicks of a key since `from` were, how many, and their flag group: of each, or by hour or minute. */
+/** Clicks of a key since `from`: when they were, how many, and of which flag group; one by one, or by hour or minute. */
 function counted({ clicks, times, isRolledUp }: Selection, step: TimelineStep | 'click'): string {
   if (isRolledUp && step !== 'click') {
-    return `SELECT ${step} AS at, clicks AS count, toString(flag_group) AS name FROM clicks_${step}ly
+    return `SELECT ${step} AS at, clicks AS count, toString(flag_group) AS name, flag_group != 'impression' AS is_click FROM clicks_${step}ly
       WHERE ${clicks} AND ${step} >= toStartOf${step === 'hour' ? 'Hour' : 'Minute'}(${FROM})`;
   }
   const all = times === undefined ? `${clicks} AND ts >= ${FROM}` : `${atTimes(times)} AND ${clicks}`;
-  return `SELECT ts AS at, 1 AS count, ${RAW_FLAG_GROUP} AS name FROM clicks WHERE ${all}`;
+  return `SELECT ts AS at, 1 AS count, ${RAW_FLAG_GROUP} AS name, bitAnd(flags, 256) = 0 AS is_click FROM clicks WHERE ${all}`;
 }
 
 /** A click as it is shown. */
@@ -229,7 +229,7 @@ export async function timeline(
        FROM numbers(${Math.floor((now.getTime() - firstMs) / gridMs) + 1})
        UNION ALL
        SELECT ${startOf('clicked.at')} AS at, sum(count), 0 FROM (${counted(selection, isWholeHours ? options.step : 'click')}) AS clicked
-       WHERE clicked.at <= {now:DateTime64(3, 'UTC')} AND name != 'impression' GROUP BY at
+       WHERE clicked.at <= {now:DateTime64(3, 'UTC')} AND is_click GROUP BY at
        UNION ALL
        SELECT ${startOf('occurred_at')} AS at, 0, count() FROM conversions FINAL
        WHERE ${selection.orders} AND occurred_at >= ${FROM} AND occurred_at <= {now:DateTime64(3, 'UTC')} GROUP BY at
