@@ -2,7 +2,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { parseIp } from '../../core/ip.ts';
 import { clickCounts, clickRecord, encodeClicks, freshWarehouse } from '../../test/support/warehouse.ts';
 import { INSERT_CLICKS_SQL } from '../loader/inserter.ts';
+import { clickTotals, newestClicks } from '../lookups/explorer.ts';
 import { fingerprintCandidates, lookupClicks } from '../lookups/lookups.ts';
+import { select } from '../lookups/subjects.ts';
 import { eraseAddress } from './erase.ts';
 
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
@@ -61,6 +63,19 @@ it('removes an address and what came with it, proves it, and keeps the counts', 
   ]);
   expect(candidates).not.toHaveLength(0);
   expect(candidates.every(({ ip }) => ip === '198.51.100.8')).toBe(true);
+  const now = new Date(ts);
+  const [erased, kept] = await Promise.all(
+    ['198.51.100.7', '198.51.100.8'].map(async (ip) => {
+      const selection = select({ kind: 'ip', ip }, undefined);
+      const { byFlagGroup } = await clickTotals(warehouse, { selection, now });
+      const newest = await newestClicks(warehouse, { selection, now, limit: 100 });
+      return [Object.values(byFlagGroup).reduce((sum, count) => sum + count, 0), newest.length];
+    }),
+  );
+  expect([erased, kept]).toEqual([
+    [0, 0],
+    [30, 30],
+  ]);
 });
 
 it('refuses what is no address', async () => {

@@ -15,7 +15,7 @@ let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 const NOW = Math.floor(Date.now() / HOUR_MS) * HOUR_MS - HOUR_MS / 4;
 const now = new Date(NOW);
 const bytes = (text: string): Buffer => parseIp(text) ?? Buffer.alloc(16);
-const OTHERS = 60_000;
+const OTHERS = 120_000;
 const CAMPAIGN = 3;
 const ASN = 64_500;
 
@@ -122,7 +122,6 @@ describe('the explorer', () => {
     expect(await clickTotals(warehouse, { selection, now })).toEqual({
       byFlagGroup: { ok: 3, bot: 1, impression: 1 },
       firstSeen: new Date(NOW - 90 * MINUTE_MS),
-      lastSeen: now,
       completeTo: undefined,
     });
     const ids = async (subject: Subject, programId?: number) =>
@@ -132,6 +131,24 @@ describe('the explorer', () => {
     expect(await ids(SUBJECTS.fingerprint, 1)).toEqual([2n, 1n]);
     expect(await ids(SUBJECTS.link)).toEqual([2n, 1n]);
     expect(await ids(SUBJECTS.orders)).toEqual([2n, 1n]);
+  });
+
+  it('counts those of affiliates and links by hour, and of half-hour zones one by one', async () => {
+    for (const subject of [SUBJECTS.affiliate, SUBJECTS.link]) {
+      const selection = select(subject, 1);
+      expect(await clickTotals(warehouse, { selection, now })).toMatchObject({
+        byFlagGroup: { ok: 5, bot: 1 },
+        firstSeen: new Date(Math.floor((NOW - 3_000 * MINUTE_MS) / HOUR_MS) * HOUR_MS),
+      });
+      for (const [timeZone, step, expected] of [
+        ['UTC', 'hour', [1, 1, 4]],
+        ['Asia/Kolkata', 'hour', [1, 1, 4]],
+        ['UTC', 'minute', [1, 1, 2, 1]],
+      ] as const) {
+        const points = await timeline(warehouse, { selection, step, timeZone, now });
+        expect(points.map(({ clicks }) => clicks).filter((clicks) => clicks > 0)).toEqual(expected);
+      }
+    }
   });
 
   it('counts the clicks of an autonomous system in the last day alone', async () => {

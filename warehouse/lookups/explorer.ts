@@ -3,13 +3,14 @@ import { assert } from '../../core/errors.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS } from '../../core/time.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 import { RAW_FLAG_GROUP } from '../reports/report-tables.ts';
+import { offsetMinutes } from '../reports/reports.ts';
 import { WATERMARK_SQL } from '../watermark/watermark.ts';
 import { atTimes, LOOKUP_SETTINGS } from './lookups.ts';
 import { EXPLORED_DAYS, type Selection } from './subjects.ts';
 
 /**
  * Everything that the clicks say about one key. Clicks of addresses and fingerprints are counted by projections of
- * `clicks`, those of affiliates and links by its own key, and those of autonomous systems by the time alone.
+ * `clicks`, those of affiliates and links by the rollups, and those of autonomous systems by the time alone.
  */
 
 /** A carrier's gateway has a million clicks: what one reads of each is read of the newest. */
@@ -20,7 +21,6 @@ export const SUMMED_ORDERS = 5_000;
 const SETTINGS = { ...LOOKUP_SETTINGS, max_execution_time: 10, max_memory_usage: 2_000_000_000 } as const;
 
 const FROM = "{from:DateTime64(3, 'UTC')}";
-const IS_CLICK = 'bitAnd(flags, 256) = 0';
 
 function daysBefore(now: Date, days: number): string {
   return timeText(now.getTime() - days * DAY_MS);
@@ -29,8 +29,8 @@ function daysBefore(now: Date, days: number): string {
 export interface ClickTotals {
   /** By flag group, such as "ok", "bot" or "repeat"; loads of the pixel are `impression`, and no clicks. */
   readonly byFlagGroup: Readonly<Record<string, number>>;
+  /** Of affiliates and links the hour. */
   readonly firstSeen: Date | undefined;
-  readonly lastSeen: Date | undefined;
   /** Every click before this is counted. */
   readonly completeTo: Date | undefined;
 }
@@ -42,28 +42,32 @@ export async function clickTotals(
 ): Promise<ClickTotals> {
   const { selection, now } = options;
   // The watermark stands first, so that the counts hold everything that it covers.
-  const { rows } = await warehouse.query<{ name: string; clicks: string; first: string; last: string }>(
-    `SELECT '' AS name, 0 AS clicks, complete_to AS first, complete_to AS last FROM (${WATERMARK_SQL})
+  const { rows } = await warehouse.query<{ name: string; clicks: string; first: string }>(
+    `SELECT '' AS name, 0 AS clicks, complete_to AS first FROM (${WATERMARK_SQL})
      UNION ALL
-     SELECT ${RAW_FLAG_GROUP} AS name, count(), toUnixTimestamp64Milli(min(ts)), toUnixTimestamp64Milli(max(ts))
-     FROM clicks WHERE ${whole(selection)} GROUP BY name`,
+     SELECT name, sum(count), toUnixTimestamp64Milli(min(toDateTime64(at, 3, 'UTC')))
+     FROM (${counted(selection, 'hour')}) GROUP BY name`,
     { ...selection.params, from: daysBefore(now, selection.countedDays) },
     SETTINGS,
   );
-  const counted = rows.filter(({ name }) => name !== '');
-  const times = (name: 'first' | 'last') => counted.map((row) => Number(row[name]));
+  const groups = rows.filter(({ name }) => name !== '');
   const completeTo = Number(rows.find(({ name }) => name === '')?.first ?? 0);
   return {
-    byFlagGroup: Object.fromEntries(counted.map(({ name, clicks }) => [name, Number(clicks)])),
-    firstSeen: counted.length === 0 ? undefined : new Date(Math.min(...times('first'))),
-    lastSeen: counted.length === 0 ? undefined : new Date(Math.max(...times('last'))),
+    byFlagGroup: Object.fromEntries(groups.map(({ name, clicks }) => [name, Number(clicks)])),
+    firstSeen:
+      groups.length === 0 ? undefined : new Date(Math.min(...groups.map(({ first }) => Number(first)))),
     completeTo: completeTo > 0 ? new Date(completeTo) : undefined,
   };
 }
 
-/** All rows of a key since `from`. */
-function whole({ clicks, times }: Selection): string {
-  return times === undefined ? `${clicks} AND ts >= ${FROM}` : `${atTimes(times)} AND ${clicks}`;
+/** Clicks of a key since `from`: when they were, how many, and of which flag group; one by one, or by hour or minute. */
+function counted({ clicks, times, isRolledUp }: Selection, step: TimelineStep | 'click'): string {
+  if (isRolledUp && step !== 'click') {
+    return `SELECT ${step} AS at, clicks AS count, toString(flag_group) AS name, flag_group != 'impression' AS is_click FROM clicks_${step}ly
+      WHERE ${clicks} AND ${step} >= toStartOf${step === 'hour' ? 'Hour' : 'Minute'}(${FROM})`;
+  }
+  const all = times === undefined ? `${clicks} AND ts >= ${FROM}` : `${atTimes(times)} AND ${clicks}`;
+  return `SELECT ts AS at, 1 AS count, ${RAW_FLAG_GROUP} AS name, bitAnd(flags, 256) = 0 AS is_click FROM clicks WHERE ${all}`;
 }
 
 /** A click as it is shown. */
@@ -214,14 +218,18 @@ export async function timeline(
   const { gridMs, start } = STEPS[options.step];
   const spanMs = options.step === 'minute' ? DAY_MS : selection.countedDays * DAY_MS;
   const firstMs = Math.floor((now.getTime() - spanMs) / gridMs) * gridMs;
+  // The rollup's hours are those of UTC.
+  const isWholeHours =
+    options.step === 'minute' ||
+    [firstMs, now.getTime()].every((ms) => offsetMinutes(zone, new Date(ms)) % 60 === 0);
   const startOf = (time: string) => `toUnixTimestamp(${start}(toTimeZone(${time}, {zone:String})))`;
   const { rows } = await warehouse.query<{ at: number; clicks: string; orders: string }>(
     `SELECT at, sum(c) AS clicks, sum(o) AS orders FROM (
        SELECT ${startOf(`fromUnixTimestamp64Milli({firstMs:Int64} + number * ${gridMs}, 'UTC')`)} AS at, 0 AS c, 0 AS o
        FROM numbers(${Math.floor((now.getTime() - firstMs) / gridMs) + 1})
        UNION ALL
-       SELECT ${startOf('ts')} AS at, count(), 0 FROM clicks
-       WHERE ${whole(selection)} AND ts <= {now:DateTime64(3, 'UTC')} AND ${IS_CLICK} GROUP BY at
+       SELECT ${startOf('clicked.at')} AS at, sum(count), 0 FROM (${counted(selection, isWholeHours ? options.step : 'click')}) AS clicked
+       WHERE clicked.at <= {now:DateTime64(3, 'UTC')} AND is_click GROUP BY at
        UNION ALL
        SELECT ${startOf('occurred_at')} AS at, 0, count() FROM conversions FINAL
        WHERE ${selection.orders} AND occurred_at >= ${FROM} AND occurred_at <= {now:DateTime64(3, 'UTC')} GROUP BY at

@@ -139,6 +139,8 @@ export interface Selection {
   readonly times: readonly number[] | undefined;
   /** Whether a projection of `clicks` is sorted by the key, so that the key's clicks alone are read. */
   readonly isSorted: boolean;
+  /** Whether the rollups know the key: they count its clicks by hour and by minute. */
+  readonly isRolledUp: boolean;
   /** Days before now of which all clicks are counted: 1 where that reads the clicks of everybody. */
   readonly countedDays: number;
 }
@@ -155,6 +157,7 @@ export function select(subject: Subject, programId: number | undefined): Selecti
     params: programId === undefined ? params : { ...params, program: programId },
     times,
     isSorted,
+    isRolledUp: subject.kind === 'affiliates' || subject.kind === 'link',
     countedDays: subject.kind === 'asn' ? 1 : EXPLORED_DAYS,
   };
 }

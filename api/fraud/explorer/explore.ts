@@ -13,6 +13,7 @@ import { namesById } from '../../../ledger/programs/names.ts';
 import {
   type ClickTotals,
   clickTotals,
+  type ExploredClick,
   newestClicks,
   orderIds,
   SAMPLED_CLICKS,
@@ -66,7 +67,7 @@ export async function explore(
       explored.key === 'account'
         ? { affiliates: explored.affiliateIds.length, is_partial: explored.isPartial }
         : null,
-    clicks: { ...formatTotals(totals), days: selection.countedDays },
+    clicks: { ...formatTotals(totals, clicks[0]), days: selection.countedDays },
     sampled_clicks: clicks.length,
     orders: formatOrders(facts, { total: summed.length, isPartial: ids.length > summed.length }),
     related: await withNames(ledger, others),
@@ -77,7 +78,7 @@ function organisationOf({ key }: Explored, clicks: readonly { organisation: stri
   return key === 'asn' ? (clicks[0]?.organisation ?? null) : null;
 }
 
-function formatTotals({ byFlagGroup, firstSeen, lastSeen }: ClickTotals) {
+function formatTotals({ byFlagGroup, firstSeen }: ClickTotals, newest: ExploredClick | undefined) {
   const total = Object.entries(byFlagGroup).reduce(
     (sum, [group, clicks]) => sum + (group === 'impression' ? 0 : clicks),
     0,
@@ -86,7 +87,7 @@ function formatTotals({ byFlagGroup, firstSeen, lastSeen }: ClickTotals) {
     total,
     by_flag_group: byFlagGroup,
     first_seen: formatOptionalTime(firstSeen ?? null),
-    last_seen: formatOptionalTime(lastSeen ?? null),
+    last_seen: newest ? formatTime(new Date(newest.ts)) : null,
   };
 }
 

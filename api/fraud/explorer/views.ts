@@ -169,7 +169,7 @@ export const explorationView = z
       }),
       total: z.int().meta({ description: 'Without loads of the impression pixel.' }),
       by_flag_group: z.record(z.string(), z.int()),
-      first_seen: timeText.nullable(),
+      first_seen: timeText.nullable().meta({ description: 'Of an affiliate or a link its hour.' }),
       last_seen: timeText.nullable(),
     }),
     sampled_clicks: z.int().meta({ description: 'So many of the newest clicks make the related keys.' }),
