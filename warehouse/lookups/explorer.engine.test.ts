@@ -245,4 +245,20 @@ describe('the explorer', () => {
     expect(minutes).toHaveLength(1_441);
     expect(minutes.at(-1)).toEqual({ at: now, clicks: 1, orders: 1 });
   });
+
+  it('knows a link’s clicks of each affiliate that it was of', async () => {
+    const clicks = [15, 16].map((affiliate_id, seq) =>
+      clickRecord({ node: 5, seq, ts: NOW, campaign_id: CAMPAIGN, affiliate_id, link_id: 30, flags: 0 }),
+    );
+    await warehouse.insertBytes({
+      sql: INSERT_CLICKS_SQL,
+      data: [encodeClicks(clicks)],
+      settings: { async_insert: 0 },
+    });
+    const subject = { kind: 'link', linkId: 30, campaignId: CAMPAIGN } as const;
+    expect(
+      (await clickTotals(warehouse, { selection: select(subject, undefined), now })).byFlagGroup,
+    ).toEqual({ ok: 2 });
+    expect(await seqs(subject)).toEqual([1, 0]);
+  });
 });
