@@ -22,10 +22,11 @@ const KEYS = [
   { value: 'link', text: t('common.link') },
 ] as const;
 type Key = (typeof KEYS)[number]['value'];
+const DAY = '1440';
 const WINDOWS = [
   { value: '5', text: t('velocity.5_minutes') },
-  { value: '60', text: t('velocity.1_hour') },
-  { value: '', text: t('velocity.24_hours') },
+  { value: '', text: t('velocity.1_hour') },
+  { value: DAY, text: t('velocity.24_hours') },
 ] as const;
 const SORTS = [
   { value: '', text: t('velocity.most_clicks') },
@@ -35,6 +36,8 @@ const SORTS = [
 ] as const;
 const FILTERS = ['minutes'] as const;
 const EVERY_MS = 5_000;
+/** A whole day takes longer to count, and changes less. */
+const DAY_EVERY_MS = 60_000;
 
 interface Row {
   readonly value: string;
@@ -76,10 +79,11 @@ export function VelocityPage() {
 function Fastest() {
   const [chosen, setKey] = useParameter('key', 'ip');
   const key = KEYS.find(({ value }) => value === chosen) ?? KEYS[0];
+  const [minutes] = useParameter('minutes', '');
   const list = useList<Row>((query, signal) => api.GET('/v1/velocity', { params: { query }, signal }), {
     query: { key: key.value },
     filters: FILTERS,
-    everyMs: EVERY_MS,
+    everyMs: minutes === DAY ? DAY_EVERY_MS : EVERY_MS,
   });
   const { selected, select } = list;
   return (

@@ -48,10 +48,15 @@ function Explorer({ of, value }: { of: ExplorerKey; value: string }) {
       await take(api.GET('/v1/explorer/{key}/{value}', { params: { path: { key: of, value } }, signal })),
     [of, value],
   );
-  const kind = BLOCKED_AS[of];
+  // A shortened address is answered as its network.
+  const key = data?.key ?? of;
+  const kind = BLOCKED_AS[key];
   return (
     <Page
-      title={t('explorer.kind_value', { kind: KEY_NAMES[of], value: data?.name || shortValue(of, value) })}
+      title={t('explorer.kind_value', {
+        kind: KEY_NAMES[key],
+        value: data?.name || shortValue(key, data?.value ?? value),
+      })}
       lead={
         <>
           {data && t('explorer.of_the_last_days', { days: data.days })} <CompleteTo at={data?.complete_to} />{' '}
@@ -62,8 +67,9 @@ function Explorer({ of, value }: { of: ExplorerKey; value: string }) {
         </>
       }
       actions={
+        data &&
         kind !== undefined && (
-          <Link class="button" to={`/blocks?kind=${kind}&value=${encodeURIComponent(data?.value ?? value)}`}>
+          <Link class="button" to={`/blocks?kind=${kind}&value=${encodeURIComponent(data.value)}`}>
             {t('explorer.block')}
           </Link>
         )
