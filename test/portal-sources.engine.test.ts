@@ -5,7 +5,7 @@ import { woocommerceCall, woocommerceOrder } from '../api/sources/kinds/example-
 import type { Role } from '../ledger/access/api-keys.ts';
 import { createUser, setPassword } from '../ledger/access/users.ts';
 import { createProgram } from '../ledger/programs/programs.ts';
-import { goTo, look, watchConsole } from './support/browser.ts';
+import { ALL_PAGES, goTo, look, watchConsole } from './support/browser.ts';
 import {
   connect,
   type FreshPortal,
@@ -21,10 +21,8 @@ import { findChromium } from './support/programs.ts';
 /** The pages of sources: how they look, what is tried and repeated on them, and who may not. */
 
 const chromium = findChromium();
-/** Minutes of one browser: in the long run. */
-const WANTED = process.env.AFFLUX_TEST_PAGES === '1';
 
-describe.skipIf(chromium === undefined || !WANTED)('the pages of sources in a browser', () => {
+describe.skipIf(chromium === undefined || !ALL_PAGES)('the pages of sources in a browser', () => {
   let portal: FreshPortal;
   beforeAll(async () => {
     portal = await startFreshPortal(chromium ?? '');
