@@ -162,6 +162,14 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the pages of sources in a
     }
     await lineOf(page, '7003').getByText('Accepted').waitFor();
 
+    // Where the webhook was made in the shop first, its secret is there already.
+    await page.getByRole('button', { name: 'Enter a secret that exists' }).click();
+    await page.getByLabel('Secret from WooCommerce').fill('made by the shop');
+    await page.getByRole('button', { name: 'Save the secret' }).click();
+    await page.getByLabel('Secret from WooCommerce').waitFor({ state: 'detached' });
+    const ofShop = woocommerceCall('order.created', woocommerceOrder(7004), 'made by the shop');
+    expect(await send(url, ofShop)).toMatchObject([200, { status: 'accepted' }]);
+
     await page.getByRole('button', { name: 'Delete' }).click();
     await look(page, 'connect-delete');
     await page.getByRole('button', { name: 'Delete the source' }).click();

@@ -1525,6 +1525,7 @@ export default {
   'secret.before_until': 'The secret before is right as well until {time}.',
   'secret.confirm_the_new_secret': 'Confirm the new secret',
   'secret.copy_it_now': 'Copy it now: it is shown once.',
+  'secret.enter': 'Enter a secret that exists',
   'secret.from_kind': 'Secret from {kind}',
   'secret.hint': 'It is stored encrypted and never shown.',
   'secret.is_set': 'The secret is set',
