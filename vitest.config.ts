@@ -54,6 +54,8 @@ const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files
   AFFLUX_TEST_CLIENTS: { value: 1, files: ['test/generated-clients', 'engines/clickhouse-clients'] },
   /** Whether everything is installed again in a copy of the tree: 1 or 0. */
   AFFLUX_TEST_FRESH_CLONE: { value: 1, files: ['test/fresh-clone'] },
+  /** Whether a release is built and run: 1 or 0. */
+  AFFLUX_TEST_RELEASE: { value: 1, files: ['test/release'] },
   /** Whether the pages are walked through in full, with pictures, and not the main ways only: 1 or 0. */
   AFFLUX_TEST_PAGES: {
     value: 1,

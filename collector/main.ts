@@ -99,10 +99,9 @@ export async function startCollector(options: {
 
   const readiness = (): Readiness => readinessOf({ keys, links, committer, spool });
   // On a shared port the kernel chooses the collector, so each of several has a health port of its own.
-  const health =
-    slot === undefined
-      ? undefined
-      : await serveHealth({ port: config.collectorMetricsPort + slot, metrics, secretBox, readiness });
+  const port = config.collectorMetricsPort + (slot ?? 0);
+  const served = { host: config.metricsHost, port, metrics, secretBox, readiness };
+  const health = slot === undefined ? undefined : await serveHealth(served);
   if (slot !== undefined) while (!readiness().ready) await delay(READY_POLL_MS);
   const server = await serve({
     uws: loadUws({ folder: config.home, maxHeaderBytes: config.maxHeaderBytes }),

@@ -32,6 +32,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
   const metrics = createMetrics();
   const secretBox = createSecretBox(config.dataKeys);
   const health = await serveHealth({
+    host: config.metricsHost,
     port: config.schedulerPort,
     metrics,
     secretBox,
