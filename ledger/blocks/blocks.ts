@@ -92,9 +92,11 @@ export async function createBlocks(
 ): Promise<Block[]> {
   const { programId, entries, actor } = options;
   const targets = entries.map((entry, index) => inEntry(index, () => checkedEntry(entry, programId)));
+  await refuseForeign(sql, { programId, targets });
   await refuseRepeated(sql, { programId, targets });
   const rows = entries.map(({ action, reason, endsAt }, i) => ({
     ...targets[i],
+    n: i,
     action,
     reason,
     ends_at: endsAt?.toISOString() ?? null,
@@ -102,8 +104,8 @@ export async function createBlocks(
   const created = await answeringInput(sql<Block[]>`
     insert into blocks (program_id, kind, value, affiliate_id, sub, action, reason, created_by, ends_at)
     select ${programId}::integer, e.kind, e.value, e."affiliateId", e.sub, e.action, e.reason, ${actor}, e.ends_at
-    from json_to_recordset(${sql.json(rows)}::json) with ordinality as e
-      (kind text, value text, "affiliateId" integer, sub smallint, action text, reason text, ends_at timestamptz, n bigint)
+    from json_to_recordset(${sql.json(rows)}::json) as e
+      (kind text, value text, "affiliateId" integer, sub smallint, action text, reason text, ends_at timestamptz, n integer)
     order by n
     returning ${sql(COLUMNS)}`);
   await checkCounts(sql, programId);
@@ -119,13 +121,28 @@ function checkedEntry(entry: NewBlock, programId: number | null): Target {
   return blockTarget(entry);
 }
 
-function inEntry<T>(index: number, work: () => T): T {
+/** Names the entry in the fault of one. @throws InputError whose field begins with `entries.N`. */
+export function inEntry<T>(index: number, work: () => T): T {
   try {
     return work();
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     throw new InputError(`entries.${index}.${error.field}`, error.reason);
   }
+}
+
+async function refuseForeign(
+  sql: DatabaseSql,
+  { programId, targets }: { programId: number | null; targets: readonly Target[] },
+): Promise<void> {
+  const wanted = [...new Set(targets.flatMap(({ affiliateId }) => affiliateId ?? []))];
+  if (wanted.length === 0) return;
+  const found = await sql<{ id: number }[]>`
+    select id from affiliates where program_id = ${programId} and id = any (${wanted}::integer[])`;
+  const known = new Set(found.map(({ id }) => id));
+  const index = targets.findIndex(({ affiliateId }) => affiliateId !== null && !known.has(affiliateId));
+  if (index >= 0)
+    throw new InputError(`entries.${index}.affiliate_id`, 'there is no such affiliate in the program');
 }
 
 /** Ending an entry has to end it: the same thing is not blocked twice at a time. */
@@ -142,9 +159,9 @@ async function refuseRepeated(
     seen.set(key, index);
   }
   const [known] = await sql<{ id: number; n: number }[]>`
-    select b.id, (e.n - 1)::integer as n
-    from json_to_recordset(${sql.json([...targets])}::json) with ordinality as e
-      (kind text, value text, "affiliateId" integer, sub smallint, n bigint)
+    select b.id, e.n
+    from json_to_recordset(${sql.json(targets.map((target, n) => ({ ...target, n })))}::json) as e
+      (kind text, value text, "affiliateId" integer, sub smallint, n integer)
     join blocks b on b.kind = e.kind and b.value = e.value and b.program_id is not distinct from ${programId}
       and b.affiliate_id is not distinct from e."affiliateId" and b.sub is not distinct from e.sub
       and (b.ends_at is null or b.ends_at > clock_timestamp())
@@ -211,9 +228,11 @@ export const BLOCK_LIST: ListOrder = {
 export async function listBlocks(
   sql: DatabaseSql,
   request: PageRequest<number> & {
-    /** Its own ones, not those of every program; undefined: all. */
+    /** Undefined: of all programs. */
     programId?: number | undefined;
-    /** Those of every program alone. */
+    /** Beside those of the program, the entries of every program. */
+    withGlobal: boolean;
+    /** Those of every program alone, or none of them. */
     global?: boolean | undefined;
     kind?: BlockKind | undefined;
     affiliateId?: number | undefined;
@@ -223,14 +242,14 @@ export async function listBlocks(
     to?: Date | undefined;
   },
 ): Promise<Page<Block, number>> {
-  const { programId = null, global = null, kind = null, affiliateId = null, state } = request;
+  const { programId = null, withGlobal, global = null, kind = null, affiliateId = null, state } = request;
   const { from = null, to = null } = request;
   const isInForce = state === undefined ? null : state === 'in_force';
   const page = listClauses(sql, BLOCK_LIST, request);
   const rows = await sql<Block[]>`
     select ${sql(COLUMNS)}, ${page.key} from blocks
     where ${page.where}
-      and (${programId}::integer is null or program_id = ${programId})
+      and (${programId}::integer is null or program_id = ${programId} or (${withGlobal} and program_id is null))
       and (${global}::boolean is null or (program_id is null) = ${global})
       and (${kind}::text is null or kind = ${kind})
       and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
