@@ -261,16 +261,27 @@ export async function listBlocks(
 }
 
 /**
- * The entries that were in force for a program at a moment, and a second after their ends, until which a collector may
- * have applied them; at most `limit`.
+ * The entries that were in force for a click, and a second after their ends, until which a collector may have applied them.
+ * `certain` are those of its address, also where less of it is kept; without any, `possible` are the others, which depend on
+ * what is not known here. At most `limit`.
  */
-export async function blocksInForce(
+export async function entriesInForce(
   sql: DatabaseSql,
-  { programId, at, limit }: { programId: number; at: Date; limit: number },
-): Promise<Block[]> {
-  return await sql<Block[]>`
-    select ${sql(COLUMNS)} from blocks
-    where (program_id = ${programId} or program_id is null) and created_at <= ${at}
-      and (ends_at is null or ends_at + interval '1 second' > ${at})
-    order by id limit ${limit}`;
+  click: { programId: number; at: Date; affiliateId: number; ip: string | null; limit: number },
+): Promise<{ certain: Block[]; possible: Block[] }> {
+  const { programId, at, affiliateId, ip, limit } = click;
+  const rows = await sql<(Block & { isCertain: boolean })[]>`
+    select ${sql(COLUMNS)}, is_certain from (
+      select *, case when kind in ('address', 'network')
+        then coalesce(value::inet >>= ${ip}::inet
+          or value::inet <<= set_masklen(${ip}::inet, case family(${ip}::inet) when 4 then 24 else 48 end), false)
+        else false end as is_certain
+      from blocks
+      where (program_id = ${programId} or program_id is null) and created_at <= ${at}
+        and (ends_at is null or ends_at + interval '1 second' > ${at})
+    ) b
+    where is_certain or (kind not in ('address', 'network') and coalesce(affiliate_id, ${affiliateId}) = ${affiliateId})
+    order by is_certain desc, id limit ${limit}`;
+  const certain = rows.filter(({ isCertain }) => isCertain);
+  return { certain, possible: rows.filter(({ isCertain }) => !isCertain) };
 }
