@@ -124,7 +124,7 @@ describe('entries of the block lists', () => {
     ]);
   });
 
-  it('are of one program for whoever is of one, and of every program only for who sees all', async () => {
+  it('of a program are for its users, and those of every program for users of all programs', async () => {
     const everywhere = await create(api.operatorKey, [entry('203.0.113.30')], { program_id: null });
     expect(rows(everywhere)[0]?.program_id).toBeNull();
     expect((await create(api.operatorKey, [entry('203.0.113.31')])).status).toBe(422);

@@ -188,7 +188,7 @@ function outweighs(
   return couponEvidence === 'coupon_wins' && affiliateId !== click.affiliateId;
 }
 
-/** Whoever brought a click that never earns does not earn by adding a code to it. */
+/** An affiliate whose click never earns does not earn by adding a code to it. */
 function isOfBlockedClick({ affiliateId }: AbleCoupon, { given, rulesVersion }: ClickFacts): boolean {
   return (
     given.kind === 'found' && given.click.affiliateId === affiliateId && isBlocked(given.click, rulesVersion)

@@ -80,7 +80,9 @@ export function followLinks(options: {
     const read = await readLinkChanges({ sql, set: target, since, log });
     since = read.since;
     clocks.note(read.clock);
-    if (target.blocks.needsAsns) await asns.loadAsns();
+    const loading = target.blocks.needsAsns ? asns.loadAsns() : undefined;
+    // Later on other changes do not wait for it.
+    if (!loaded) await loading;
     if (!loaded) log.info({ links: target.size, tookMs: Date.now() - polledAtMs }, 'links loaded');
     loaded = true;
     set = target;

@@ -7,7 +7,7 @@ import type { Logger } from '../../core/service/log.ts';
 /** Number of the autonomous system that announces a 16-byte address; 0 when unknown. */
 export type AsnOf = (ip: Uint8Array) => number;
 
-/** The list of autonomous systems, read when it is first needed: by default nobody asks, and it takes some 10 MB. */
+/** The list of autonomous systems, read when it is first needed: without an entry of a system it is not wanted, and it takes some 10 MB. */
 export interface AsnList {
   /** 0 until it is loaded. */
   readonly asnOf: AsnOf;

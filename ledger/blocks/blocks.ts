@@ -19,7 +19,7 @@ export interface Block extends Omit<BlockRow, 'endsAtMs'> {
   readonly createdAt: Date;
   /** Outside of the time in which it is in force; null: until somebody ends it. */
   readonly endsAt: Date | null;
-  /** Null: nobody, or its date. */
+  /** Null: its date, or not ended. */
   readonly endedBy: string | null;
 }
 

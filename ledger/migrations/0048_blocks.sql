@@ -17,7 +17,7 @@ create table blocks (
   created_at timestamptz not null default clock_timestamp(),
   -- Outside of the time in which it is in force; null: until somebody ends it.
   ends_at timestamptz,
-  -- Who ended it; null: nobody, or its date.
+  -- Who ended it; null: its date, or not ended.
   ended_by text check (length(ended_by) between 1 and 200),
   change_xid xid8 not null,
   constraint blocks_affiliate_known foreign key (program_id, affiliate_id) references affiliates (program_id, id),

@@ -53,7 +53,7 @@ const blockView = z
     created_by: z.string().meta({ description: 'As the audit log names them.' }),
     created_at: timeText,
     ends_at: timeText.nullable().meta({ description: 'Null: in force until somebody ends it.' }),
-    ended_by: z.string().nullable().meta({ description: 'Null: nobody, or its date.' }),
+    ended_by: z.string().nullable().meta({ description: 'Null: its date, or not ended.' }),
   })
   .meta({ id: 'Block' });
 
@@ -100,7 +100,7 @@ function formatBlock(block: Block): z.output<typeof blockView> {
   };
 }
 
-/** Whoever is of one program sees, makes and ends the entries of that program alone. @throws Problem `not_found`. */
+/** A user of one program sees, makes and ends the entries of that program alone. @throws Problem `not_found`. */
 function visibleBlock(principal: Principal, block: Block | undefined): Block {
   const isForeign = principal.programId !== null && block?.programId !== principal.programId;
   if (!block || isForeign) throw notFound(WHAT);
@@ -122,7 +122,7 @@ function addReadRoutes(app: ApiServer, context: ApiContext): void {
     url: '/v1/blocks',
     operationId: 'listBlocks',
     tags: TAGS,
-    summary: 'Entries of the block lists, the newest first; of one program alone for whoever is of one',
+    summary: 'Entries of the block lists, the newest first; a user of one program has those of that program',
     config: { roles: REVIEWERS },
     kind: 'block',
     list: BLOCK_LIST,
