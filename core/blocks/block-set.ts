@@ -107,11 +107,13 @@ export class BlockSet {
 class BlockList {
   size = 0;
   readonly #networks = new NetworkTable<Entries>();
+  /** Of the click that is looked at: a new array for each would be garbage. */
+  readonly #holding: Entries[] = [];
   readonly #asns = new Map<number, Entries>();
   readonly #countries = new Map<string, Entries>();
   readonly #referrers = new Map<string, Entries>();
-  /** By affiliate, then by {@link subKey}. */
-  readonly #subs = new Map<number, Map<string, Entries>>();
+  /** By affiliate, then by the number of the sub, then by its value. */
+  readonly #subs = new Map<number, Map<number, Map<string, Entries>>>();
   #patterns: Entries = [];
   #byVisitor = new WeakMap<object, Entries>();
   /** How many entries of each kind there are: a kind without entries costs nothing. */
@@ -142,16 +144,17 @@ class BlockList {
     const counts = this.#counts;
     let found: BlockRow | undefined;
     if (counts.address > 0 || counts.network > 0) {
-      const inNetworks: Entries[] = [];
-      this.#networks.find(ip, inNetworks);
-      for (const entries of inNetworks) found = stricter(found, inForce(entries, ts));
+      const holding = this.#holding;
+      holding.length = 0;
+      this.#networks.find(ip, holding);
+      for (const entries of holding) found = stricter(found, inForce(entries, ts));
     }
     if (counts.sub_id > 0) {
       const subs = this.#subs.get(link.affiliateId);
       if (subs) {
-        for (let sub = 1; sub <= 5; sub++) {
-          const value = traffic[sub];
-          if (value) found = stricter(found, inForce(subs.get(subKey(sub, value)), ts));
+        for (const [sub, values] of subs) {
+          const entries = values.get(traffic[sub] ?? '');
+          if (entries) found = stricter(found, inForce(entries, ts));
         }
       }
     }
@@ -166,7 +169,8 @@ class BlockList {
   #referrer(host: string, ts: number): BlockRow | undefined {
     let found: BlockRow | undefined;
     for (let domain = host; domain !== ''; ) {
-      found = stricter(found, inForce(this.#referrers.get(domain), ts));
+      const entries = this.#referrers.get(domain);
+      if (entries) found = stricter(found, inForce(entries, ts));
       const dot = domain.indexOf('.');
       domain = dot < 0 ? '' : domain.slice(dot + 1);
     }
@@ -193,9 +197,12 @@ class BlockList {
     else if (kind === 'country') changeIn(this.#countries, value, change);
     else if (kind === 'referrer') changeIn(this.#referrers, value, change);
     else if (kind === 'sub_id') {
-      const affiliateId = row.affiliateId ?? 0;
-      const subs = this.#subs.get(affiliateId) ?? new Map<string, Entries>();
-      changeIn(subs, subKey(row.sub ?? 0, value), change);
+      const [affiliateId, sub] = [row.affiliateId ?? 0, row.sub ?? 0];
+      const subs = this.#subs.get(affiliateId) ?? new Map<number, Map<string, Entries>>();
+      const values = subs.get(sub) ?? new Map<string, Entries>();
+      changeIn(values, value, change);
+      if (values.size === 0) subs.delete(sub);
+      else subs.set(sub, values);
       if (subs.size === 0) this.#subs.delete(affiliateId);
       else this.#subs.set(affiliateId, subs);
     } else {
@@ -215,10 +222,6 @@ function changeIn<Key>(map: Map<Key, Entries>, key: Key, change: (entries: Entri
 
 function orNothing(entries: Entries): Entries | undefined {
   return entries.length === 0 ? undefined : entries;
-}
-
-function subKey(sub: number, value: string): string {
-  return `${sub}${value}`;
 }
 
 function endOf({ endsAtMs }: BlockRow): number {
