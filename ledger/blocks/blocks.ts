@@ -36,7 +36,7 @@ export interface NewBlock {
 }
 
 /**
- * In force at once, of a program or of every one: some 50 MB in each collector, loaded within a second. A longer list of
+ * In force at once, of a program or of every one: some 40 MB in each collector. A longer list of
  * addresses is one of networks.
  */
 export const MAX_BLOCKS = 100_000;
