@@ -20,6 +20,7 @@ const folders = {
 const rooms = {
   core: {
     '.': [],
+    blocks: ['.'],
     clicks: ['.'],
     links: ['.'],
     money: ['.'],
@@ -53,6 +54,7 @@ const rooms = {
     postgres: [],
     access: ['postgres'],
     programs: ['postgres'],
+    blocks: ['postgres'],
     books: ['postgres', 'programs'],
     integrations: ['postgres', 'access'],
     conversions: ['postgres', 'access', 'programs'],

@@ -175,7 +175,7 @@ CREATE TABLE clicks_grouped
     link_id UInt32 CODEC(T64, ZSTD(1)),
     country LowCardinality(String) CODEC(ZSTD(1)),
     device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5) CODEC(ZSTD(1)),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8) CODEC(ZSTD(1)),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8, 'blocked' = 9) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
     distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
@@ -191,7 +191,7 @@ CREATE MATERIALIZED VIEW clicks_grouped_feed TO clicks_grouped
     link_id UInt32,
     country LowCardinality(String),
     device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8, 'blocked' = 9),
     clicks UInt64,
     ips AggregateFunction(uniqCombined(14), UInt32),
     distinct_visitors AggregateFunction(uniqCombined(14), UInt32)
@@ -204,7 +204,7 @@ AS SELECT
     link_id,
     CAST(toStringCutToZero(letters), 'LowCardinality(String)') AS country,
     CAST(device_number, 'Enum8(\'unknown\' = 0, \'desktop\' = 1, \'mobile\' = 2, \'tablet\' = 3, \'tv\' = 4, \'bot\' = 5)') AS device,
-    CAST(group_number, 'Enum8(\'ok\' = 0, \'bot\' = 1, \'prefetch\' = 2, \'head\' = 3, \'inactive\' = 4, \'repeat\' = 5, \'impression\' = 6, \'forced\' = 7, \'flood\' = 8)') AS flag_group,
+    CAST(group_number, 'Enum8(\'ok\' = 0, \'bot\' = 1, \'prefetch\' = 2, \'head\' = 3, \'inactive\' = 4, \'repeat\' = 5, \'impression\' = 6, \'forced\' = 7, \'flood\' = 8, \'blocked\' = 9)') AS flag_group,
     count() AS clicks,
     uniqCombinedState(14)(ip_hash) AS ips,
     uniqCombinedState(14)(visitor) AS distinct_visitors
@@ -218,7 +218,7 @@ FROM
         link_id,
         CAST(substring(country, 1, 2), 'FixedString(2)') AS letters,
         toInt8(transform(device, ['desktop', 'mobile', 'tablet', 'tv', 'bot'], [1, 2, 3, 4, 5], 0)) AS device_number,
-        toInt8(multiIf(bitAnd(flags, 256) != 0, 6, bitAnd(flags, 1) != 0, 1, bitAnd(flags, 2) != 0, 2, bitAnd(flags, 4) != 0, 3, bitAnd(flags, 624) != 0, 4, bitAnd(flags, 2048) != 0, 7, bitAnd(flags, 4096) != 0, 8, bitAnd(flags, 8) != 0, 5, 0)) AS group_number,
+        toInt8(multiIf(bitAnd(flags, 256) != 0, 6, bitAnd(flags, 8192) != 0, 9, bitAnd(flags, 1) != 0, 1, bitAnd(flags, 2) != 0, 2, bitAnd(flags, 4) != 0, 3, bitAnd(flags, 624) != 0, 4, bitAnd(flags, 2048) != 0, 7, bitAnd(flags, 4096) != 0, 8, bitAnd(flags, 8) != 0, 5, 0)) AS group_number,
         toUInt32(cityHash64(ip)) AS ip_hash,
         visitor
     FROM clicks
@@ -242,7 +242,7 @@ CREATE TABLE clicks_hourly
     link_id UInt32 CODEC(T64, ZSTD(1)),
     country LowCardinality(String) CODEC(ZSTD(1)),
     device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5) CODEC(ZSTD(1)),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8) CODEC(ZSTD(1)),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8, 'blocked' = 9) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
     distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
@@ -262,7 +262,7 @@ CREATE MATERIALIZED VIEW clicks_hourly_feed TO clicks_hourly
     link_id UInt32,
     country LowCardinality(String),
     device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8, 'blocked' = 9),
     clicks SimpleAggregateFunction(sum, UInt64),
     ips AggregateFunction(uniqCombined(14), UInt32),
     distinct_visitors AggregateFunction(uniqCombined(14), UInt32)
@@ -290,7 +290,7 @@ CREATE TABLE clicks_minutely
     link_id UInt32 CODEC(T64, ZSTD(1)),
     country LowCardinality(String) CODEC(ZSTD(1)),
     device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5) CODEC(ZSTD(1)),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8) CODEC(ZSTD(1)),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8, 'blocked' = 9) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
     distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
@@ -310,7 +310,7 @@ CREATE MATERIALIZED VIEW clicks_minutely_feed TO clicks_minutely
     link_id UInt32,
     country LowCardinality(String),
     device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8, 'blocked' = 9),
     clicks SimpleAggregateFunction(sum, UInt64),
     ips AggregateFunction(uniqCombined(14), UInt32),
     distinct_visitors AggregateFunction(uniqCombined(14), UInt32)

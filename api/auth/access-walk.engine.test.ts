@@ -120,6 +120,9 @@ async function thingsOf(
   const [application] = await api.ledger<{ id: number }[]>`
     insert into applications (program_id, state, name, email, answers, expires_at, confirmed_at)
     values (${tenant.programId}, 'pending', 'a', ${`${orderId}@example.com`}, '[]', now(), now()) returning id`;
+  const blocks = await post('/v1/blocks', operator, {
+    entries: [{ kind: 'user_agent', value: orderId, action: 'redirect', reason: 'r' }],
+  });
   const message = await post(`/v1/conversions/cnv_${conversion}/messages`, key, { text: 'Why?' });
   return {
     own: {
@@ -136,6 +139,7 @@ async function thingsOf(
       ref: (refund.refund as { id: string }).id,
       lnk: String(link.id),
       cpn: String(coupon.id),
+      blk: String((blocks.data as { id: string }[])[0]?.id),
       usr: String(user.id),
       pbk: String(postback.body.call_id),
       job: `job_${job.id}`,

@@ -38,6 +38,7 @@ const SAFE_REASON_OF: Readonly<Record<ConversionReason, SafeReason>> = {
   fingerprint_match: 'needs_review',
   first_order_in_review: 'first_order_in_review',
   several_affiliates: 'no_click',
+  blocked_click: 'blocked_click',
   invalid_click: 'unusual_traffic',
   no_click: 'no_click',
   invalid_click_id: 'invalid_click_id',

@@ -16,6 +16,7 @@ const INTEGER_IDS = {
   rate: 'rat',
   source: 'src',
   application: 'app',
+  block: 'blk',
 } as const;
 
 const BIGINT_IDS = {

@@ -232,11 +232,18 @@ describe('the click of an order', () => {
     ['is forged', { given: { kind: 'not_an_id' } }, 'invalid_click_id'],
     ['is of another program', found({ programId: 9 }), 'click_of_other_program'],
     ['was sent to the fallback', found({ flags: ClickFlag.paused }), 'invalid_click'],
+    ['was blocked', found({ flags: ClickFlag.blocked }), 'blocked_click'],
+    ['was blocked, to the fallback', found({ flags: ClickFlag.blocked | ClickFlag.paused }), 'blocked_click'],
     ['came after the order', found({ ts: CLICK_MS + 15 * MINUTE_MS + 1 }), 'click_after_order'],
     ['has no terms', { terms: undefined }, 'no_terms'],
     ['has no affiliate', { noAffiliate: true }, 'no_terms'],
   ])('credits no affiliate when it %s', (_name, given, reason) => {
     expect(decided(given)).toMatchObject({ outcome: 'unattributed', reason });
+  });
+
+  it('was blocked for nothing before version 8 of the rules', () => {
+    const blocked = found({ flags: ClickFlag.blocked });
+    expect(decided({ ...blocked, rulesVersion: 7 })).toMatchObject({ outcome: 'attributed' });
   });
 
   it('counts within its window to the millisecond', () => {
@@ -319,11 +326,19 @@ describe('a coupon code', () => {
     },
   });
 
+  it('credits no affiliate whose click was blocked, and another one', () => {
+    const blocked = found({ flags: ClickFlag.blocked });
+    expect(decided({ ...blocked, coupons: [own] })).toMatchObject({ reason: 'blocked_click' });
+    expect(decided({ ...blocked, coupons: [own], rulesVersion: 7 })).toMatchObject({ outcome: 'attributed' });
+    expect(winnerOf({ ...blocked, coupons: [coupon()] })).toEqual(['coupon', null]);
+    expect(decided({ ...blocked, coupons: [coupon()] })).toMatchObject({ outcome: 'attributed' });
+  });
+
   it('credits an order without a click, by the terms in force when it occurred', () => {
     const decision = decided(alone(unknown, coupon()));
     expect(decision).toMatchObject({ outcome: 'attributed', reason: null });
     expect(evidenceSchema.parse(JSON.parse(JSON.stringify(decision?.evidence)))).toMatchObject({
-      rulesVersion: 7,
+      rulesVersion: 8,
       source: 'coupon',
       termsId: 7,
       window: null,
@@ -589,7 +604,7 @@ describe('an order without a click id', () => {
   });
 
   it('is not matched with clicks that are not valid, or without an address', () => {
-    for (const flags of [ClickFlag.bot, ClickFlag.forced, ClickFlag.flood]) {
+    for (const flags of [ClickFlag.bot, ClickFlag.forced, ClickFlag.flood, ClickFlag.blocked]) {
       const visitorClicks = [visit({ flags })];
       expect(decided(without({ fingerprintMatch: 'credit' }, { visitorClicks }))).toMatchObject({
         reason: 'no_click',

@@ -11,6 +11,7 @@ export const EVIDENCE_SOURCES = ['click_id', 'coupon', 'recurring', 'fingerprint
 /** Why a candidate did not win. */
 export const LOSING_REASONS = [
   'click_of_other_program',
+  'blocked_click',
   'invalid_click',
   'no_terms',
   'click_after_order',

@@ -30,6 +30,7 @@ const SOURCES: Readonly<Record<NonNullable<Evidence['source']>, string>> = {
 /** Why a click did not win, as the end of a sentence. */
 export const LOST: Readonly<Record<LosingReason, string>> = {
   click_of_other_program: 'it is of another program',
+  blocked_click: 'an entry of the block lists was in force for it',
   invalid_click: 'it was sent to the fallback, or is not a person’s',
   no_terms: 'no terms were in force for it',
   click_after_order: 'it is later than the order',

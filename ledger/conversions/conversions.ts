@@ -57,6 +57,7 @@ export const CONVERSION_REASONS = [
   'fingerprint_match',
   'first_order_in_review',
   'several_affiliates',
+  'blocked_click',
   'invalid_click',
   'no_click',
   'invalid_click_id',

@@ -21,6 +21,10 @@ const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>
   coupons_campaign_known: ['campaign_id', 'there is no such campaign in the program'],
   coupons_code_once: ['code', 'belongs to an affiliate of the program at this time'],
   coupons_span: ['valid_until', 'must be later than valid_from'],
+  blocks_program_known: ['program_id', 'there is no such program'],
+  blocks_affiliate_known: ['affiliate_id', 'there is no such affiliate in the program'],
+  blocks_span: ['ends_at', 'must be in the future'],
+  blocks_once: ['value', 'is blocked already'],
   api_keys_program_known: ['program_id', 'there is no such program'],
   api_keys_affiliate_known: ['affiliate_id', 'there is no such affiliate in the program'],
   link_templates_campaign_known: ['campaign_id', 'there is no such campaign in the program'],
@@ -66,7 +70,11 @@ export async function answeringInput<T>(command: PromiseLike<T>): Promise<T> {
 function inputFault(error: unknown): InputError | OperatingError | undefined {
   if (!(error instanceof DatabaseError) || !CONSTRAINT_CODES.has(error.code ?? '')) return undefined;
   const constraint = error.constraint ?? '';
-  if (constraint === 'affiliates_transition' || constraint === 'coupons_withdrawn') {
+  if (
+    constraint === 'affiliates_transition' ||
+    constraint === 'coupons_withdrawn' ||
+    constraint === 'blocks_ended'
+  ) {
     return new OperatingError('wrong_state', error.message, { cause: error });
   }
   const known = FAULTS[constraint];

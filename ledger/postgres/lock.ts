@@ -11,6 +11,7 @@ export async function lockRow(
     | 'campaigns'
     | 'affiliates'
     | 'applications'
+    | 'blocks'
     | 'links'
     | 'coupons'
     | 'api_keys'

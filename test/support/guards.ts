@@ -28,6 +28,7 @@ export const OTHER_TABLES = [
   'affiliate_sessions',
   'api_keys',
   'applications',
+  'blocks',
   'campaigns',
   'conditions',
   'idempotency_keys',

@@ -42,11 +42,11 @@ const CAMPAIGNS = {
 } as const;
 /** Addresses are removed after 90 days; those of a person who was erased count as one. */
 const NO_ADDRESS = "t.ip = toIPv6('::') AND t.ts < now() - INTERVAL 90 DAY";
-/** 7031: INVALID_CLICK_FLAGS, 256: an impression; a test keeps them true. */
+/** 15223: INVALID_CLICK_FLAGS, 256: an impression; a test keeps them true. */
 const RAW = {
-  counts: 'countIf(bitAnd(flags, 256) = 0) AS m_clicks, countIf(bitAnd(flags, 7031) = 0) AS m_valid',
-  uniques: `uniqCombinedIf(14)(toUInt32(cityHash64(t.ip)), bitAnd(flags, 7031) = 0) AS m_ips,
-    uniqCombinedIf(14)(t.visitor, bitAnd(flags, 7031) = 0) AS m_visitors,
+  counts: 'countIf(bitAnd(flags, 256) = 0) AS m_clicks, countIf(bitAnd(flags, 15223) = 0) AS m_valid',
+  uniques: `uniqCombinedIf(14)(toUInt32(cityHash64(t.ip)), bitAnd(flags, 15223) = 0) AS m_ips,
+    uniqCombinedIf(14)(t.visitor, bitAnd(flags, 15223) = 0) AS m_visitors,
     countIf(${NO_ADDRESS}) AS m_ips_unknown, countIf(${NO_ADDRESS}) AS m_visitors_unknown`,
 } as const;
 
@@ -130,7 +130,8 @@ export function idPrefix(name: ReportDimension): string {
 }
 
 /** The raw table has no column for the flag group: it is computed as the rollups' feeds compute it. */
-const RAW_FLAG_GROUP = `multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 1) != 0, 'bot',
+const RAW_FLAG_GROUP = `multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 8192) != 0, 'blocked',
+  bitAnd(flags, 1) != 0, 'bot',
   bitAnd(flags, 2) != 0, 'prefetch', bitAnd(flags, 4) != 0, 'head', bitAnd(flags, 624) != 0, 'inactive',
   bitAnd(flags, 2048) != 0, 'forced', bitAnd(flags, 4096) != 0, 'flood', bitAnd(flags, 8) != 0, 'repeat', 'ok')`;
 

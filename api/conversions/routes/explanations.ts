@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseEvidence } from '../../../attribution/decide/evidence.ts';
+import { explainBlockedClicks } from '../../../attribution/tools/blocking-entries.ts';
 import { explainConversion, LOST } from '../../../attribution/tools/explain.ts';
 import { explainLaterCoupons } from '../../../attribution/tools/later-coupons.ts';
 import { listCommissions } from '../../../ledger/books/commissions.ts';
@@ -124,6 +125,7 @@ export function addExplanationRoute(app: ApiServer, { ledger }: ApiContext): voi
         conversion_id: formatId('conversion', id),
         lines: [
           ...explainConversion({ conversion, commissions: page.rows, terms }),
+          ...(await explainBlockedClicks(ledger, conversion)),
           ...(await explainLaterCoupons(ledger, conversion)),
         ],
         rules: rules.map(({ windowSeconds, version: _, ...rule }) => ({

@@ -201,7 +201,7 @@ SELECT if(mine, 'This affiliate', 'Everybody') AS Who,
   sumIf(t.clicks, flag_group = 'bot') / sum(t.clicks) AS Bots,
   sumIf(t.clicks, flag_group = 'repeat') / sum(t.clicks) AS Repeats,
   sumIf(t.clicks, flag_group = 'forced') / sum(t.clicks) AS Forced,
-  sumIf(t.clicks, flag_group IN ('prefetch', 'head', 'inactive', 'flood')) / sum(t.clicks) AS "Other invalid",
+  sumIf(t.clicks, flag_group IN ('prefetch', 'head', 'inactive', 'flood', 'blocked')) / sum(t.clicks) AS "Other invalid",
   if(${VALID_CLICKS} = 0, 0, ${VALID_CLICKS} / uniqCombinedMergeIf(14)(t.ips, flag_group IN ('ok', 'repeat'))) AS "Clicks an address"
 FROM clicks_hourly AS t
 ARRAY JOIN if(${CONDITIONS.affiliate}, [1, 0], [0]) AS mine

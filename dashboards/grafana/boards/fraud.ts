@@ -23,7 +23,7 @@ const ALL = ['program', 'campaign', 'affiliate', 'country', 'device'] as const;
 const OF_ORDERS = ['program', 'campaign', 'affiliate', 'country'] as const;
 
 /** Bits of `flags` that make a click invalid (core/clicks/click-record.ts; a test compares). */
-export const INVALID_FLAGS = 7031;
+export const INVALID_FLAGS = 15223;
 /** An address with more affiliates than this is a provider's gateway, and says nothing of any of them. */
 const MAX_AFFILIATES_AN_ADDRESS = 20;
 

@@ -42,6 +42,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       page: lazyPage(async () => (await import('./partners/questions.tsx')).QuestionsPage),
     },
     { path: '/velocity', page: lazyPage(async () => (await import('./fraud/velocity.tsx')).VelocityPage) },
+    { path: '/blocks', page: lazyPage(async () => (await import('./fraud/blocks.tsx')).BlocksPage) },
     { path: '/payouts', page: lazyPage(async () => (await import('./money/payouts.tsx')).PayoutsPage) },
     {
       path: '/commissions',
@@ -101,6 +102,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
           roles: ['operator', 'fraud'],
           acrossPrograms: true,
         },
+        { path: '/blocks', title: t('blocks.title'), roles: ['operator', 'fraud'] },
       ],
     },
     {
