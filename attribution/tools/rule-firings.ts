@@ -9,7 +9,7 @@ import {
 } from '../../ledger/programs/fraud-rules.ts';
 import { applyFraudRules, type Observations } from '../decide/apply-fraud-rules.ts';
 import { type FraudDecision, outcomeOf } from '../decide/decide.ts';
-import type { RuleResult } from '../decide/evidence.ts';
+import type { Evidence, RuleResult } from '../decide/evidence.ts';
 
 /**
  * What the fraud rules of a program found of late, and what they would have found with other thresholds. Decisions keep
@@ -148,10 +148,15 @@ export async function previewThresholds(
   };
 }
 
-type Observed = Omit<ObservedOrder, 'rules' | 'decided'> & {
+/** The members of evidence that are compared; every version wrote the rules alike. */
+type ComparedEvidence = Partial<Pick<Evidence, 'rules' | 'decided' | 'source' | 'firstInReview'>>;
+
+interface Observed extends Omit<ObservedOrder, 'evidence'> {
   readonly rules: readonly RuleResult[];
   readonly decided: FraudDecision | undefined;
-};
+  readonly source: Evidence['source'];
+  readonly firstInReview: boolean;
+}
 
 const NO_ORDERS: OrderSum = { orders: 0, amountMinor: 0n };
 export const NO_FIRINGS: Firings = { ...NO_ORDERS, inReview: 0, approved: 0, rejected: 0 };
@@ -172,9 +177,15 @@ async function forEachOrder(
       if (orders === MAX_OBSERVED_ORDERS) return { orders, from: oldest, isCut: true };
       orders++;
       oldest = order.receivedAt;
-      // As they were stored: the evidence of every version has these members alike.
-      const rules = (order.rules ?? []) as readonly RuleResult[];
-      visit({ ...order, rules, decided: (order.decided ?? undefined) as FraudDecision | undefined });
+      const { evidence, ...kept } = order;
+      // Its shape is not checked: that would take longer than everything else.
+      const {
+        rules = [],
+        decided,
+        source = null,
+        firstInReview = false,
+      } = (evidence ?? {}) as ComparedEvidence;
+      visit({ ...kept, rules, decided, source, firstInReview });
     }
   }
   return { orders, from: since, isCut: false };

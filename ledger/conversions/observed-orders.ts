@@ -1,9 +1,10 @@
+import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import type { ConversionState } from './conversions.ts';
 
 /** What decisions observed, for the comparison with other thresholds. */
 
-/** A decided order that was credited, held or rejected, with the parts of its evidence that fraud rules wrote. */
+/** A decided order that was credited, held or rejected, with its evidence. */
 export interface ObservedOrder {
   readonly id: bigint;
   readonly orderId: string;
@@ -12,11 +13,8 @@ export interface ObservedOrder {
   readonly amountMinor: bigint;
   readonly receivedAt: Date;
   readonly state: ConversionState;
-  /** Of the evidence, as it was stored; null: erased. */
-  readonly rules: unknown;
-  readonly decided: unknown;
-  readonly source: string | null;
-  readonly firstInReview: boolean;
+  /** As it was stored: parsed here, because PostgreSQL would unpack and read it once for every member asked for. */
+  readonly evidence: JsonValue;
 }
 
 const STATES = ['attributed', 'review', 'rejected', 'partially_refunded', 'refunded'] as const;
@@ -38,8 +36,7 @@ export async function* readObservedOrders(
     const count = Math.min(left, ROWS_AT_ONCE);
     const page: ObservedOrder[] = await sql<ObservedOrder[]>`
       select c.id, c.order_id, c.affiliate_id, c.campaign_id, c.amount_minor, c.received_at, c.state,
-        c.evidence -> 'rules' as rules, c.evidence -> 'decided' as decided, c.evidence ->> 'source' as source,
-        coalesce(c.evidence ->> 'firstInReview', 'false') = 'true' as first_in_review
+        c.evidence
       from unnest(${[...STATES]}::text[]) as s (state)
       cross join lateral (
         select * from conversions o
