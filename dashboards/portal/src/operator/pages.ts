@@ -42,6 +42,10 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       page: lazyPage(async () => (await import('./partners/questions.tsx')).QuestionsPage),
     },
     { path: '/velocity', page: lazyPage(async () => (await import('./fraud/velocity.tsx')).VelocityPage) },
+    {
+      path: '/fraud-rules',
+      page: lazyPage(async () => (await import('./fraud/rules/rules.tsx')).FraudRulesPage),
+    },
     { path: '/payouts', page: lazyPage(async () => (await import('./money/payouts.tsx')).PayoutsPage) },
     {
       path: '/commissions',
@@ -101,6 +105,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
           roles: ['operator', 'fraud'],
           acrossPrograms: true,
         },
+        { path: '/fraud-rules', title: t('common.fraud_rules'), roles: ['operator', 'fraud'] },
       ],
     },
     {

@@ -522,6 +522,40 @@ export default {
   'generalSettings.where_links_lead_that_cannot':
     'Where links lead that cannot lead on: paused, expired or unknown ones.',
 
+  'fraudRules.because_of': 'Because of',
+  'fraudRules.before_and_after': 'Before and after',
+  'fraudRules.by_rule': 'Orders by rule',
+  'fraudRules.change': 'Change',
+  'fraudRules.decided_so': '{rejected} rejected, {approved} approved, {open} open',
+  'fraudRules.default': 'Default',
+  'fraudRules.discard': 'Discard changes',
+  'fraudRules.fired_in_30_days': 'Fired in 30 days',
+  'fraudRules.fires_now': 'Fires now',
+  'fraudRules.fires_then': 'Fires then',
+  'fraudRules.held_now': 'Held now',
+  'fraudRules.held_then': 'Held then',
+  'fraudRules.in_force_since': 'In force since',
+  'fraudRules.newly_held': 'Newly held',
+  'fraudRules.no_longer_held': 'No longer held',
+  'fraudRules.no_order_changes': 'No order changes',
+  'fraudRules.not_observed': 'Not observed',
+  'fraudRules.of_all_orders': {
+    one: 'Of the {count} order decided in the last 30 days.',
+    other: 'Of the {count} orders decided in the last 30 days.',
+  },
+  'fraudRules.of_the_latest_orders': {
+    one: 'Of the latest order.',
+    other: 'Of the latest {count} orders: there were more in the last 30 days.',
+  },
+  'fraudRules.orders_that_change': 'Orders that change',
+  'fraudRules.precision': 'Reviewers agreed',
+  'fraudRules.preview': 'Preview',
+  'fraudRules.received_zone': 'Received ({zone})',
+  'fraudRules.rule_observed': '{rule}: {observed}',
+  'fraudRules.same_orders_are_held': 'The same orders are held with both.',
+  'fraudRules.thresholds': 'Thresholds',
+  'fraudRules.what_they_find':
+    'What each rule found in the last 30 days, and what other thresholds would find. N in a sentence stands for the threshold; empty: no such rule. Orders that are decided already keep theirs.',
   'imports.affiliate_ref_code_campaign_id':
     'affiliate_ref_code, campaign_id, landing_url; optional: code, expires_at',
   'imports.affiliate_ref_code_code_optional':
@@ -1578,8 +1612,8 @@ export default {
   'settings.the_click_or_the_customers': 'The click, or the customer’s first order',
   'settings.the_commission': 'The commission',
   'settings.the_coupon_code': 'The coupon code',
-  'settings.thresholds_from_which_an_order':
-    'Thresholds from which an order is reviewed or rejected; empty: no such rule. Orders that are decided already keep theirs.',
+  'settings.thresholds_have_a_page':
+    'Thresholds from which an order is reviewed, and what they find, have <link>a page of their own</link>.',
   'settings.what_orders_are_of_such':
     'What orders are of, such as sale, lead, install. Each may have terms of its own, and an order ID counts once per event.',
   'settings.what_was_paid_without_tax': 'What was paid, without tax',
