@@ -120,7 +120,7 @@ export async function previewThresholds(
   };
   const changed: ChangedOrder[] = [];
   const covered = await forEachOrder(sql, options, (order) => {
-    const observations = Object.fromEntries(order.rules.map((one) => [one.rule, one.observed]));
+    const observations = Object.fromEntries(order.rules.map((one) => [one.rule, { observed: one.observed }]));
     const [old, next] = [inForce, proposed].map((thresholds) =>
       compare(order, { observations, thresholds, reviewsMatches }),
     ) as [Compared, Compared];

@@ -200,6 +200,8 @@ describe('decisions', () => {
             ip: clickIp,
             customerId: null,
             couponId: null,
+            paymentAccountHash: null,
+            accountSharers: [],
           };
           const [before] = await countEarlier(tx, [question]);
           const decision =

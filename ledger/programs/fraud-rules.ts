@@ -90,6 +90,57 @@ export const FRAUD_RULES = {
     fallback: 50,
     version: 2,
   },
+  repeat_payment_account: {
+    sentence: 'More than N orders that one account paid were credited within a day.',
+    unit: 'orders of one payment account a day',
+    fallback: 5,
+    version: 1,
+  },
+  // Whoever is paid for several affiliates has no reason to share a customer between them.
+  shared_payout_account: {
+    sentence:
+      'The customer has more than N orders of the last 30 days with other affiliates that are paid to the same account.',
+    unit: 'orders with other affiliates of one payout account',
+    fallback: 0,
+    version: 1,
+  },
+  leaked_coupon: {
+    sentence:
+      'The coupon has credited more orders without a click today than on one day in N, by its 28 days before.',
+    unit: 'days with one like it',
+    fallback: 1_000,
+    version: 1,
+  },
+  forced_clicks_share: {
+    sentence:
+      'More than N percent of the affiliate’s clicks in the campaign in the day before were made by pages, not by visitors.',
+    unit: 'percent of forced clicks',
+    fallback: 50,
+    version: 1,
+  },
+  // The times of people vary by about their mean; a program that orders after a fixed wait varies by a few percent.
+  regular_click_to_order: {
+    sentence:
+      'The times from click to order of the affiliate’s latest 20 to 50 orders vary by less than N percent of their mean.',
+    unit: 'percent of variation',
+    fallback: 10,
+    version: 1,
+  },
+  // Coupon and cashback sites convert several times as well as content does.
+  conversion_rate: {
+    sentence:
+      'Visitors of the affiliate order more than N times as often as those of the others in the campaign, chance of 1 in 1,000 aside.',
+    unit: 'times the rate of the campaign',
+    fallback: 10,
+    version: 1,
+  },
+  anomaly: {
+    sentence:
+      'The affiliate has more orders today than on one day in N, by its own 28 days before: the chance of a false alarm.',
+    unit: 'days with one like it',
+    fallback: 1_000,
+    version: 1,
+  },
 } as const satisfies Readonly<Record<string, FraudRule>>;
 
 export type FraudRuleName = keyof typeof FRAUD_RULES;

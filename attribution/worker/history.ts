@@ -1,0 +1,138 @@
+import { HOUR_MS, MINUTE_MS } from '../../core/time.ts';
+import {
+  readAccountSharers,
+  readAffiliateDays,
+  readCampaignOrders,
+  readClickToOrder,
+  readCouponDays,
+} from '../../ledger/conversions/order-history.ts';
+import type { DatabaseSql } from '../../ledger/postgres/db.ts';
+import { type FraudRuleName, thresholdOf } from '../../ledger/programs/fraud-rules.ts';
+import { hourOf, TRAFFIC_HOURS } from '../../warehouse/lookups/campaign-traffic.ts';
+import { CONTEXT_HOURS } from '../../warehouse/lookups/click-context.ts';
+import { ownClick, type Won } from '../decide/choose.ts';
+import type { OrderHistory } from '../decide/compare-history.ts';
+import { askEach } from './ask-each.ts';
+import type { FactSources } from './click-facts.ts';
+
+/**
+ * What an affiliate's orders and clicks were like before the order that is decided. Orders count once they are a quarter of
+ * an hour old: they are decided by then, unless their click is missing. So what is found of an order does not depend on
+ * the batches that orders fall into, and no order waits for another one.
+ */
+
+/** The steps in which time is cut: orders of one step share their questions. */
+const STEP_MS = 15 * MINUTE_MS;
+
+/** Orders received before this count in what the order is compared with: 15 to 30 minutes before its own receipt. */
+export function settledBefore(receivedAt: Date): Date {
+  return new Date(Math.floor(receivedAt.getTime() / STEP_MS) * STEP_MS - STEP_MS);
+}
+
+/** Reads the histories of a batch, by conversion id: six queries at the most. */
+export async function gatherHistories(
+  { sql, clicks }: Pick<FactSources, 'sql' | 'clicks'>,
+  won: readonly Won[],
+  now: Date,
+): Promise<Map<bigint, OrderHistory>> {
+  const questions = won.map((one) => ({ one, ...questionsOf(one, now) }));
+  const affiliateDays = await askShared(
+    questions,
+    (one) => one.days,
+    (asked) => readAffiliateDays(sql, asked),
+  );
+  const couponDays = await askShared(
+    questions,
+    (one) => one.coupon,
+    (asked) => readCouponDays(sql, asked),
+  );
+  const times = await askShared(
+    questions,
+    (one) => one.times,
+    (asked) => readClickToOrder(sql, asked),
+  );
+  const traffic = await askShared(
+    questions,
+    (one) => one.traffic,
+    (asked) => clicks.traffic(asked),
+  );
+  const orders = await askShared(
+    questions,
+    (one) => one.campaign,
+    (asked) => readCampaignOrders(sql, asked),
+  );
+  const sharers = await gatherSharers(sql, won);
+  return new Map(
+    questions.map((one): [bigint, OrderHistory] => [
+      one.one.conversion.id,
+      {
+        affiliateDays: affiliateDays.get(one),
+        couponDays: couponDays.get(one),
+        clickToOrder: times.get(one),
+        traffic: traffic.get(one),
+        campaignOrders: orders.get(one),
+        accountSharers: sharers.get(one.one.winner.click.affiliateId) ?? [],
+      },
+    ]),
+  );
+}
+
+function isOn({ conversion }: Won, ...rules: FraudRuleName[]): boolean {
+  return rules.some((rule) => thresholdOf(conversion.fraudRules, rule) !== false);
+}
+
+/** A later order of a subscription was compared with its first one; an import is of the past. */
+function isCompared({ conversion, winner }: Won): boolean {
+  return winner.source !== 'recurring' && winner.source !== 'manual' && conversion.source !== 'import';
+}
+
+function questionsOf(one: Won, now: Date) {
+  const { conversion, winner } = one;
+  if (!isCompared(one)) return {};
+  const { affiliateId, campaignId } = winner.click;
+  const until = settledBefore(conversion.receivedAt);
+  const click = ownClick(winner);
+  const history = { affiliateId, until };
+  // The rollups have them for years; older clicks would only make one question read many days.
+  const isRecent = click !== undefined && click.ts >= now.getTime() - (CONTEXT_HOURS - 1) * HOUR_MS;
+  const hour = hourOf(click?.ts ?? 0);
+  const clicks = { from: new Date(hour - TRAFFIC_HOURS * HOUR_MS), to: new Date(hour) };
+  const traffic = isRecent && isOn(one, 'forced_clicks_share', 'conversion_rate');
+  const isByCode = winner.source === 'coupon' && conversion.clickId === null;
+  return {
+    days: isOn(one, 'anomaly') ? history : undefined,
+    coupon: isByCode && isOn(one, 'leaked_coupon') ? { couponId: winner.couponId, until } : undefined,
+    times: click && isOn(one, 'regular_click_to_order') ? history : undefined,
+    traffic: traffic ? { ts: hour, campaignId, affiliateId } : undefined,
+    campaign: isRecent && isOn(one, 'conversion_rate') ? { ...history, campaignId, ...clicks } : undefined,
+  };
+}
+
+/** As {@link askEach}; a question that several items have is asked once. */
+async function askShared<Item extends object, Question extends object, Answer>(
+  items: readonly Item[],
+  questionOf: (item: Item) => Question | undefined,
+  ask: (questions: readonly Question[]) => Promise<readonly Answer[]>,
+): Promise<Map<Item, Answer>> {
+  const shared = new Map<string, { question: Question; items: Item[] }>();
+  for (const item of items) {
+    const question = questionOf(item);
+    if (question === undefined) continue;
+    const key = JSON.stringify(question);
+    const known = shared.get(key);
+    if (known) known.items.push(item);
+    else shared.set(key, { question, items: [item] });
+  }
+  const answers = await askEach([...shared.values()], ({ question }) => question, ask);
+  return new Map(
+    [...answers].flatMap(([{ items }, answer]) => items.map((item): [Item, Answer] => [item, answer])),
+  );
+}
+
+async function gatherSharers(sql: DatabaseSql, won: readonly Won[]): Promise<Map<number, number[]>> {
+  const asking = won.filter(
+    (one) => one.conversion.customerId !== null && isOn(one, 'shared_payout_account'),
+  );
+  if (asking.length === 0) return new Map();
+  return await readAccountSharers(sql, [...new Set(asking.map(({ winner }) => winner.click.affiliateId))]);
+}
