@@ -1,7 +1,13 @@
 import { DAY_S } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
-import { type EarlierCounts, SHARED_CUSTOMER_DAYS } from '../../ledger/conversions/decision-facts.ts';
-import type { CampaignOrders, ClickToOrder, DayCounts } from '../../ledger/conversions/order-history.ts';
+import type { EarlierCounts } from '../../ledger/conversions/decision-facts.ts';
+import {
+  type CampaignOrders,
+  type ClickToOrder,
+  type DayCounts,
+  SHARED_CUSTOMER_DAYS,
+  type SharedCustomer,
+} from '../../ledger/conversions/order-history.ts';
 import type { CampaignTraffic } from '../../warehouse/lookups/campaign-traffic.ts';
 import type { RuleResult } from './evidence.ts';
 import { leastRatio, oneDayIn } from './statistics.ts';
@@ -16,8 +22,7 @@ export interface OrderHistory {
   readonly traffic: CampaignTraffic | undefined;
   /** Orders for the clicks of the same hours as `traffic`. */
   readonly campaignOrders: CampaignOrders | undefined;
-  /** Other affiliates of the program that are paid to the same account. */
-  readonly accountSharers: readonly number[];
+  readonly sharedCustomer: SharedCustomer | undefined;
 }
 
 interface HistoryInput {
@@ -53,10 +58,7 @@ export const HISTORY_RULES = {
     windowSeconds: DAY_S,
   },
   shared_payout_account: {
-    observe: ({ conversion, earlier, history }: HistoryInput): Observation =>
-      conversion.customerId === null || !history
-        ? NOTHING
-        : { observed: earlier.fromSharers, figures: { affiliates: history.accountSharers.length } },
+    observe: ({ history }: HistoryInput) => ordersShared(history?.sharedCustomer),
     fires: above,
     windowSeconds: SHARED_CUSTOMER_DAYS * DAY_S,
   },
@@ -89,6 +91,10 @@ function surge(days: DayCounts | undefined): Observation {
     observed: orders < MIN_SURGE ? 1 : observed,
     figures: { orders, mean: rounded(mean), days: days.before.length },
   };
+}
+
+function ordersShared(shared: SharedCustomer | undefined): Observation {
+  return shared ? { observed: shared.orders, figures: { affiliates: shared.affiliates } } : NOTHING;
 }
 
 function forcedPercent(traffic: CampaignTraffic | undefined): Observation {

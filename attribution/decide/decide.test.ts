@@ -140,7 +140,7 @@ const NO_HISTORY: OrderHistory = {
   clickToOrder: undefined,
   traffic: undefined,
   campaignOrders: undefined,
-  accountSharers: [],
+  sharedCustomer: undefined,
 };
 
 type Given = Partial<ClickFacts & RuleInput & { noAffiliate: true; customer: Customer }>;
@@ -798,8 +798,8 @@ describe('the fraud rules', () => {
     ],
     [
       'shared_payout_account',
-      { ...ordered({ customerId: 'c' }), ...compared(), earlier: counted({ fromSharers: 1 }) },
-      { ...ordered({ customerId: 'c' }), ...compared() },
+      compared({ sharedCustomer: { affiliates: 1, orders: 1 } }),
+      compared({ sharedCustomer: { affiliates: 1, orders: 0 } }),
     ],
     ['anomaly', compared({ affiliateDays: surge(29) }), compared({ affiliateDays: surge(19) })],
     [

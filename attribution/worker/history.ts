@@ -1,12 +1,11 @@
 import { HOUR_MS, MINUTE_MS } from '../../core/time.ts';
 import {
-  readAccountSharers,
   readAffiliateDays,
   readCampaignOrders,
   readClickToOrder,
   readCouponDays,
+  readSharedCustomers,
 } from '../../ledger/conversions/order-history.ts';
-import type { DatabaseSql } from '../../ledger/postgres/db.ts';
 import { type FraudRuleName, thresholdOf } from '../../ledger/programs/fraud-rules.ts';
 import { hourOf, TRAFFIC_HOURS } from '../../warehouse/lookups/campaign-traffic.ts';
 import { CONTEXT_HOURS } from '../../warehouse/lookups/click-context.ts';
@@ -61,7 +60,11 @@ export async function gatherHistories(
     (one) => one.campaign,
     (asked) => readCampaignOrders(sql, asked),
   );
-  const sharers = await gatherSharers(sql, won);
+  const shared = await askShared(
+    questions,
+    (one) => one.shared,
+    (asked) => readSharedCustomers(sql, asked),
+  );
   return new Map(
     questions.map((one): [bigint, OrderHistory] => [
       one.one.conversion.id,
@@ -71,7 +74,7 @@ export async function gatherHistories(
         clickToOrder: times.get(one),
         traffic: traffic.get(one),
         campaignOrders: orders.get(one),
-        accountSharers: sharers.get(one.one.winner.click.affiliateId) ?? [],
+        sharedCustomer: shared.get(one),
       },
     ]),
   );
@@ -89,6 +92,7 @@ function isCompared({ conversion, winner }: Won): boolean {
 function questionsOf(one: Won, now: Date) {
   const { conversion, winner } = one;
   if (!isCompared(one)) return {};
+  const { programId, customerId } = conversion;
   const { affiliateId, campaignId } = winner.click;
   const until = settledBefore(conversion.receivedAt);
   const click = ownClick(winner);
@@ -102,6 +106,10 @@ function questionsOf(one: Won, now: Date) {
   return {
     days: isOn(one, 'anomaly') ? history : undefined,
     coupon: isByCode && isOn(one, 'leaked_coupon') ? { couponId: winner.couponId, until } : undefined,
+    shared:
+      customerId !== null && isOn(one, 'shared_payout_account')
+        ? { ...history, programId, customerId }
+        : undefined,
     times: click && isOn(one, 'regular_click_to_order') ? history : undefined,
     traffic: traffic ? { ts: hour, campaignId, affiliateId } : undefined,
     campaign: isRecent && isOn(one, 'conversion_rate') ? { ...history, campaignId, ...clicks } : undefined,
@@ -127,12 +135,4 @@ async function askShared<Item extends object, Question extends object, Answer>(
   return new Map(
     [...answers].flatMap(([{ items }, answer]) => items.map((item): [Item, Answer] => [item, answer])),
   );
-}
-
-async function gatherSharers(sql: DatabaseSql, won: readonly Won[]): Promise<Map<number, number[]>> {
-  const asking = won.filter(
-    (one) => one.conversion.customerId !== null && isOn(one, 'shared_payout_account'),
-  );
-  if (asking.length === 0) return new Map();
-  return await readAccountSharers(sql, [...new Set(asking.map(({ winner }) => winner.click.affiliateId))]);
 }

@@ -32,11 +32,7 @@ export async function makeDecisions(
   });
 }
 
-function rateQuestion({
-  facts: { conversion },
-  choice,
-  ruleFacts,
-}: PreparedConversion): RateQuestion | undefined {
+function rateQuestion({ facts: { conversion }, choice }: PreparedConversion): RateQuestion | undefined {
   if (choice.kind !== 'won') return undefined;
   const { id: conversionId, programId, receivedAt, customerId, paymentAccountHash } = conversion;
   const { winner } = choice;
@@ -44,7 +40,6 @@ function rateQuestion({
     ...{ conversionId, programId, receivedAt, customerId, paymentAccountHash },
     ip: ownIp(winner),
     couponId: couponOf(winner),
-    accountSharers: ruleFacts?.history?.accountSharers ?? [],
   };
 }
 
@@ -60,33 +55,25 @@ function couponOf(winner: Winner): number | null {
 /** Counts the orders of one batch by address, customer, coupon and account, as the books count those before it. */
 function createTally() {
   const seen = new Map<string, number>();
-  const read = (key: string): number => seen.get(key) ?? 0;
   const count = (key: string): number => {
-    const known = read(key);
+    const known = seen.get(key) ?? 0;
     seen.set(key, known + 1);
     return known;
   };
   return {
     /** Counts this order; returns what is counted before it, in the books and in the batch. */
-    add(
-      { facts: { conversion }, choice, ruleFacts }: PreparedConversion,
-      before: EarlierCounts,
-    ): EarlierCounts {
+    add({ facts: { conversion }, choice }: PreparedConversion, before: EarlierCounts): EarlierCounts {
       if (choice.kind !== 'won') return before;
       const { programId, customerId, paymentAccountHash: account } = conversion;
       const ip = ownIp(choice.winner);
       const couponId = couponOf(choice.winner);
-      const soldBy = (affiliateId: number) => `sold ${programId} ${affiliateId} ${customerId}`;
-      const sharers = customerId === null ? [] : (ruleFacts?.history?.accountSharers ?? []);
-      const fromSharers = sharers.reduce((sum, sharer) => sum + read(soldBy(sharer)), before.fromSharers);
-      if (customerId !== null) count(soldBy(choice.winner.click.affiliateId));
       const fromIp = ip === null ? 0 : before.fromIp + count(`ip ${programId} ${ip}`);
       const fromCustomer =
         customerId === null ? 0 : before.fromCustomer + count(`customer ${programId} ${customerId}`);
       const fromCoupon = couponId === null ? 0 : before.fromCoupon + count(`coupon ${couponId}`);
       const fromAccount =
         account === null ? 0 : before.fromAccount + count(`account ${programId} ${account}`);
-      return { fromIp, fromCustomer, fromCoupon, fromAccount, fromSharers };
+      return { fromIp, fromCustomer, fromCoupon, fromAccount };
     },
   };
 }

@@ -201,7 +201,6 @@ describe('decisions', () => {
             customerId: null,
             couponId: null,
             paymentAccountHash: null,
-            accountSharers: [],
           };
           const [before] = await countEarlier(tx, [question]);
           const decision =

@@ -16,8 +16,6 @@ export interface RateQuestion {
   readonly couponId: number | null;
   /** Hash of the account that paid, in hexadecimal. */
   readonly paymentAccountHash: string | null;
-  /** Other affiliates that are paid to the account of the one that is credited. */
-  readonly accountSharers: readonly number[];
 }
 
 /** What was decided before, without the order itself; counted up to {@link MAX_COUNTED}. */
@@ -30,8 +28,6 @@ export interface EarlierCounts {
   readonly fromCoupon: number;
   /** Credited orders that the same account paid, received in the day before this one or later. */
   readonly fromAccount: number;
-  /** Orders of the customer credited to affiliates that are paid to the same account, received in the month before this one. */
-  readonly fromSharers: number;
 }
 
 export const NONE_EARLIER: EarlierCounts = {
@@ -39,11 +35,7 @@ export const NONE_EARLIER: EarlierCounts = {
   fromCustomer: 0,
   fromCoupon: 0,
   fromAccount: 0,
-  fromSharers: 0,
 };
-
-/** Days in which a customer is looked for at other affiliates of one account. */
-export const SHARED_CUSTOMER_DAYS = 30;
 
 /** No threshold needs more, and a carrier's gateway may have a million. */
 export const MAX_COUNTED = 10_000;
@@ -74,7 +66,6 @@ export async function countEarlier(
     customer: question.customerId,
     coupon: question.couponId,
     account: question.paymentAccountHash && `\\x${question.paymentAccountHash}`,
-    sharers: question.accountSharers,
   }));
   const rows = await tx<(Record<keyof EarlierCounts, bigint> & { index: number })[]>`
     select q.index,
@@ -94,24 +85,17 @@ export async function countEarlier(
         select from conversions c
         where c.program_id = q.program_id and c.payment_account_hash = q.account
           and c.received_at >= q.at - interval '1 day' and c.id <> q.id and c.affiliate_id is not null
-        limit ${MAX_COUNTED}) as near) end as from_account,
-      case when q.customer is null or q.sharers = '{}' then 0 else (select count(*) from (
-        select from conversions c
-        where c.program_id = q.program_id and c.customer_id = q.customer
-          and c.received_at >= q.at - make_interval(days => ${SHARED_CUSTOMER_DAYS}) and c.id <> q.id
-          and c.affiliate_id = any (q.sharers)
-        limit ${MAX_COUNTED}) as near) end as from_sharers
+        limit ${MAX_COUNTED}) as near) end as from_account
     from json_to_recordset(${tx.json(asked)}::json)
       as q (index integer, id bigint, program_id integer, at timestamptz, ip inet, customer text, coupon integer,
-        account bytea, sharers integer[])`;
+        account bytea)`;
   const counts: EarlierCounts[] = questions.map(() => NONE_EARLIER);
-  for (const { index, fromIp, fromCustomer, fromCoupon, fromAccount, fromSharers } of rows) {
+  for (const { index, fromIp, fromCustomer, fromCoupon, fromAccount } of rows) {
     counts[index] = {
       fromIp: Number(fromIp),
       fromCustomer: Number(fromCustomer),
       fromCoupon: Number(fromCoupon),
       fromAccount: Number(fromAccount),
-      fromSharers: Number(fromSharers),
     };
   }
   return counts;

@@ -151,22 +151,43 @@ export async function readCampaignOrders(
   return answers;
 }
 
-/** By affiliate the others of its program that are paid to the same account; one that was merged has become another. */
-export async function readAccountSharers(
+/** Days in which a customer is looked for at the other affiliates of one payout account. */
+export const SHARED_CUSTOMER_DAYS = 30;
+
+/** What a customer has bought of others that are paid to the account of an affiliate. */
+export interface SharedCustomer {
+  /** Other affiliates of the program that are paid to the same account. */
+  readonly affiliates: number;
+  /** Orders of the customer that are credited to them. */
+  readonly orders: number;
+}
+
+/**
+ * Orders of customers with others that share the affiliate's payout account, one answer a question in the same order. An
+ * affiliate that was merged has become another one, and shares nothing.
+ */
+export async function readSharedCustomers(
   sql: DatabaseSql,
-  affiliateIds: readonly number[],
-): Promise<Map<number, number[]>> {
-  const rows = await sql<{ affiliateId: number; otherId: number }[]>`
-    select m.affiliate_id, o.affiliate_id as other_id
-    from payout_methods m
-    join affiliates a on a.id = m.affiliate_id
+  questions: readonly (HistoryQuestion & { programId: number; customerId: string })[],
+): Promise<SharedCustomer[]> {
+  const asked = questions.map(({ affiliateId, programId, customerId, until }, index) => ({
+    ...{ index, affiliate_id: affiliateId, program_id: programId, customer: customerId },
+    until: until.toISOString(),
+  }));
+  const rows = await sql<{ index: number; affiliates: number; orders: bigint }[]>`
+    select q.index, count(*)::integer as affiliates, sum(bought.orders)::bigint as orders
+    from json_to_recordset(${sql.json(asked)}::json)
+      as q (index integer, affiliate_id integer, program_id integer, customer text, until timestamptz)
+    join payout_methods m on m.affiliate_id = q.affiliate_id and m.account_hash is not null
     join payout_methods o on o.account_hash = m.account_hash and o.affiliate_id <> m.affiliate_id
-    join affiliates b on b.id = o.affiliate_id and b.program_id = a.program_id and b.merged_into is null
-    where m.affiliate_id = any(${[...affiliateIds]}::integer[]) and m.account_hash is not null
-    order by 1, 2`;
-  const sharers = new Map<number, number[]>();
-  for (const { affiliateId, otherId } of rows) {
-    sharers.set(affiliateId, [...(sharers.get(affiliateId) ?? []), otherId]);
-  }
-  return sharers;
+    join affiliates a on a.id = o.affiliate_id and a.program_id = q.program_id and a.merged_into is null
+    cross join lateral (
+      select count(*) as orders from conversions c
+      where c.program_id = q.program_id and c.customer_id = q.customer and c.affiliate_id = a.id
+        and c.received_at < q.until and c.received_at >= q.until - make_interval(days => ${SHARED_CUSTOMER_DAYS})
+    ) bought
+    group by q.index`;
+  const answers: SharedCustomer[] = questions.map(() => ({ affiliates: 0, orders: 0 }));
+  for (const { index, affiliates, orders } of rows) answers[index] = { affiliates, orders: Number(orders) };
+  return answers;
 }
