@@ -78,7 +78,7 @@ describe('the least ratio of two rates', () => {
     expect(leastRatio({ events: 1, of: 2 }, { events: 10, of: 1_000 })).toBeLessThan(1);
     expect(leastRatio({ events: 5_000, of: 10_000 }, { events: 5_000, of: 100_000 })).toBeCloseTo(9.4, 1);
     expect(leastRatio({ events: 0, of: 100 }, { events: 10, of: 100 })).toBe(0);
-    // Nobody else sold: the ratio has no upper end, and still a least one.
+    // The others sold nothing: the ratio has no upper end, and still a least one.
     expect(leastRatio({ events: 20, of: 100 }, { events: 0, of: 100 })).toBeGreaterThan(2);
   });
 });

@@ -213,7 +213,7 @@ function compare(
     firstInReview,
   });
   return {
-    // The terms credit nobody for such a customer, whatever is suspicious.
+    // The terms credit no affiliate for such a customer, whatever is suspicious.
     isHeld: outcome === 'review' && decided?.reason !== 'customer_not_eligible',
     fired: new Set(results.flatMap(({ rule, fired }) => (fired ? [rule] : []))),
   };

@@ -87,7 +87,7 @@ async function report(
 
 /**
  * An affiliate and its parent, who are paid to one account: an order a day of each, always ten minutes after the click,
- * then ten of each in an hour; most of the affiliate's clicks are made by pages, and nobody else in the campaign sells.
+ * then ten of each in an hour; most of the affiliate's clicks are made by pages, and no other affiliate of the campaign sells.
  */
 async function createWorld(): Promise<TestParties> {
   const parties = await createParties(fixture.ledger);

@@ -96,7 +96,7 @@ export const FRAUD_RULES = {
     fallback: 5,
     version: 1,
   },
-  // Whoever is paid for several affiliates has no reason to share a customer between them.
+  // An owner of several affiliates has no reason to share a customer between them.
   shared_payout_account: {
     sentence:
       'The customer has more than N orders of the last 30 days with other affiliates that are paid to the same account.',

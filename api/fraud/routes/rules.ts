@@ -52,7 +52,7 @@ const ruleView = z.object({
   unit: z.string(),
   default: threshold,
   threshold,
-  since: timeText.nullable().meta({ description: 'Null: the default, which nobody has set.' }),
+  since: timeText.nullable().meta({ description: 'Null: the default, which was never set.' }),
   set_by: z.string().nullable().meta({ description: 'As the audit log names them; null: no person.' }),
   fired: orderSum
     .extend({
