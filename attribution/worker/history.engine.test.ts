@@ -32,7 +32,7 @@ const OTHERS_OFF = {
 /** When fresh orders are received: not in the first hours of a day, which have no orders before them. */
 const RECEIVED_MS = ((now) => (now % DAY_MS > 2 * HOUR_MS ? now - HOUR_MS : now - 5 * HOUR_MS))(Date.now());
 const SETTLED_MS = settledBefore(new Date(RECEIVED_MS)).getTime();
-const DAYS = 20;
+const DAYS = 16;
 const SURGE = 10;
 const CUSTOMER = 'shared';
 
@@ -60,20 +60,15 @@ async function report(
     byClicks.map(({ receivedMs, secondsBefore = 600 }) => ({ ts: receivedMs - secondsBefore * 1_000 })),
     parties,
   );
-  for (const order of orders) {
-    const { orderId, byClick = true, receivedMs, customerId, paymentAccountHash } = order;
-    const click = clicks[byClicks.indexOf(order)];
-    await fixture.order(
-      {
-        orderId,
-        occurredAt: new Date(receivedMs),
-        ...(byClick ? { clickId: click && fixture.clickIds.encode(click) } : { coupons: ['PARENT'] }),
-        ...(customerId && { customerId }),
-        ...(paymentAccountHash && { paymentAccountHash }),
-      },
-      parties,
-    );
-  }
+  await Promise.all(
+    orders.map(async (order) => {
+      const { orderId, byClick = true, receivedMs, customerId, paymentAccountHash } = order;
+      const click = clicks[byClicks.indexOf(order)];
+      const found = byClick ? { clickId: click && fixture.clickIds.encode(click) } : { coupons: ['PARENT'] };
+      const paid = { ...(customerId && { customerId }), ...(paymentAccountHash && { paymentAccountHash }) };
+      await fixture.order({ orderId, occurredAt: new Date(receivedMs), ...found, ...paid }, parties);
+    }),
+  );
   await fixture.books.owner.begin(async (tx) => {
     await tx`set local session_replication_role = replica`;
     await tx`
@@ -182,8 +177,12 @@ test('each finds what the affiliate, its coupon and its campaign are like, says 
   const byAffiliate = ['forced_clicks_share', 'conversion_rate', 'anomaly'];
   expect(await firedOf(parties, 'fresh 0')).toEqual(['shared_payout_account', ...byAffiliate]);
   expect(await firedOf(parties, 'fresh 1')).toEqual(['leaked_coupon', 'anomaly']);
-  expect(await firedOf(parties, 'fresh 6')).toEqual(byAffiliate);
-  expect(await firedOf(parties, 'fresh 7')).toEqual(['repeat_payment_account', ...byAffiliate]);
+  const paid = await Promise.all(kinds.slice(2).map((_, i) => firedOf(parties, `fresh ${i + 2}`)));
+  // Five are allowed.
+  expect(paid.toSorted((one, other) => one.length - other.length)).toEqual([
+    ...Array.from({ length: 5 }, () => byAffiliate),
+    ['repeat_payment_account', ...byAffiliate],
+  ]);
 
   const conversion = await fixture.find('fresh 0', parties);
   expect(conversion).toMatchObject({ state: 'review', reason: 'shared_payout_account' });
@@ -191,7 +190,7 @@ test('each finds what the affiliate, its coupon and its campaign are like, says 
   expect(text).toContain(
     '1 other affiliate is paid to the same account, and the customer has 1 order with them.',
   );
-  expect(text).toMatch(/The affiliate has 11 orders that day by then, after 1 a day in the 20 days before/);
+  expect(text).toMatch(/The affiliate has 11 orders that day by then, after 1 a day in the 16 days before/);
   expect(text).toMatch(
     /Of the affiliate’s \d+ clicks in the campaign in the day before, 40 were made by pages/,
   );
