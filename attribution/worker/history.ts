@@ -8,7 +8,6 @@ import {
 } from '../../ledger/conversions/order-history.ts';
 import { type FraudRuleName, thresholdOf } from '../../ledger/programs/fraud-rules.ts';
 import { hourOf, TRAFFIC_HOURS } from '../../warehouse/lookups/campaign-traffic.ts';
-import { CONTEXT_HOURS } from '../../warehouse/lookups/click-context.ts';
 import { ownClick, type Won } from '../decide/choose.ts';
 import type { OrderHistory } from '../decide/compare-history.ts';
 import { askEach } from './ask-each.ts';
@@ -32,39 +31,40 @@ export function settledBefore(receivedAt: Date): Date {
 export async function gatherHistories(
   { sql, clicks }: Pick<FactSources, 'sql' | 'clicks'>,
   won: readonly Won[],
-  now: Date,
 ): Promise<Map<bigint, OrderHistory>> {
-  const questions = won.map((one) => ({ one, ...questionsOf(one, now) }));
-  const affiliateDays = await askShared(
-    questions,
-    (one) => one.days,
-    (asked) => readAffiliateDays(sql, asked),
-  );
-  const couponDays = await askShared(
-    questions,
-    (one) => one.coupon,
-    (asked) => readCouponDays(sql, asked),
-  );
-  const times = await askShared(
-    questions,
-    (one) => one.times,
-    (asked) => readClickToOrder(sql, asked),
-  );
-  const traffic = await askShared(
-    questions,
-    (one) => one.traffic,
-    (asked) => clicks.traffic(asked),
-  );
-  const orders = await askShared(
-    questions,
-    (one) => one.campaign,
-    (asked) => readCampaignOrders(sql, asked),
-  );
-  const shared = await askShared(
-    questions,
-    (one) => one.shared,
-    (asked) => readSharedCustomers(sql, asked),
-  );
+  const questions = won.map((one) => ({ one, ...questionsOf(one) }));
+  const [affiliateDays, couponDays, times, traffic, orders, shared] = await Promise.all([
+    askShared(
+      questions,
+      (one) => one.days,
+      (asked) => readAffiliateDays(sql, asked),
+    ),
+    askShared(
+      questions,
+      (one) => one.coupon,
+      (asked) => readCouponDays(sql, asked),
+    ),
+    askShared(
+      questions,
+      (one) => one.times,
+      (asked) => readClickToOrder(sql, asked),
+    ),
+    askShared(
+      questions,
+      (one) => one.traffic,
+      (asked) => clicks.traffic(asked),
+    ),
+    askShared(
+      questions,
+      (one) => one.campaign,
+      (asked) => readCampaignOrders(sql, asked),
+    ),
+    askShared(
+      questions,
+      (one) => one.shared,
+      (asked) => readSharedCustomers(sql, asked),
+    ),
+  ]);
   return new Map(
     questions.map((one): [bigint, OrderHistory] => [
       one.one.conversion.id,
@@ -89,7 +89,7 @@ function isCompared({ conversion, winner }: Won): boolean {
   return winner.source !== 'recurring' && winner.source !== 'manual' && conversion.source !== 'import';
 }
 
-function questionsOf(one: Won, now: Date) {
+function questionsOf(one: Won) {
   const { conversion, winner } = one;
   if (!isCompared(one)) return {};
   const { programId, customerId } = conversion;
@@ -97,8 +97,9 @@ function questionsOf(one: Won, now: Date) {
   const until = settledBefore(conversion.receivedAt);
   const click = ownClick(winner);
   const history = { affiliateId, until };
-  // The rollups have them for years; older clicks would only make one question read many days.
-  const isRecent = click !== undefined && click.ts >= now.getTime() - (CONTEXT_HOURS - 1) * HOUR_MS;
+  // An older click says less of today, and would make one question read many days.
+  const isRecent =
+    click !== undefined && click.ts >= conversion.receivedAt.getTime() - TRAFFIC_HOURS * HOUR_MS;
   const hour = hourOf(click?.ts ?? 0);
   const clicks = { from: new Date(hour - TRAFFIC_HOURS * HOUR_MS), to: new Date(hour) };
   const traffic = isRecent && isOn(one, 'forced_clicks_share', 'conversion_rate');

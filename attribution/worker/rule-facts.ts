@@ -30,7 +30,7 @@ export async function gatherRuleFacts(
   if (won.length === 0) return new Map();
   const earners = await gatherEarners(sql, won);
   const paces = await gatherPaces(sql, won);
-  const histories = await gatherHistories({ sql, clicks }, won, now);
+  const histories = await gatherHistories({ sql, clicks }, won);
   const oldestMs = now.getTime() - CONTEXT_HOURS * HOUR_MS + HOUR_MS;
   const contexts = await askEach(
     won,
