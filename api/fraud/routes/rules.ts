@@ -22,6 +22,7 @@ import { getProgram, type Program } from '../../../ledger/programs/programs.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
+import { threshold, thresholds } from '../../programs/fraud-thresholds.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
 import {
   bigintPageQuery,
@@ -33,7 +34,6 @@ import {
   pageOf,
   timeText,
 } from '../../schemas/schemas.ts';
-import { threshold, thresholds } from '../thresholds.ts';
 
 const ruleName = z.enum(FRAUD_RULE_NAMES as [FraudRuleName, ...FraudRuleName[]]);
 const orderSum = z.object({ orders: z.int(), amount: moneyText });

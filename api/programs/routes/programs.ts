@@ -16,7 +16,6 @@ import {
   updateProgram,
 } from '../../../ledger/programs/programs.ts';
 import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
-import { thresholds, thresholdsInForce } from '../../fraud/thresholds.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf } from '../../http/principal.ts';
@@ -37,6 +36,7 @@ import {
   timeText,
   urlText,
 } from '../../schemas/schemas.ts';
+import { thresholds, thresholdsInForce } from '../fraud-thresholds.ts';
 
 const MAX_HOST_LENGTH = 253;
 const couponEvidence = z.enum(COUPON_EVIDENCE).meta({
