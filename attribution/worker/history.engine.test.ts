@@ -14,9 +14,9 @@ import { settledBefore } from './history.ts';
 /** Rules that compare an order with those before it, by what both stores say. */
 
 /** Sets of orders in one run, each decided in two ways; more by AFFLUX_TEST_HISTORIES. */
-const RUNS = Math.ceil(Number(process.env.AFFLUX_TEST_HISTORIES ?? 300) / 100);
+const RUNS = Math.ceil(Number(process.env.AFFLUX_TEST_HISTORIES ?? 300) / 150);
 const SEED = Number(process.env.AFFLUX_TEST_SEED ?? Date.now() % 2 ** 31);
-const LIMIT_MS = 60_000 + RUNS * 10_000;
+const LIMIT_MS = 90_000 + RUNS * 10_000;
 
 /** Orders of all stories come from few addresses and customers. */
 const OTHERS_OFF = {
