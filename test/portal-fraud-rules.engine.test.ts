@@ -37,7 +37,7 @@ describe.skipIf(chromium === undefined)('the fraud rules in the portal', () => {
     return JSON.parse(text) as Record<string, unknown>;
   }
 
-  /** Orders of one customer, each for a click of its own. */
+  /** Orders of one customer, each for a click of its own and decided before the next. */
   async function orderRepeatedly(): Promise<void> {
     for (let i = 0; i < ORDERS; i++) {
       const redirect = await fetch(platform.demo.links[0]?.url ?? '', {
@@ -54,14 +54,15 @@ describe.skipIf(chromium === undefined)('the fraud rules in the portal', () => {
         click_id,
       };
       await call('POST', '/v1/conversions', { ...order, occurred_at });
+      // One after the other: each counts for the next one.
+      await waitFor(
+        async () => {
+          const { orders } = await call('GET', `/v1/programs/prg_${platform.demo.program.id}/fraud-rules`);
+          return orders === i + 1;
+        },
+        { deadlineMs: 30_000, what: 'the order to be decided' },
+      );
     }
-    await waitFor(
-      async () => {
-        const { orders } = await call('GET', `/v1/programs/prg_${platform.demo.program.id}/fraud-rules`);
-        return orders === ORDERS;
-      },
-      { deadlineMs: 30_000, what: 'the orders to be decided' },
-    );
   }
 
   test('a threshold is tried on the orders of 30 days before it is saved', async () => {
