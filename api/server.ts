@@ -21,6 +21,7 @@ import { addCustomerRoutes } from './conversions/routes/customers.ts';
 import { addExplanationRoute } from './conversions/routes/explanations.ts';
 import { addReviewRoutes } from './conversions/routes/reviews.ts';
 import { addBlockRoutes } from './fraud/routes/blocks.ts';
+import { addFraudRuleRoutes } from './fraud/routes/rules.ts';
 import { addVelocityRoutes } from './fraud/routes/velocity.ts';
 import { installJsonBodies, MAX_BODY_BYTES, parseForm } from './http/bodies.ts';
 import { type ApiContext, type ApiServer, installVisitorAddress } from './http/context.ts';
@@ -226,6 +227,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions & { countFailure: C
   addEarningsRoutes(app, options);
   addVelocityRoutes(app, options);
   addBlockRoutes(app, options);
+  addFraudRuleRoutes(app, options);
   addJobRoutes(app, options);
   addSessionRoutes(app, options);
   addOwnSessionsRoutes(app, options);

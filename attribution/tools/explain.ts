@@ -12,9 +12,9 @@ import {
   type LosingReason,
   type ManualCredit,
   parseEvidence,
-  type RuleResult,
 } from '../decide/evidence.ts';
 import { explainCustomer, explainEarning } from './explain-earning.ts';
+import { explainRule } from './explain-rules.ts';
 
 /** A decision in sentences, from what was stored with it and nothing else. */
 
@@ -210,13 +210,6 @@ function explainTerms(terms: Terms, { window }: Evidence): string {
   const event = terms.eventName === null ? '' : ` for ${terms.eventName}`;
   const isByClick = window !== null;
   return `Terms trm_${terms.id} ${scope}${event} were in force at the ${isByClick ? 'click' : 'order'}${promise}.`;
-}
-
-function explainRule({ rule, fired, effect, observed, threshold, windowSeconds }: RuleResult): string {
-  const within = windowSeconds === null ? '' : ` within ${windowSeconds / 3_600} h`;
-  if (observed === null) return `Rule ${rule} could not be applied (threshold ${threshold}).`;
-  const result = fired ? `fired: ${effect}` : 'did not fire';
-  return `Rule ${rule} ${result}; observed ${observed}${within}, threshold ${threshold}.`;
 }
 
 function explainCommission(commission: Commission): string {

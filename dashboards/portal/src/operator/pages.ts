@@ -43,6 +43,10 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     },
     { path: '/velocity', page: lazyPage(async () => (await import('./fraud/velocity.tsx')).VelocityPage) },
     { path: '/blocks', page: lazyPage(async () => (await import('./fraud/blocks.tsx')).BlocksPage) },
+    {
+      path: '/fraud-rules',
+      page: lazyPage(async () => (await import('./fraud/rules/rules.tsx')).FraudRulesPage),
+    },
     { path: '/payouts', page: lazyPage(async () => (await import('./money/payouts.tsx')).PayoutsPage) },
     {
       path: '/commissions',
@@ -103,6 +107,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
           acrossPrograms: true,
         },
         { path: '/blocks', title: t('blocks.title'), roles: ['operator', 'fraud'] },
+        { path: '/fraud-rules', title: t('common.fraud_rules'), roles: ['operator', 'fraud'] },
       ],
     },
     {
