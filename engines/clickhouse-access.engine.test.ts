@@ -16,7 +16,7 @@ let secret: string;
 let target: string;
 
 beforeAll(async () => {
-  database = await startAnalystEngine({ tables: ['own'], dictionaries: [] });
+  database = await startAnalystEngine({ tables: ['own'], dictionaries: [], views: [] });
   folder = mkdtempSync(join(tmpdir(), 'afflux-access-'));
   // As root the engine has an account of its own: that it cannot reach the files would prove nothing.
   chmodSync(folder, 0o777);

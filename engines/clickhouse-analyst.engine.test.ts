@@ -8,7 +8,7 @@ import { CLOSED_SYSTEM_TABLES, OPEN_SYSTEM_TABLES } from './clickhouse-server/us
 let engine: AnalystEngine;
 
 beforeAll(async () => {
-  engine = await startAnalystEngine({ tables: ['clicks'], dictionaries: ['owners'] });
+  engine = await startAnalystEngine({ tables: ['clicks'], dictionaries: ['owners'], views: [] });
   for (const statement of [
     'CREATE TABLE clicks (id UInt64, ip String) ENGINE = MergeTree ORDER BY id',
     'CREATE TABLE leases (id UInt64, secret String) ENGINE = MergeTree ORDER BY id',
@@ -222,7 +222,7 @@ describe('somebody with an analyst’s password', { tags: ['attack'] }, () => {
     await analyst('SET max_block_size = 7', { session_id: 'first' });
     expect(
       (await owner("SELECT currentRoles(), getSetting('max_block_size')", { session_id: 'first' })).text,
-    ).toBe("['analyst','owner']\t65409\n");
+    ).toBe("['analyst','owner','program_analyst']\t65409\n");
     expect((await owner('SELECT count() FROM leases')).text).toBe('1\n');
   });
 

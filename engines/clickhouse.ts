@@ -5,6 +5,7 @@ import { CLICKHOUSE_USER } from '../core/config/secrets.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/service/log.ts';
 import type { ServerOptions } from './clickhouse-server/server.ts';
+import type { AnalystReads } from './clickhouse-server/users/config.ts';
 import {
   type Engine,
   findLeftover,
@@ -35,12 +36,8 @@ export async function startClickHouse(options: {
   database: string;
   /** Of the platform's user, {@link CLICKHOUSE_USER}. */
   password: string;
-  /** A user that reads some tables of the database and writes nothing; without it there is none. */
-  analyst?: {
-    readonly password: string;
-    readonly tables: readonly string[];
-    readonly dictionaries: readonly string[];
-  };
+  /** Users that read some tables of the database and write nothing; without it there are none. */
+  analyst?: { readonly password: string } & Omit<AnalystReads, 'database'>;
   log: Logger;
 }): Promise<Engine> {
   const { dataDir, port, database, password, log } = options;
@@ -87,7 +84,7 @@ export async function startClickHouse(options: {
     password,
     analyst: options.analyst && {
       password: options.analyst.password,
-      reads: { database, tables: options.analyst.tables, dictionaries: options.analyst.dictionaries },
+      reads: { ...options.analyst, database },
     },
   };
   engine.child.send(serverOptions);

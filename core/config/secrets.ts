@@ -29,8 +29,6 @@ type Secrets = FirstSecrets & { readonly [Name in keyof typeof ADDED_PASSWORDS]:
 
 /** The platform's user of the embedded ClickHouse, by the engine's own name for it. */
 export const CLICKHOUSE_USER = 'default';
-/** Its user for people and dashboards, who only read. */
-export const ANALYST_USER = 'analyst';
 /** The only user of the embedded NATS. */
 export const NATS_USER = 'afflux';
 

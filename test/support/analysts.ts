@@ -1,8 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ANALYST_USER } from '../../core/config/secrets.ts';
+import { ANALYST_USER, programAnalyst, programAnalystPassword } from '../../core/config/analysts.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
+import type { AnalystReads } from '../../engines/clickhouse-server/users/config.ts';
 import { freePort } from '../../engines/engine.ts';
 import { quietLog } from './warehouse.ts';
 
@@ -13,14 +14,13 @@ export interface AnalystEngine {
   /** As the platform. */
   readonly url: string;
   readonly analystUrl: string;
+  /** As the analyst of one program. */
+  programUrl(programId: number): string;
   stop(): Promise<void>;
 }
 
-/** @param reads tables and dictionaries of `afflux` that an analyst may read. */
-export async function startAnalystEngine(reads: {
-  tables: readonly string[];
-  dictionaries: readonly string[];
-}): Promise<AnalystEngine> {
+/** @param reads what of `afflux` analysts may read. */
+export async function startAnalystEngine(reads: Omit<AnalystReads, 'database'>): Promise<AnalystEngine> {
   const folder = mkdtempSync(join(tmpdir(), 'afflux-analysts-'));
   const engine = await startClickHouse({
     dataDir: join(folder, 'clickhouse'),
@@ -30,12 +30,16 @@ export async function startAnalystEngine(reads: {
     analyst: { password: ANALYST_PASSWORD, ...reads },
     log: quietLog,
   });
-  const analystUrl = new URL(engine.url);
-  analystUrl.username = ANALYST_USER;
-  analystUrl.password = encodeURIComponent(ANALYST_PASSWORD);
+  function as(user: string, password: string): string {
+    const url = new URL(engine.url);
+    url.username = user;
+    url.password = encodeURIComponent(password);
+    return url.href;
+  }
   return {
     url: engine.url,
-    analystUrl: analystUrl.href,
+    analystUrl: as(ANALYST_USER, ANALYST_PASSWORD),
+    programUrl: (id) => as(programAnalyst(id), programAnalystPassword(ANALYST_PASSWORD, id)),
     async stop() {
       await engine.stop();
       rmSync(folder, { recursive: true, force: true });

@@ -17,4 +17,12 @@ export const ANALYST_READS = {
     'visitors_known',
   ],
   dictionaries: ['geo', 'asn', 'organisations'],
+  /** An analyst of one program reads these alone, and in them its program's rows. */
+  views: [
+    'analyst_clicks',
+    'analyst_orders',
+    'analyst_campaigns_hourly',
+    'analyst_campaigns_daily',
+    'analyst_names',
+  ],
 } as const;

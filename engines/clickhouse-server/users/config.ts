@@ -9,17 +9,18 @@ import { CLOSED_SYSTEM_TABLES } from './system-tables.ts';
  * all of them, and one of an analyst gives the owner's up before its first query (users.ts).
  */
 
-/** What an analyst may read: names of a database, its tables, views and dictionaries. */
+/** What analysts may read: names in a database. */
 export interface AnalystReads {
   readonly database: string;
   readonly tables: readonly string[];
   readonly dictionaries: readonly string[];
+  /** Views that show an analyst of one program the rows of it, by {@link USER_SETTING}. */
+  readonly views: readonly string[];
 }
 
-export const OWNER_ROLE = 'owner';
-export const ANALYST_ROLE = 'analyst';
-/** Role of analysts, and the profile that bounds them. */
-const ANALYST_PROFILE = 'analyst';
+const OWNER_ROLE = 'owner';
+/** Of each kind of analyst the name of its role, and of the profile that bounds it. */
+export type AnalystRole = 'analyst' | 'program_analyst';
 
 /** Of tables, views, dictionaries and databases. Nothing for sources, users, functions, backups and the server itself. */
 const PRIVILEGES = `SELECT, INSERT, ALTER, SHOW, TRUNCATE, OPTIMIZE, dictGet, SYSTEM RELOAD DICTIONARY, KILL QUERY,
@@ -56,6 +57,8 @@ export const USER_SETTING = 'query_cache_tag';
 
 /** Beside the owner's. A query cache would keep results that may not be read any more. */
 const FIXED_FOR_ANALYSTS = [USER_SETTING, 'use_query_cache'];
+/** A filter is computed of a table's rows, also below a view that shows some of them. */
+const FIXED_FOR_PROGRAMS = ['additional_table_filters'];
 
 function upTo(name: string, max: number): Record<string, Limit> {
   return { [name]: { value: max, min: 1, max } };
@@ -79,21 +82,27 @@ export function accessConfig(reads: AnalystReads | undefined): string {
       <input_format_values_deduce_templates_of_expressions>0</input_format_values_deduce_templates_of_expressions>
       <constraints>${FIXED_SETTINGS.map(fixed).join('')}</constraints>
     </default>
-    <${ANALYST_PROFILE}>
+    <analyst>
       <profile>default</profile>
       <constraints>${FIXED_FOR_ANALYSTS.map(fixed).join('')}${Object.entries(ANALYST_LIMITS).map(bounded).join('')}</constraints>
-    </${ANALYST_PROFILE}>
+    </analyst>
+    <program_analyst>
+      <profile>analyst</profile>
+      <constraints>${FIXED_FOR_PROGRAMS.map(fixed).join('')}</constraints>
+    </program_analyst>
   </profiles>
   <roles>
     <${OWNER_ROLE}><grants>${query(`GRANT ${PRIVILEGES} ON *.*`)}</grants></${OWNER_ROLE}>
-    <${ANALYST_ROLE}><grants>${grants(reads).map(query).join('')}</grants></${ANALYST_ROLE}>
+    ${grantsOf(reads)
+      .map(([role, grants]) => `<${role}><grants>${grants.map(query).join('')}</grants></${role}>`)
+      .join('')}
   </roles>
   <users><default>
     <no_password/>
     <networks><ip>::/0</ip></networks>
     <profile>default</profile>
     <quota>default</quota>
-    <grants>${query(`GRANT ${OWNER_ROLE}, ${ANALYST_ROLE}`)}</grants>
+    <grants>${query(`GRANT ${OWNER_ROLE}, analyst, program_analyst`)}</grants>
     <databases><system>${systemPolicies()}</system></databases>
   </default></users>
   <quotas><default/></quotas>
@@ -101,19 +110,26 @@ export function accessConfig(reads: AnalystReads | undefined): string {
 `;
 }
 
-function grants(reads: AnalystReads | undefined): string[] {
+function grantsOf(reads: AnalystReads | undefined): [AnalystRole, string[]][] {
   // KILL reaches what the policy of system.processes shows. Clients name the database default where they are given none.
   const own = ['GRANT KILL QUERY ON *.*', 'GRANT SHOW DATABASES ON default.*'];
-  if (reads === undefined) return own;
-  const named = (name: string): string => `${quoteName(reads.database)}.${quoteName(name)}`;
+  const { database = '', tables = [], dictionaries = [], views = [] } = reads ?? {};
+  const grantAll = (privileges: string, names: readonly string[]): string[] =>
+    names.map((name) => `GRANT ${privileges} ON ${quoteName(database)}.${quoteName(name)}`);
   return [
-    ...own,
-    ...reads.tables.map((table) => `GRANT SELECT ON ${named(table)}`),
-    ...reads.dictionaries.map((dictionary) => `GRANT SHOW DICTIONARIES, dictGet ON ${named(dictionary)}`),
+    [
+      'analyst',
+      [
+        ...own,
+        ...grantAll('SELECT', [...tables, ...views]),
+        ...grantAll('SHOW DICTIONARIES, dictGet', dictionaries),
+      ],
+    ],
+    ['program_analyst', [...own, ...grantAll('SELECT', views)]],
   ];
 }
 
-/** The engine lets everybody read its system tables: an analyst sees its own queries, and nothing of what is closed. */
+/** Every user could read the system tables: an analyst sees its own queries, and nothing of what is closed. */
 function systemPolicies(): string {
   const isOwner = `has(currentRoles(), '${OWNER_ROLE}')`;
   const isOwn = `Settings['${USER_SETTING}'] = getSetting('${USER_SETTING}')`;
@@ -126,12 +142,12 @@ function systemPolicies(): string {
 }
 
 /** Statements by which a session becomes that of an analyst of this name: the engine lets it take none of them back. */
-export function analystStatements(name: string): string[] {
+export function analystStatements(name: string, role: AnalystRole): string[] {
   const limits = Object.entries(ANALYST_LIMITS).map(([limit, { value }]) => `${limit} = ${value}`);
   return [
     `SET ${USER_SETTING} = '${name}', ${limits.join(', ')}, readonly = 2`,
-    `SET profile = '${ANALYST_PROFILE}'`,
-    `SET ROLE ${ANALYST_ROLE}`,
+    `SET profile = '${role}'`,
+    `SET ROLE ${role}`,
   ];
 }
 

@@ -1,8 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { ANALYST_USER, CLICKHOUSE_USER } from '../../../core/config/secrets.ts';
+import { ANALYST_USER, programAnalystPassword, programOfAnalyst } from '../../../core/config/analysts.ts';
+import { CLICKHOUSE_USER } from '../../../core/config/secrets.ts';
 import { QueryError } from '../errors.ts';
 import { tokens } from '../statement/lexer.ts';
-import { analystSettings, analystStatements } from './config.ts';
+import { type AnalystRole, analystSettings, analystStatements } from './config.ts';
 
 /** Who sends a query. */
 export interface User {
@@ -35,10 +36,8 @@ const SET_NON_GRANTED_ROLE = 512;
 
 /** The user of this name and password. @throws QueryError 516. */
 export function findUser(passwords: Passwords, given: { name: string; password: string }): User {
-  const { owner, analyst } = passwords;
-  const wanted = given.name === ANALYST_USER && analyst !== undefined ? analyst : owner;
-  const user = wanted === owner ? OWNER : analystOf(ANALYST_USER);
-  const matches = [isSame(given.name, user.name), isSame(given.password, wanted)];
+  const [user, password] = named(passwords, given.name);
+  const matches = [isSame(given.name, user.name), isSame(given.password, password)];
   if (!matches.includes(false)) return user;
   throw new QueryError(
     AUTHENTICATION_FAILED,
@@ -47,11 +46,22 @@ export function findUser(passwords: Passwords, given: { name: string; password: 
   );
 }
 
-function analystOf(name: string): User {
+/** The user of this name with its password; for any other name the owner. */
+function named({ owner, analyst }: Passwords, name: string): [User, password: string] {
+  if (analyst !== undefined) {
+    if (name === ANALYST_USER) return [analystOf(name, 'analyst'), analyst];
+    const program = programOfAnalyst(name);
+    if (program !== undefined)
+      return [analystOf(name, 'program_analyst'), programAnalystPassword(analyst, program)];
+  }
+  return [OWNER, owner];
+}
+
+function analystOf(name: string, role: AnalystRole): User {
   return {
     name,
     share: 'analysts',
-    statements: analystStatements(name),
+    statements: analystStatements(name, role),
     settings: new Map(analystSettings(name)),
   };
 }
