@@ -6,7 +6,7 @@ import { renderTable } from '../table.ts';
 
 /**
  * `afflux analyst`: how somebody reads ClickHouse who may read only; for a server of your own the statements that make
- * this user there. Printed here and not given out by the API: whoever sees it is on the machine.
+ * this user there. Printed here and not given out by the API: its reader is on the machine.
  */
 export function showAnalyst({ program }: { program?: string }): void {
   const config = readConfig();
