@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fromProject } from '../core/config/paths.ts';
-import { type AnalystEngine, startAnalystEngine } from '../test/support/analysts.ts';
 import { askClickHouse } from '../test/support/engines.ts';
 import { reportMissing } from '../test/support/programs.ts';
+import { type AnalystEngine, startAnalystEngine } from '../test/support/servers/analysts.ts';
 import { freshWarehouse } from '../test/support/warehouse.ts';
 import { ANALYST_READS } from '../warehouse/analysts/reads.ts';
 
