@@ -22,6 +22,7 @@ import { addExplanationRoute } from './conversions/routes/explanations.ts';
 import { addReviewRoutes } from './conversions/routes/reviews.ts';
 import { addBlockRoutes } from './fraud/routes/blocks.ts';
 import { addFraudRuleRoutes } from './fraud/routes/rules.ts';
+import { addAnalystRoute } from './fraud/routes/analysts.ts';
 import { addVelocityRoutes } from './fraud/routes/velocity.ts';
 import { installJsonBodies, MAX_BODY_BYTES, parseForm } from './http/bodies.ts';
 import { type ApiContext, type ApiServer, installVisitorAddress } from './http/context.ts';
@@ -228,6 +229,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions & { countFailure: C
   addVelocityRoutes(app, options);
   addBlockRoutes(app, options);
   addFraudRuleRoutes(app, options);
+  addAnalystRoute(app, options);
   addJobRoutes(app, options);
   addSessionRoutes(app, options);
   addOwnSessionsRoutes(app, options);

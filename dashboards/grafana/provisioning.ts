@@ -1,3 +1,4 @@
+import { ANALYST_READS } from '../../warehouse/analysts/reads.ts';
 import { CLICKHOUSE, POSTGRES, PROMETHEUS } from './sources.ts';
 
 /** Where the dashboards' files are in Grafana's container. */
@@ -97,29 +98,12 @@ export function prometheusFile(): object {
   };
 }
 
-/** What Grafana reads in ClickHouse: counts and names, no more. */
-export const READ_TABLES = [
-  'clicks',
-  'clicks_hourly',
-  'clicks_minutely',
-  'campaigns_hourly',
-  'velocity_ip',
-  'velocity_fingerprint',
-  'conversions',
-  'names',
-  'watermarks',
-  'visitors_known',
-] as const;
-
-/** The dictionaries that questions look into. */
-const READ_DICTIONARIES = ['asn', 'organisations'] as const;
-
 /** The most that one question of a dashboard may cost; what Grafana's plugin sends for its own time-outs stays below. */
 const QUESTION_SECONDS = 30;
 const QUESTION_BYTES = 4_000_000_000;
 
 /**
- * A user for a ClickHouse server (the embedded engine has no users). It cannot write and cannot change settings, but
+ * A user for a ClickHouse server; the embedded engine has its user `analyst`, who reads the same. It cannot write and cannot change settings, but
  * for the two that the plugin sends with a query: its time-out, and the filters that people add by hand.
  */
 export function clickhouseUserStatements(database: string): string[] {
@@ -129,8 +113,10 @@ SETTINGS readonly = 1,
   max_execution_time = ${QUESTION_SECONDS} MIN 0 MAX ${QUESTION_SECONDS} CHANGEABLE_IN_READONLY,
   additional_table_filters CHANGEABLE_IN_READONLY,
   max_memory_usage = ${QUESTION_BYTES}`,
-    ...READ_TABLES.map((table) => `GRANT SELECT ON ${database}.${table} TO grafana`),
-    ...READ_DICTIONARIES.map((dictionary) => `GRANT dictGet ON ${database}.${dictionary} TO grafana`),
+    ...ANALYST_READS.tables.map((table) => `GRANT SELECT ON ${database}.${table} TO grafana`),
+    ...ANALYST_READS.dictionaries.map(
+      (dictionary) => `GRANT dictGet ON ${database}.${dictionary} TO grafana`,
+    ),
   ];
 }
 

@@ -4,9 +4,10 @@ import { currencyExponent, UNUSUAL_EXPONENTS } from '../../core/money.ts';
 import { createAsker } from '../../test/support/grafana/answers.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { freshWarehouse } from '../../test/support/warehouse.ts';
+import { ANALYST_READS } from '../../warehouse/analysts/reads.ts';
 import { INVALID_FLAGS } from './boards/fraud.ts';
 import { generatedFiles } from './files.ts';
-import { clickhouseUserStatements, READ_TABLES } from './provisioning.ts';
+import { clickhouseUserStatements } from './provisioning.ts';
 import { major } from './sql.ts';
 
 /** What the dashboards and the two stores must agree on. */
@@ -44,7 +45,8 @@ describe('what Grafana may read', () => {
     const tables = [...text.matchAll(/\b(?:FROM|LEFT JOIN) ([a-z_]+)\b(?!\()/g)]
       .map(([, name]) => name ?? '')
       .filter((name) => !GRAFANA_VIEWS.includes(name));
-    expect([...new Set(tables)].sort()).toEqual([...READ_TABLES].sort());
+    const readable: readonly string[] = ANALYST_READS.tables;
+    expect([...new Set(tables)].filter((table) => !readable.includes(table))).toEqual([]);
     for (const statement of clickhouseUserStatements('afflux')) {
       await warehouse.query(`EXPLAIN AST ${statement}`);
     }

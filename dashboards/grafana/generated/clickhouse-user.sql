@@ -13,6 +13,8 @@ GRANT SELECT ON afflux.clicks_minutely TO grafana;
 
 GRANT SELECT ON afflux.campaigns_hourly TO grafana;
 
+GRANT SELECT ON afflux.campaigns_daily TO grafana;
+
 GRANT SELECT ON afflux.velocity_ip TO grafana;
 
 GRANT SELECT ON afflux.velocity_fingerprint TO grafana;
@@ -24,6 +26,8 @@ GRANT SELECT ON afflux.names TO grafana;
 GRANT SELECT ON afflux.watermarks TO grafana;
 
 GRANT SELECT ON afflux.visitors_known TO grafana;
+
+GRANT dictGet ON afflux.geo TO grafana;
 
 GRANT dictGet ON afflux.asn TO grafana;
 

@@ -41,6 +41,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       path: '/questions',
       page: lazyPage(async () => (await import('./partners/questions.tsx')).QuestionsPage),
     },
+    { path: '/analysts', page: lazyPage(async () => (await import('./fraud/analysts.tsx')).AnalystsPage) },
     { path: '/velocity', page: lazyPage(async () => (await import('./fraud/velocity.tsx')).VelocityPage) },
     { path: '/blocks', page: lazyPage(async () => (await import('./fraud/blocks.tsx')).BlocksPage) },
     {
@@ -108,6 +109,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
         },
         { path: '/blocks', title: t('blocks.title'), roles: ['operator', 'fraud'] },
         { path: '/fraud-rules', title: t('common.fraud_rules'), roles: ['operator', 'fraud'] },
+        { path: '/analysts', title: t('common.analysts'), roles: ['operator', 'fraud'] },
       ],
     },
     {
