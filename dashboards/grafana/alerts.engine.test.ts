@@ -10,7 +10,7 @@ import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { freshWarehouse } from '../../test/support/warehouse.ts';
 import { timeText } from '../../warehouse/clickhouse/client.ts';
 import { ALERT_GROUPS, type Alert } from './alerts.ts';
-import { CLICKHOUSE, POSTGRES } from './sources.ts';
+import { CLICKHOUSE, POSTGRES } from './data-source-ids.ts';
 
 /** The alerts over SQL, asked of the real engines, and made to fire. */
 

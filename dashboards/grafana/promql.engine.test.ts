@@ -11,15 +11,14 @@ import { freshWarehouse, quietLog } from '../../test/support/warehouse.ts';
 import { createLoaderMetrics } from '../../warehouse/loader/metrics.ts';
 import { ALERT_GROUPS } from './alerts.ts';
 import { allBoards } from './boards/index.ts';
-import { PROCESSES } from './provisioning.ts';
-import { PROMETHEUS } from './sources.ts';
+import { PROMETHEUS } from './data-source-ids.ts';
 
 /** No Prometheus runs here: each expression must be PromQL, and name what the processes' own registries export. */
 
 /** Name → labels, of all processes. */
 const exported = new Map<string, ReadonlySet<string>>();
 /** What Prometheus adds to every series of its targets. */
-const OF_TARGETS = ['job', 'instance', ...Object.keys(PROCESSES[0]).filter((name) => name === 'process')];
+const OF_TARGETS = ['job', 'instance', 'process'];
 let books: TestLedger;
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 let mirror: Running;

@@ -12,7 +12,7 @@ import {
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { freshWarehouse } from '../../test/support/warehouse.ts';
 import { allBoards } from './boards/index.ts';
-import { CLICKHOUSE, POSTGRES } from './sources.ts';
+import { CLICKHOUSE, POSTGRES } from './data-source-ids.ts';
 import { CHOSEN_BY_CAMPAIGN, chosen } from './sql.ts';
 
 /**

@@ -5,8 +5,8 @@ import { createAsker } from '../../test/support/grafana/answers.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { freshWarehouse } from '../../test/support/warehouse.ts';
 import { INVALID_FLAGS } from './boards/fraud.ts';
+import { clickhouseUserStatements, READ_TABLES } from './clickhouse-reader.ts';
 import { generatedFiles } from './files.ts';
-import { clickhouseUserStatements, READ_TABLES } from './provisioning.ts';
 import { major } from './sql.ts';
 
 /** What the dashboards and the two stores must agree on. */
@@ -45,7 +45,10 @@ describe('what Grafana may read', () => {
       .map(([, name]) => name ?? '')
       .filter((name) => !GRAFANA_VIEWS.includes(name));
     expect([...new Set(tables)].sort()).toEqual([...READ_TABLES].sort());
-    for (const statement of clickhouseUserStatements('afflux')) {
+    for (const statement of clickhouseUserStatements({
+      database: 'afflux',
+      passwordSha256: '0'.repeat(64),
+    })) {
       await warehouse.query(`EXPLAIN AST ${statement}`);
     }
     await expect(warehouse.query('EXPLAIN AST CREATE USER grafana IDENTIFIED WIT x')).rejects.toThrow();

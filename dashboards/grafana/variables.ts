@@ -1,6 +1,6 @@
 import type * as cog from '@grafana/grafana-foundation-sdk/cog';
 import * as dashboard from '@grafana/grafana-foundation-sdk/dashboard';
-import { CLICKHOUSE } from './sources.ts';
+import { CLICKHOUSE } from './data-source-ids.ts';
 import { ALL_IN_LEDGER, chosen, type Filter } from './sql.ts';
 
 /** The variables at the top. A list of choices is a query: its first column is the value, its second the text. */
