@@ -98,7 +98,14 @@ describe.each(ALL.map((board) => ({ name: board.title, board })))('$name', ({ bo
           .flatMap(({ value }) => value as { url: string; title: string }[]),
       ),
     );
-    for (const { url, title } of links) {
+    const inPortal = links.filter(({ url }) => url.startsWith('$' + '{portal:raw}/'));
+    for (const { url, title } of inPortal) {
+      expect(title).toMatch(/^Portal: \S.{3,}/);
+      expect(url.slice('$'.length + '{portal:raw}'.length)).toMatch(
+        /^\/(?:explorer\/(?:ip|subnet|asn|fingerprint|affiliate|link)\/(?:aff_|lnk_)?\$\{__data\.fields\["[^"]+"\]:percentencode\}|(?:payouts|conversions)\?search=\$\{__data\.fields\["[^"]+"\]:percentencode\}|postback-calls|webhooks)$/,
+      );
+    }
+    for (const { url, title } of links.filter((link) => !inPortal.includes(link))) {
       const [, uid, query = ''] = /^\/d\/([\w-]+)\?(.+)$/.exec(url) ?? [];
       const target = boardOf(uid);
       expect(title).toContain(target.title);
@@ -139,6 +146,10 @@ describe('alerts', () => {
         'gap',
         'spool-growing',
         'payout-unknown',
+        'payout-failed',
+        'postbacks-refused',
+        'webhook-dead',
+        'disk-full',
         'audit-fails',
         // And the one that reports missing audits.
         'audit-stale',

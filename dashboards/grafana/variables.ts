@@ -67,3 +67,9 @@ export function adHocVariables(): cog.Builder<dashboard.VariableModel>[] {
   );
   return [filters, { build: () => ({ ...choices.build(), hide: dashboard.VariableHide.HideVariable }) }];
 }
+
+/** The base URL of the portal's pages, as a platform has it that is not configured; `afflux grafana` writes the real one. */
+export function portalVariable(): cog.Builder<dashboard.VariableModel> {
+  const constant = new dashboard.ConstantVariableBuilder('portal').value('http://localhost:8081/portal');
+  return { build: () => ({ ...constant.build(), hide: dashboard.VariableHide.HideVariable }) };
+}
