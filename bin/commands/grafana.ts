@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
+import { ANALYST_USER } from '../../core/config/analysts.ts';
 import type { Config } from '../../core/config/config.ts';
-import { CLICKHOUSE_USER } from '../../core/config/secrets.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import { metricsToken } from '../../core/service/metrics-access.ts';
-import { CLICKHOUSE_READER, clickhouseUserStatements } from '../../dashboards/grafana/clickhouse-reader.ts';
 import { CLICKHOUSE, CLICKHOUSE_PLUGIN_VERSION } from '../../dashboards/grafana/data-source-ids.ts';
 import { grafanaEnvironment, provisioningFiles, writeFiles } from '../../dashboards/grafana/install/files.ts';
 import { installByApi } from '../../dashboards/grafana/install/grafana-api.ts';
@@ -17,6 +16,7 @@ import {
   dashboardsLoginStatements,
   openDashboardsLogin,
 } from '../../ledger/access/dashboards-login.ts';
+import { CLICKHOUSE_READER, clickhouseUserStatements } from '../../warehouse/analysts/grafana-user.ts';
 import { readConfig } from '../environment.ts';
 import { SERVICES, serviceUrl } from '../services.ts';
 
@@ -104,7 +104,7 @@ function clickhouseLogin(config: Config, host: string): Setup['clickhouse'] {
   const port = Number(url.port || (isSecure ? 8443 : 8123));
   const database = url.pathname.slice(1) || 'default';
   if (config.embedded.clickhouse) {
-    const login = { user: CLICKHOUSE_USER, password: config.clickhousePassword };
+    const login = { user: ANALYST_USER, password: config.analystPassword };
     return { host, port, database, ...login, secure: false, ca: '' };
   }
   return {

@@ -323,6 +323,7 @@ export interface Config extends Omit<EnvironmentConfig, 'clickKeys' | 'dataKeys'
   /** Of the login that processes use at the embedded PostgreSQL. */
   readonly databasePassword: string;
   readonly clickhousePassword: string;
+  readonly analystPassword: string;
   readonly natsPassword: string;
   /** 16 bytes each, newest first. */
   readonly clickKeys: readonly [Buffer, ...Buffer[]];

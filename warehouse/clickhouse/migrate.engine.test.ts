@@ -63,6 +63,7 @@ describe('migrations', () => {
     expect(new Set(heads)).toEqual(
       new Set([
         'CREATE TABLE IF NOT EXISTS',
+        'CREATE VIEW IF NOT EXISTS',
         'CREATE DICTIONARY IF NOT EXISTS',
         'CREATE MATERIALIZED VIEW IF NOT EXISTS',
         'ALTER TABLE',

@@ -1,21 +1,6 @@
-/** The users by which Grafana reads servers of one's own. */
+import { ANALYST_READS } from './reads.ts';
 
-/** What Grafana reads in ClickHouse: counts and names, no more. */
-export const READ_TABLES = [
-  'clicks',
-  'clicks_hourly',
-  'clicks_minutely',
-  'campaigns_hourly',
-  'velocity_ip',
-  'velocity_fingerprint',
-  'conversions',
-  'names',
-  'watermarks',
-  'visitors_known',
-] as const;
-
-/** The dictionaries that questions look into. */
-const READ_DICTIONARIES = ['asn', 'organisations'] as const;
+/** Grafana's user of a ClickHouse server of one's own; it reads what the embedded engine's user `analyst` does. */
 
 /** The most that one question of a dashboard may cost; what Grafana's plugin sends for its own time-outs stays below. */
 const QUESTION_SECONDS = 30;
@@ -37,8 +22,8 @@ SETTINGS readonly = 1,
   max_execution_time = ${QUESTION_SECONDS} MIN 0 MAX ${QUESTION_SECONDS} CHANGEABLE_IN_READONLY,
   additional_table_filters CHANGEABLE_IN_READONLY,
   max_memory_usage = ${QUESTION_BYTES}`,
-    ...READ_TABLES.map((table) => `GRANT SELECT ON ${database}.${table} TO ${CLICKHOUSE_READER}`),
-    ...READ_DICTIONARIES.map(
+    ...ANALYST_READS.tables.map((table) => `GRANT SELECT ON ${database}.${table} TO ${CLICKHOUSE_READER}`),
+    ...ANALYST_READS.dictionaries.map(
       (dictionary) => `GRANT dictGet ON ${database}.${dictionary} TO ${CLICKHOUSE_READER}`,
     ),
   ];
