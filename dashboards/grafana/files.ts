@@ -1,5 +1,7 @@
+import { stringify } from 'yaml';
 import { alertGroups } from './alert-file.ts';
 import { allBoards } from './boards/index.ts';
+import { prometheusRules } from './prometheus-rules.ts';
 
 const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
 
@@ -9,5 +11,6 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   return new Map([
     ...boards.map((board): [string, string] => [`dashboards/${board.uid}.json`, json(board)]),
     ['alerts.json', json(alertGroups(boards))],
+    ['prometheus-rules.yaml', stringify(prometheusRules(), { lineWidth: 0 })],
   ]);
 }

@@ -20,7 +20,7 @@ export function hasGo(untested: string): boolean {
 
 export interface GoProgram {
   /** Its standard output. @throws Error with its error output. */
-  run(args: readonly string[], env?: Record<string, string>): Promise<string>;
+  run(args: readonly string[], env?: Record<string, string>, input?: string): Promise<string>;
   remove(): void;
 }
 
@@ -33,12 +33,13 @@ export async function buildGo(name: string): Promise<GoProgram> {
   const env = { ...process.env, CGO_ENABLED: '0', GOFLAGS: '-mod=readonly' };
   await execute('go', ['build', '-o', 'program', '.'], { ...options, env });
   return {
-    run: async (args, given = {}) => {
-      const { stdout } = await execute(join(folder, 'program'), [...args], {
+    run: async (args, given = {}, input = '') => {
+      const running = execute(join(folder, 'program'), [...args], {
         ...options,
         env: { ...process.env, ...given },
       });
-      return stdout;
+      running.child.stdin?.end(input);
+      return (await running).stdout;
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
