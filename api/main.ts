@@ -63,6 +63,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     stripeWebhookSecret: config.stripeWebhookSecret,
     payoutHour: config.payoutHour,
     collectorUrl: config.collectorUrl,
+    clickhouse: { url: config.clickhouseUrl, isEmbedded: config.embedded.clickhouse },
     log,
     metrics: createMetrics(),
   });

@@ -20,6 +20,7 @@ import { addConversionRoutes } from './conversions/routes/conversions.ts';
 import { addCustomerRoutes } from './conversions/routes/customers.ts';
 import { addExplanationRoute } from './conversions/routes/explanations.ts';
 import { addReviewRoutes } from './conversions/routes/reviews.ts';
+import { addAnalystRoute } from './fraud/routes/analysts.ts';
 import { addVelocityRoutes } from './fraud/routes/velocity.ts';
 import { installJsonBodies, MAX_BODY_BYTES, parseForm } from './http/bodies.ts';
 import { type ApiContext, type ApiServer, installVisitorAddress } from './http/context.ts';
@@ -224,6 +225,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions & { countFailure: C
   addStatementDocumentRoutes(app, options);
   addEarningsRoutes(app, options);
   addVelocityRoutes(app, options);
+  addAnalystRoute(app, options);
   addJobRoutes(app, options);
   addSessionRoutes(app, options);
   addOwnSessionsRoutes(app, options);

@@ -64,6 +64,18 @@ it by itself; run it before starting processes one by one. Reads DATABASE_OWNER_
 AFFLUX_HOME/secrets.json; write it to a file that only Prometheus can read.`,
     )
     .action(async () => (await import('./commands/metrics-token.ts')).showMetricsToken());
+
+  program
+    .command('analyst')
+    .summary('print how Grafana, Metabase or a person reads ClickHouse')
+    .description(
+      `Prints address, database, user and password of an analyst, who only reads; for a ClickHouse server of your own also the
+statements that make this user there. With --program the analyst sees that program alone.`,
+    )
+    .option('--program <id>', 'such as prg_1')
+    .action(async (given: { program?: string }) =>
+      (await import('./commands/analyst.ts')).showAnalyst(given),
+    );
 }
 
 function addGrafanaCommand(program: Command): void {

@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import type { Config } from './config.ts';
 
 /** Users of ClickHouse for people and dashboards, who only read: one for every program, and one for each. */
 export const ANALYST_USER = 'analyst';
@@ -23,4 +24,32 @@ export function programAnalystPassword(analystPassword: string, programId: numbe
     .update(programAnalyst(programId))
     .digest('base64url')
     .slice(0, 32);
+}
+
+/** How an analyst reaches ClickHouse, without the password. */
+export interface AnalystAddress {
+  /** Without user, password and database. */
+  readonly url: string;
+  readonly database: string;
+  readonly user: string;
+}
+
+/** Of the analyst of every program, or of one. @param clickhouseUrl the platform's own. */
+export function analystAddress(clickhouseUrl: string, programId?: number): AnalystAddress {
+  const { origin, pathname } = new URL(clickhouseUrl);
+  return {
+    url: origin,
+    database: decodeURIComponent(pathname.slice(1)) || 'default',
+    user: programId === undefined ? ANALYST_USER : programAnalyst(programId),
+  };
+}
+
+/** With the password. */
+export function analystLogin(
+  { clickhouseUrl, analystPassword }: Pick<Config, 'clickhouseUrl' | 'analystPassword'>,
+  programId?: number,
+): AnalystAddress & { password: string } {
+  const password =
+    programId === undefined ? analystPassword : programAnalystPassword(analystPassword, programId);
+  return { ...analystAddress(clickhouseUrl, programId), password };
 }

@@ -116,6 +116,7 @@ export async function startTestApi(
     stripeWebhookSecret: 'whsec_test',
     payoutHour: 5,
     collectorUrl: 'https://go.example',
+    clickhouse: { url: 'http://default:secret@127.0.0.1:18123/afflux', isEmbedded: true },
     log: createLogger({ name: 'api', level: 'debug', write: (line) => void logLines.push(line) }),
     metrics: new Registry(),
   });

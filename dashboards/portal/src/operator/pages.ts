@@ -41,6 +41,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       path: '/questions',
       page: lazyPage(async () => (await import('./partners/questions.tsx')).QuestionsPage),
     },
+    { path: '/analysts', page: lazyPage(async () => (await import('./fraud/analysts.tsx')).AnalystsPage) },
     { path: '/velocity', page: lazyPage(async () => (await import('./fraud/velocity.tsx')).VelocityPage) },
     { path: '/payouts', page: lazyPage(async () => (await import('./money/payouts.tsx')).PayoutsPage) },
     {
@@ -101,6 +102,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
           roles: ['operator', 'fraud'],
           acrossPrograms: true,
         },
+        { path: '/analysts', title: t('common.analysts'), roles: ['operator', 'fraud'] },
       ],
     },
     {

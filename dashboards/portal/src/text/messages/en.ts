@@ -3,6 +3,48 @@ export default {
   'affiliates.invite_address': 'Invite {email}',
   'affiliates.login': 'Login',
   'affiliates.no_login_yet': 'No one can sign in for this partner yet.',
+  'analystClient.curl': 'curl',
+  'analystClient.dbeaver': 'DBeaver',
+  'analystClient.grafana': 'Grafana',
+  'analystClient.metabase': 'Metabase',
+  'analystClient.python': 'Python (clickhouse-connect)',
+  'analystClient.superset': 'Superset',
+  'analystEntry.curl': "curl -u {user} '{url}/?database={database}' -d 'SHOW TABLES'",
+  'analystEntry.dbeaver': 'Driver ClickHouse: jdbc:clickhouse://{host}:{port}/{database}, user {user}',
+  'analystEntry.grafana':
+    'Plugin ClickHouse: server address {host}, port {port}, protocol HTTP, user {user}, default database {database}',
+  'analystEntry.metabase':
+    'Database type ClickHouse: host {host}, port {port}, database name {database}, user {user}, no secure connection',
+  'analystEntry.python':
+    "clickhouse_connect.get_client(host='{host}', port={port}, username='{user}', password='…', database='{database}')",
+  'analystEntry.superset': 'clickhousedb://{user}:…@{host}:{port}/{database}',
+  'analysts.client': 'Program',
+  'analysts.command': 'Command that prints the password',
+  'analysts.database': 'Database',
+  'analysts.every_program': 'Every program',
+  'analysts.field': 'Field',
+  'analysts.host': 'Host',
+  'analysts.lead':
+    'Read clicks, orders and counts in ClickHouse with your own tools. An analyst reads only, within limits, and keeps neither the platform nor other users waiting.',
+  'analysts.loopback':
+    'The embedded ClickHouse answers on its own machine only. From another machine open a tunnel first: ssh -L {port}:127.0.0.1:{port} and the name of the machine.',
+  'analysts.one_program': '{program} alone',
+  'analysts.password_embedded': 'The password is printed by this command on the machine of the platform:',
+  'analysts.password_server':
+    'This command on the machine of the platform prints a password and the statements below with it:',
+  'analysts.port': 'Port',
+  'analysts.programs': 'What to enter',
+  'analysts.reads_tables':
+    'Reads the tables and the views of all programs: also addresses and browsers of visitors.',
+  'analysts.reads_views':
+    'Reads the views whose names begin with analyst_, and in them the rows of this program: also addresses and browsers of its visitors.',
+  'analysts.server_note': 'Address and encryption are those of your ClickHouse server.',
+  'analysts.statements': 'Statements',
+  'analysts.statements_note':
+    'An administrator of your ClickHouse server makes the user by these statements:',
+  'analysts.user': 'User',
+  'analysts.value': 'Value',
+  'analysts.what_to_enter': 'What to enter',
   'applications.a_short_name': 'A short name, unique in the program; empty: made of the name.',
   'applications.address_confirmed': '{email}, confirmed {at}',
   'applications.applicant': 'Applicant',
@@ -35,6 +77,7 @@ export default {
   'common.all_partners': 'All partners',
   'common.all_programs': 'all programs',
   'common.amount': 'Amount',
+  'common.analysts': 'Analysts',
   'common.answer': 'Answer',
   'common.api_keys': 'API keys',
   'common.applications': 'Applications',
