@@ -48,6 +48,7 @@ const rooms = {
     reports: ['clickhouse', 'watermark'],
     lookups: ['clickhouse', 'watermark', 'reports'],
     audit: ['clickhouse', 'watermark', 'loader'],
+    analysts: [],
   },
   ledger: {
     postgres: [],
@@ -108,8 +109,9 @@ const rooms = {
     operations: ['http', 'schemas', 'auth', 'orders', 'programs', 'reports', 'setup'],
   },
   bin: {
-    '.': ['commands', 'supervisor', 'demo'],
+    '.': ['commands', 'supervisor', 'demo', 'grafana'],
     commands: ['.'],
+    grafana: ['.'],
     supervisor: ['.', 'commands', 'demo'],
     demo: ['.', 'commands'],
   },

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { fromProject } from '../core/config/paths.ts';
 import { ROLES, type Role } from '../ledger/access/api-keys.ts';
-import type { GrafanaOptions } from './commands/grafana.ts';
 import { QUESTIONS } from './commands/init-questions.ts';
+import type { GrafanaOptions } from './grafana/grafana.ts';
 import { SERVICES } from './services.ts';
 
 /** The command line. Every command loads what it needs when it runs, so that `--help` is quick. */
@@ -63,7 +63,7 @@ it by itself; run it before starting processes one by one. Reads DATABASE_OWNER_
       `Every process answers /metrics only to "Authorization: Bearer <token>". The token follows from DATA_KEYS, or from
 AFFLUX_HOME/secrets.json; write it to a file that only Prometheus can read.`,
     )
-    .action(async () => (await import('./commands/metrics-token.ts')).showMetricsToken());
+    .action(async () => (await import('./grafana/metrics-token.ts')).showMetricsToken());
 
   program
     .command('analyst')
@@ -96,7 +96,7 @@ sets up one that runs, by its HTTP API. Safe to repeat. Reads GRAFANA_TOKEN, POR
     .option('--prometheus <url>', 'a Prometheus that has the metrics already', parseHttpUrl)
     .option('--mail <addresses>', 'who gets the alerts by mail, with commas between', parseAddresses)
     .option('--webhook <url>', 'what gets the alerts by HTTP', parseHttpUrl)
-    .action(async (options: GrafanaOptions) => (await import('./commands/grafana.ts')).grafana(options));
+    .action(async (options: GrafanaOptions) => (await import('./grafana/grafana.ts')).grafana(options));
 }
 
 function addInitCommand(program: Command): void {

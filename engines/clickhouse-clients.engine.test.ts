@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fromProject } from '../core/config/paths.ts';
 import { askClickHouse } from '../test/support/engines.ts';
-import { hasGo } from '../test/support/go.ts';
+import { hasGo } from '../test/support/go/go.ts';
 import { reportMissing } from '../test/support/programs.ts';
 import { freshWarehouse } from '../test/support/warehouse.ts';
 

@@ -5,7 +5,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fromProject } from '../core/config/paths.ts';
 import { askClickHouse, waitFor } from './support/engines.ts';
-import { buildGo, type GoProgram, hasGo } from './support/go.ts';
+import { buildGo, type GoProgram, hasGo } from './support/go/go.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 
 /** A platform as `npm start` runs it, with what `afflux grafana` makes for it: its logins work, and its metrics are sound. */

@@ -5,7 +5,7 @@ import type { Panel } from '@grafana/grafana-foundation-sdk/dashboard';
 import { expect, test } from 'vitest';
 import { DAY_MS } from '../../core/time.ts';
 import { startAnalystEngine } from '../../test/support/analysts.ts';
-import { buildGo, hasGo } from '../../test/support/go.ts';
+import { buildGo, hasGo } from '../../test/support/go/go.ts';
 import { createAsker, type Target } from '../../test/support/grafana/answers.ts';
 import {
   expandClickHouse,

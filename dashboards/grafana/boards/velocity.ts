@@ -4,8 +4,8 @@ import { clickhouse } from '../sources.ts';
 import { adHoc, chosen, type Filter, minutesAgo, nameOr, namesOf, withNames } from '../sql.ts';
 
 /**
- * Who is fast now, by the clicks themselves: the tables that the look-ups read know nothing but the campaign, and whoever
- * reads a panel wants to know whose clicks they are, and what came of them.
+ * Who is fast now, by the clicks themselves: the tables that the look-ups read know nothing but the campaign, and a
+ * panel has to show whose clicks they are, and what came of them.
  */
 
 const ALL = ['program', 'campaign', 'affiliate', 'country', 'device'] as const;

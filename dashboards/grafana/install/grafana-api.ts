@@ -217,7 +217,7 @@ function parsed(base: string, text: string): unknown {
   }
 }
 
-const MAX_REASON_CHARS = 300;
+const MAX_REASON_LENGTH = 300;
 
 function refusal(method: Method, path: string, status: number, text: string): string {
   if (status === 401) {
@@ -229,6 +229,6 @@ function refusal(method: Method, path: string, status: number, text: string): st
   } catch {
     // An answer of a proxy.
   }
-  const said = `Grafana answers ${status} to ${method} ${path}: ${reason.slice(0, MAX_REASON_CHARS)}`;
+  const said = `Grafana answers ${status} to ${method} ${path}: ${reason.slice(0, MAX_REASON_LENGTH)}`;
   return status === 403 ? `${said}. The service account of GRAFANA_TOKEN needs the role Admin` : said;
 }

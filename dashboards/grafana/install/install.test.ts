@@ -42,7 +42,7 @@ const SETUP: Setup = {
   portalUrl: 'https://partners.example/portal',
   contacts: { mail: ['ops@shop.example', 'night@shop.example'], webhook: SECRETS.webhook },
 };
-const NOBODY: Setup = { ...SETUP, contacts: { mail: [], webhook: '' } };
+const NO_CONTACT: Setup = { ...SETUP, contacts: { mail: [], webhook: '' } };
 
 describe('by the API', () => {
   let standIn: StandIn | undefined;
@@ -84,8 +84,8 @@ describe('by the API', () => {
       [...kept].flatMap(([key, value]) => (key.includes('/rule-groups/') ? (value as RuleGroup).rules : []));
     const contacts = (): string[] => [...kept.keys()].filter((key) => key.includes('/contact-points/'));
     await installByApi({ setup: SETUP, url, token: 'right' });
-    for (const { labels, notification_settings: told, annotations } of rules()) {
-      expect(told).toMatchObject({
+    for (const { labels, notification_settings: settings, annotations } of rules()) {
+      expect(settings).toMatchObject({
         receiver: 'Afflux',
         repeat_interval: labels.severity === 'page' ? '1h' : '1d',
       });
@@ -102,7 +102,7 @@ describe('by the API', () => {
       token: 'right',
     });
     expect(contacts()).toEqual(['/api/v1/provisioning/contact-points/afflux-webhook']);
-    await installByApi({ setup: NOBODY, url, token: 'right' });
+    await installByApi({ setup: NO_CONTACT, url, token: 'right' });
     expect(contacts()).toEqual([]);
     expect(rules().every((rule) => rule.notification_settings === undefined)).toBe(true);
   });
@@ -133,7 +133,7 @@ describe('by the API', () => {
     'the plugin %s is new enough',
     async (version) => {
       const { url } = await started({ pluginVersion: version });
-      const done = await installByApi({ setup: NOBODY, url, token: 'right' });
+      const done = await installByApi({ setup: NO_CONTACT, url, token: 'right' });
       expect(done.pluginVersion).toBe(version);
     },
   );
@@ -141,12 +141,12 @@ describe('by the API', () => {
   test('a server that is none, and one that is not there', async () => {
     const { url } = await started();
     await expect(
-      installByApi({ setup: NOBODY, url: `${url}/nowhere`, token: 'right' }),
+      installByApi({ setup: NO_CONTACT, url: `${url}/nowhere`, token: 'right' }),
     ).rejects.toMatchObject({
       code: 'grafana_refused',
     });
     await standIn?.close();
-    await expect(installByApi({ setup: NOBODY, url, token: 'right' })).rejects.toMatchObject({
+    await expect(installByApi({ setup: NO_CONTACT, url, token: 'right' })).rejects.toMatchObject({
       code: 'grafana_unreachable',
       message: expect.stringContaining(url),
     });
@@ -184,9 +184,9 @@ describe('by files', () => {
         ],
       },
     ]);
-    expect(JSON.parse(provisioningFiles(NOBODY, '/').get('alerting/afflux.yaml') ?? '')).not.toHaveProperty(
-      'contactPoints',
-    );
+    expect(
+      JSON.parse(provisioningFiles(NO_CONTACT, '/').get('alerting/afflux.yaml') ?? ''),
+    ).not.toHaveProperty('contactPoints');
   });
 
   test('Grafana finds the dashboards, and they the portal', () => {

@@ -23,7 +23,7 @@ export interface Setup {
   readonly prometheusUrl: string;
   /** Base URL of the pages of the portal, without a slash at the end. */
   readonly portalUrl: string;
-  /** Who gets the alerts; with nobody they follow Grafana's own notification policies. */
+  /** Recipients of the alerts; without any they follow Grafana's own notification policies. */
   readonly contacts: Contacts;
 }
 
@@ -98,10 +98,10 @@ export const CONTACT_POINT = 'Afflux';
 export const CONTACT_UIDS = ['afflux-mail', 'afflux-webhook'] as const;
 
 /**
- * How soon and how often somebody is told. Rules name their contact point themselves: the tree of notification policies
- * is one for a whole Grafana, and whoever writes it replaces those of others.
+ * How soon and how often the recipients are notified. Rules name their contact point themselves: the tree of notification
+ * policies is one for a whole Grafana, and writing it replaces those of others.
  */
-const TOLD: Readonly<Record<'page' | 'ticket', Omit<NotificationSettings, 'receiver'>>> = {
+const NOTIFIED: Readonly<Record<'page' | 'ticket', Omit<NotificationSettings, 'receiver'>>> = {
   page: { group_wait: '10s', group_interval: '1m', repeat_interval: '1h' },
   ticket: { group_wait: '1m', group_interval: '15m', repeat_interval: '1d' },
 };
@@ -197,7 +197,7 @@ export function alertRules({ contacts }: Setup): AlertRuleGroup[] {
     ...group,
     rules: group.rules.map((rule) => ({
       ...rule,
-      notification_settings: { receiver: CONTACT_POINT, ...TOLD[rule.labels.severity] },
+      notification_settings: { receiver: CONTACT_POINT, ...NOTIFIED[rule.labels.severity] },
     })),
   }));
 }

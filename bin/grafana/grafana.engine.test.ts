@@ -73,11 +73,13 @@ test('a new Grafana: files, commands, and a login at PostgreSQL that works', {
   expect(modeOf('provisioning/datasources/afflux.yaml')).toBe(0o644);
   const { datasources } = JSON.parse(read('provisioning/datasources/afflux.yaml'));
   expect(datasources).toMatchObject([
-    { jsonData: { host: 'clickhouse.example', port: 8_443, secure: true, username: 'grafana' } },
+    { jsonData: { host: 'clickhouse.example', port: 8_443, secure: true, username: 'analyst' } },
     { user: 'afflux_grafana' },
     { url: 'http://127.0.0.1:9090' },
   ]);
-  expect(read('clickhouse-user.sql')).not.toContain(given.get('AFFLUX_CLICKHOUSE_PASSWORD'));
+  expect(read('clickhouse-user.sql')).toContain(
+    `CREATE USER IF NOT EXISTS analyst IDENTIFIED WITH sha256_password BY '${given.get('AFFLUX_CLICKHOUSE_PASSWORD')}'`,
+  );
   const scraped = JSON.parse(read('prometheus/prometheus.yaml')).scrape_configs[0].static_configs;
   expect(scraped).toContainEqual({ targets: ['127.0.0.1:9981'], labels: { process: 'api' } });
 

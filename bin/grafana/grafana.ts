@@ -1,7 +1,4 @@
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
-import { ANALYST_USER } from '../../core/config/analysts.ts';
 import type { Config } from '../../core/config/config.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
@@ -10,15 +7,12 @@ import { CLICKHOUSE, CLICKHOUSE_PLUGIN_VERSION } from '../../dashboards/grafana/
 import { grafanaEnvironment, provisioningFiles, writeFiles } from '../../dashboards/grafana/install/files.ts';
 import { installByApi } from '../../dashboards/grafana/install/grafana-api.ts';
 import { prometheusConfig } from '../../dashboards/grafana/install/prometheus.ts';
-import type { Contacts, Setup } from '../../dashboards/grafana/install/setup.ts';
-import {
-  DASHBOARDS_ROLE,
-  dashboardsLoginStatements,
-  openDashboardsLogin,
-} from '../../ledger/access/dashboards-login.ts';
-import { CLICKHOUSE_READER, clickhouseUserStatements } from '../../warehouse/analysts/grafana-user.ts';
+import type { Setup } from '../../dashboards/grafana/install/setup.ts';
+import { dashboardsLoginStatements, openDashboardsLogin } from '../../ledger/access/dashboards-login.ts';
+import { analystUserStatements } from '../../warehouse/analysts/statements.ts';
 import { readConfig } from '../environment.ts';
 import { SERVICES, serviceUrl } from '../services.ts';
+import { derivedPassword, describeSetup } from './setup.ts';
 
 /** `afflux grafana`: everything that a Grafana needs for this platform. */
 
@@ -63,7 +57,11 @@ export async function grafana(options: GrafanaOptions): Promise<void> {
   const isContained = options.folder === undefined && options.url === undefined;
   // Elsewhere Docker runs in a machine of its own, whose network is not ours.
   const host = isContained && process.platform !== 'linux' ? DOCKER_HOST : undefined;
-  const setup = describeSetup(config, options, host);
+  const setup = describeSetup(config, {
+    prometheusUrl: options.prometheus ?? OUR_PROMETHEUS.replace('127.0.0.1', host ?? '127.0.0.1'),
+    contacts: { mail: options.mail ?? [], webhook: options.webhook ?? '' },
+    host: host ?? '127.0.0.1',
+  });
   const folder = join(config.home, 'grafana');
 
   print(...(await openStores(config, setup, folder)));
@@ -78,60 +76,6 @@ export async function grafana(options: GrafanaOptions): Promise<void> {
         : packaged(folder, options.folder, setup)),
     );
   }
-}
-
-/** What Grafana has to know of this platform; on `host` are the embedded engines. */
-function describeSetup(config: Config, options: GrafanaOptions, host = '127.0.0.1'): Setup {
-  const { prometheus = OUR_PROMETHEUS.replace('127.0.0.1', host), mail = [], webhook = '' } = options;
-  const contacts: Contacts = { mail, webhook };
-  return {
-    clickhouse: clickhouseLogin(config, host),
-    postgres: postgresLogin(config, host),
-    prometheusUrl: prometheus,
-    portalUrl: `${config.portalUrl}/portal`,
-    contacts,
-  };
-}
-
-/** A password that follows from DATA_KEYS, so that nothing new has to be kept, and every run has the same. */
-function derivedPassword(config: Config, of: string): string {
-  return createSecretBox(config.dataKeys).sign('grafana', of);
-}
-
-function clickhouseLogin(config: Config, host: string): Setup['clickhouse'] {
-  const url = new URL(config.clickhouseUrl);
-  const isSecure = url.protocol === 'https:';
-  const port = Number(url.port || (isSecure ? 8443 : 8123));
-  const database = url.pathname.slice(1) || 'default';
-  if (config.embedded.clickhouse) {
-    const login = { user: ANALYST_USER, password: config.analystPassword };
-    return { host, port, database, ...login, secure: false, ca: '' };
-  }
-  return {
-    host: url.hostname.replace(/^\[|\]$/g, ''),
-    port,
-    database,
-    user: CLICKHOUSE_READER,
-    password: derivedPassword(config, 'clickhouse'),
-    secure: isSecure,
-    ca: config.clickhouseCa === '' ? '' : readFileSync(config.clickhouseCa, 'utf8'),
-  };
-}
-
-const SSL_MODES = ['require', 'verify-ca', 'verify-full'] as const;
-
-function postgresLogin(config: Config, host: string): Setup['postgres'] {
-  const url = new URL(config.databaseUrl);
-  const ca = url.searchParams.get('sslrootcert') ?? '';
-  return {
-    host: config.embedded.postgres ? host : url.hostname.replace(/^\[|\]$/g, ''),
-    port: Number(url.port || 5432),
-    database: decodeURIComponent(url.pathname.slice(1)),
-    user: DASHBOARDS_ROLE,
-    password: derivedPassword(config, 'postgres'),
-    sslmode: SSL_MODES.find((mode) => mode === url.searchParams.get('sslmode')) ?? 'disable',
-    ca: ca === '' || ca === 'system' ? '' : readFileSync(ca, 'utf8'),
-  };
 }
 
 /** Lets Grafana into both stores, or says who has to. */
@@ -151,9 +95,8 @@ async function openStores(config: Config, setup: Setup, folder: string): Promise
     );
   }
   if (!config.embedded.clickhouse) {
-    const passwordSha256 = createHash('sha256').update(clickhouse.password).digest('hex');
-    const { database } = clickhouse;
-    left.set('clickhouse-user.sql', sql(clickhouseUserStatements({ database, passwordSha256 })));
+    const { database, password } = clickhouse;
+    left.set('clickhouse-user.sql', sql(analystUserStatements({ database, password, programId: undefined })));
     lines.push(
       'Let Grafana into ClickHouse, as an administrator of the server:',
       `  clickhouse-client --host ${clickhouse.host} --user … --password --multiquery < ${join(folder, 'clickhouse-user.sql')}`,

@@ -3,8 +3,8 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { fromProject } from '../../core/config/paths.ts';
-import { reportMissing } from './programs.ts';
+import { fromProject } from '../../../core/config/paths.ts';
+import { reportMissing } from '../programs.ts';
 
 /** Programs in Go of test/fixtures, for what has no client or checker in JavaScript. */
 
