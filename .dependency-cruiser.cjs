@@ -14,7 +14,17 @@ const folders = {
   api: ['core', 'warehouse', 'ledger', 'attribution'],
   'dashboards/grafana': ['core'],
   loadtest: ['core', 'engines', 'ledger', 'warehouse', 'attribution'],
-  bin: ['core', 'engines', 'collector', 'warehouse', 'ledger', 'attribution', 'scheduler', 'api'],
+  bin: [
+    'core',
+    'engines',
+    'collector',
+    'warehouse',
+    'ledger',
+    'attribution',
+    'scheduler',
+    'api',
+    'dashboards/grafana',
+  ],
 };
 
 const rooms = {

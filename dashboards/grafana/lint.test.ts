@@ -102,7 +102,7 @@ describe.each(ALL.map((board) => ({ name: board.title, board })))('$name', ({ bo
     for (const { url, title } of inPortal) {
       expect(title).toMatch(/^Portal: \S.{3,}/);
       expect(url.slice('$'.length + '{portal:raw}'.length)).toMatch(
-        /^\/(?:explorer\/(?:ip|subnet|asn|fingerprint|affiliate|link)\/(?:aff_|lnk_)?\$\{__data\.fields\["[^"]+"\]:percentencode\}|(?:payouts|conversions)\?search=\$\{__data\.fields\["[^"]+"\]:percentencode\}|postback-calls|webhooks)$/,
+        /^\/(?:explorer\/(?:ip|subnet|asn|fingerprint|affiliate|link)\/(?:aff_|lnk_|AS)?\$\{__data\.fields\["[^"]+"\]:percentencode\}|(?:payouts|conversions)\?search=\$\{__data\.fields\["[^"]+"\]:percentencode\}|postback-calls|webhooks)$/,
       );
     }
     for (const { url, title } of links.filter((link) => !inPortal.includes(link))) {

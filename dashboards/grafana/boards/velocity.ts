@@ -165,7 +165,7 @@ export function networkOwners(): PanelSource {
     empty: 'No clicks in the last day',
     columns: {
       Owner: { width: 200 },
-      ASN: { unit: 'none', width: 80, link: explorer('asn', { from: 'ASN' }) },
+      ASN: { unit: 'none', width: 80, link: explorer('asn', { from: 'ASN', prefix: 'AS' }) },
       Clicks: { bar: true },
       ...AFFILIATE_COLUMNS,
     },
