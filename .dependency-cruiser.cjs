@@ -12,7 +12,7 @@ const folders = {
   attribution: ['core', 'warehouse', 'ledger'],
   scheduler: ['core', 'warehouse', 'ledger'],
   api: ['core', 'warehouse', 'ledger', 'attribution'],
-  'dashboards/grafana': ['core'],
+  'dashboards/grafana': ['core', 'warehouse'],
   loadtest: ['core', 'engines', 'ledger', 'warehouse', 'attribution'],
   bin: [
     'core',
@@ -58,7 +58,7 @@ const rooms = {
     reports: ['clickhouse', 'watermark'],
     lookups: ['clickhouse', 'watermark', 'reports'],
     audit: ['clickhouse', 'watermark', 'loader'],
-    analysts: [],
+    analysts: ['clickhouse'],
   },
   ledger: {
     postgres: [],

@@ -63,7 +63,7 @@ it by itself; run it before starting processes one by one. Reads DATABASE_OWNER_
       `Every process answers /metrics only to "Authorization: Bearer <token>". The token follows from DATA_KEYS, or from
 AFFLUX_HOME/secrets.json; write it to a file that only Prometheus can read.`,
     )
-    .action(async () => (await import('./grafana/metrics-token.ts')).showMetricsToken());
+    .action(async () => (await import('./commands/logins.ts')).showMetricsToken());
 
   program
     .command('analyst')
@@ -73,9 +73,7 @@ AFFLUX_HOME/secrets.json; write it to a file that only Prometheus can read.`,
 statements that make this user there. With --program the analyst sees that program alone.`,
     )
     .option('--program <id>', 'such as prg_1')
-    .action(async (given: { program?: string }) =>
-      (await import('./commands/analyst.ts')).showAnalyst(given),
-    );
+    .action(async (given: { program?: string }) => (await import('./commands/logins.ts')).showAnalyst(given));
 }
 
 function addGrafanaCommand(program: Command): void {

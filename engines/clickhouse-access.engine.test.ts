@@ -3,8 +3,8 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type AnalystEngine, startAnalystEngine } from '../test/support/analysts.ts';
 import { askClickHouse } from '../test/support/engines.ts';
+import { type AnalystEngine, startAnalystEngine } from '../test/support/servers/analysts.ts';
 import { FREE_TEXT_SETTINGS } from './clickhouse-server/statement/access.ts';
 
 /** Somebody who has a password of ClickHouse, the platform's or an analyst's, and wants more than its tables. */

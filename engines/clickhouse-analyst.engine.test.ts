@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ANALYST_PASSWORD, type AnalystEngine, startAnalystEngine } from '../test/support/analysts.ts';
 import { askClickHouse, waitFor } from '../test/support/engines.ts';
+import {
+  ANALYST_PASSWORD,
+  type AnalystEngine,
+  startAnalystEngine,
+} from '../test/support/servers/analysts.ts';
 import { CLOSED_SYSTEM_TABLES, OPEN_SYSTEM_TABLES } from './clickhouse-server/users/system-tables.ts';
 
 /** What an analyst of the embedded engine may do, and what somebody with an analyst's password tries beyond that. */

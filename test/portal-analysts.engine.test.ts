@@ -5,7 +5,7 @@ import { askClickHouse } from './support/engines.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
 
-/** What an analyst is told, and that it is true: by the start, the demo's file, the command and the page. */
+/** What the start, the demo's file, the command and the page say of an analyst's login, and that it is true. */
 
 const chromium = findChromium();
 let platform: TestPlatform;

@@ -13,7 +13,7 @@ afterAll(async () => {
   await api?.stop();
 });
 
-test('operators and the fraud team of a program are told how to read it, without a password', async () => {
+test('operators and the fraud team of a program see how to read it, without a password', async () => {
   for (const role of ['operator', 'fraud'] as const) {
     const { status, body } = await api.call('GET', '/v1/analyst-access', { key: mine.keys[role] });
     expect([role, status, body]).toEqual([

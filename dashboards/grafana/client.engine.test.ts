@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import type { Panel } from '@grafana/grafana-foundation-sdk/dashboard';
 import { expect, test } from 'vitest';
 import { DAY_MS } from '../../core/time.ts';
-import { startAnalystEngine } from '../../test/support/analysts.ts';
 import { buildGo, hasGo } from '../../test/support/go/go.ts';
 import { createAsker, type Target } from '../../test/support/grafana/answers.ts';
 import {
@@ -14,6 +13,7 @@ import {
   type Situation,
 } from '../../test/support/grafana/sample-data.ts';
 import { freshLedger } from '../../test/support/ledger.ts';
+import { startAnalystEngine } from '../../test/support/servers/analysts.ts';
 import { quietLog } from '../../test/support/warehouse.ts';
 import { ANALYST_READS } from '../../warehouse/analysts/reads.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { currencyExponent, formatAmount, UNUSUAL_EXPONENTS } from '../../core/money.ts';
-import { type AnalystEngine, startAnalystEngine } from '../../test/support/analysts.ts';
 import { askClickHouse } from '../../test/support/engines.ts';
+import { type AnalystEngine, startAnalystEngine } from '../../test/support/servers/analysts.ts';
 import { clickRecords, encodeClicks, freshWarehouse } from '../../test/support/warehouse.ts';
 import { ANALYST_READS } from './reads.ts';
 

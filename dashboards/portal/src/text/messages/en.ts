@@ -19,7 +19,7 @@ export default {
     "clickhouse_connect.get_client(host='{host}', port={port}, username='{user}', password='…', database='{database}')",
   'analystEntry.superset': 'clickhousedb://{user}:…@{host}:{port}/{database}',
   'analysts.client': 'Program',
-  'analysts.command': 'Command that prints the password',
+  'analysts.command': 'Command',
   'analysts.database': 'Database',
   'analysts.every_program': 'Every program',
   'analysts.field': 'Field',
@@ -28,7 +28,7 @@ export default {
     'Read clicks, orders and counts in ClickHouse with your own tools. An analyst reads only, within limits, and keeps neither the platform nor other users waiting.',
   'analysts.loopback':
     'The embedded ClickHouse answers on its own machine only. From another machine open a tunnel first: ssh -L {port}:127.0.0.1:{port} and the name of the machine.',
-  'analysts.one_program': '{program} alone',
+  'analysts.one_program': '{program} only',
   'analysts.password_embedded': 'The password is printed by this command on the machine of the platform:',
   'analysts.password_server':
     'This command on the machine of the platform prints a password and the statements below with it:',

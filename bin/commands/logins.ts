@@ -1,12 +1,21 @@
 import { analystLogin } from '../../core/config/analysts.ts';
+import { createSecretBox } from '../../core/secret-box.ts';
+import { metricsToken } from '../../core/service/metrics-access.ts';
 import { analystUserStatements } from '../../warehouse/analysts/statements.ts';
 import { readConfig } from '../environment.ts';
 import { parseIntegerId } from '../ids.ts';
 import { renderTable } from '../table.ts';
 
+/** What other programs log in with. */
+
+/** `afflux metrics-token`: what Prometheus sends to read the metrics of every process. */
+export function showMetricsToken(): void {
+  process.stdout.write(`${metricsToken(createSecretBox(readConfig().dataKeys))}\n`);
+}
+
 /**
  * `afflux analyst`: how somebody reads ClickHouse who may read only; for a server of your own the statements that make
- * this user there. Printed here and not given out by the API: whoever sees it is on the machine.
+ * this user there. Printed here and not given out by the API: its reader is on the machine.
  */
 export function showAnalyst({ program }: { program?: string }): void {
   const config = readConfig();

@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ANALYST_USER, programAnalyst, programAnalystPassword } from '../../core/config/analysts.ts';
-import { startClickHouse } from '../../engines/clickhouse.ts';
-import type { AnalystReads } from '../../engines/clickhouse-server/users/config.ts';
-import { freePort } from '../../engines/engine.ts';
-import { quietLog } from './warehouse.ts';
+import { ANALYST_USER, programAnalyst, programAnalystPassword } from '../../../core/config/analysts.ts';
+import { startClickHouse } from '../../../engines/clickhouse.ts';
+import type { AnalystReads } from '../../../engines/clickhouse-server/users/config.ts';
+import { freePort } from '../../../engines/engine.ts';
+import { quietLog } from '../warehouse.ts';
 
 export const ANALYST_PASSWORD = 'of an analyst';
 
