@@ -14,7 +14,17 @@ const folders = {
   api: ['core', 'warehouse', 'ledger', 'attribution'],
   'dashboards/grafana': ['core', 'warehouse'],
   loadtest: ['core', 'engines', 'ledger', 'warehouse', 'attribution'],
-  bin: ['core', 'engines', 'collector', 'warehouse', 'ledger', 'attribution', 'scheduler', 'api'],
+  bin: [
+    'core',
+    'engines',
+    'collector',
+    'warehouse',
+    'ledger',
+    'attribution',
+    'scheduler',
+    'api',
+    'dashboards/grafana',
+  ],
 };
 
 const rooms = {
@@ -111,8 +121,9 @@ const rooms = {
     operations: ['http', 'schemas', 'auth', 'orders', 'programs', 'reports', 'setup'],
   },
   bin: {
-    '.': ['commands', 'supervisor', 'demo'],
+    '.': ['commands', 'supervisor', 'demo', 'grafana'],
     commands: ['.'],
+    grafana: ['.'],
     supervisor: ['.', 'commands', 'demo'],
     demo: ['.', 'commands'],
   },

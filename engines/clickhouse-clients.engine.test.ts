@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fromProject } from '../core/config/paths.ts';
 import { askClickHouse } from '../test/support/engines.ts';
+import { hasGo } from '../test/support/go/go.ts';
 import { reportMissing } from '../test/support/programs.ts';
 import { type AnalystEngine, startAnalystEngine } from '../test/support/servers/analysts.ts';
 import { freshWarehouse } from '../test/support/warehouse.ts';
@@ -96,15 +97,8 @@ const TYPED: readonly (readonly [string, string])[] = [
   ['CAST(NULL AS Nullable(UInt8))', '<nil>'],
 ];
 
-function hasGo(): boolean {
-  if (spawnSync('go', ['version']).status === 0) return true;
-  if (process.env.CI) throw new Error('There is no Go, with which the client of Grafana’s plugin is built.');
-  reportMissing('go', 'the embedded ClickHouse with the client of Grafana’s plugin');
-  return false;
-}
-
 test('clickhouse-go as Grafana’s plugin uses it', { timeout: CLIENT_MS }, async ({ skip }) => {
-  if (!hasGo()) skip('no go');
+  if (!hasGo('the embedded ClickHouse with the client of Grafana’s plugin')) skip('no go');
   const day = Array.from({ length: 500 }, (_, n) => ({
     ts: '2026-11-22 12:00:00',
     program_id: 1,

@@ -295,6 +295,12 @@ const variables = {
     '',
     'signing secret of the Stripe webhook endpoint /v1/provider-notices/stripe; empty: disabled',
   ),
+  grafanaToken: variable(
+    'GRAFANA_TOKEN',
+    text,
+    '',
+    'token of a service account of Grafana with the role Admin, for "afflux grafana --url"',
+  ),
   logLevel: variable(
     'LOG_LEVEL',
     oneOf('silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'),

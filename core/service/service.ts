@@ -63,10 +63,21 @@ export async function runProcess(log: Logger, start: () => Promise<Running>): Pr
   }
 }
 
+/**
+ * The library's own gauges whose names end as counters' do. The same figures are in nodejs_active_handles and its
+ * siblings, a series for each type.
+ */
+const MISNAMED = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+] as const;
+
 /** The metrics registry of a process, with Node's own metrics in it. */
 export function createMetrics(): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
   return registry;
 }
 

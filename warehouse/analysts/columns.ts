@@ -143,11 +143,11 @@ export const COLUMN_TEXTS: Readonly<Record<string, ColumnText>> = {
   // How it counts.
   flags: column('bits: `ClickFlag` in core/clicks/click-record.ts', '8'),
   flag_group: column(
-    'the one reason by which it counts: ok, repeat (valid); bot, prefetch, head, inactive, impression, forced, flood (not)',
+    'the one reason by which it counts: ok, repeat (valid); bot, prefetch, head, inactive, impression, forced, flood, blocked (not)',
     'ok',
   ),
   counted_as: column(
-    'the one reason by which it counts: ok, repeat (valid); bot, prefetch, head, inactive, impression, forced, flood (not)',
+    'the one reason by which it counts: ok, repeat (valid); bot, prefetch, head, inactive, impression, forced, flood, blocked (not)',
     'ok',
   ),
   is_valid: column('1: it counts, ok or repeat', '1'),
