@@ -298,9 +298,18 @@ function metricText(row: Row, name: string, currency: string): string {
   return name === 'conversion_rate' ? formatShare(value) : formatCount(value);
 }
 
+/** Amounts of files are in units of their currency. */
+function inUnits(metrics: string): string {
+  return metrics
+    .split(',')
+    .map((name) => name.replace(/_minor$/, ''))
+    .join(',');
+}
+
 /** The same report as a file, streamed by the server. */
-function Export({ query }: { query: Record<string, string> }) {
+function Export({ query }: { query: Record<string, string> & { metrics: string; order_by: string } }) {
   const [format, setFormat] = useState('csv');
+  const file = { ...query, metrics: inUnits(query.metrics), order_by: inUnits(query.order_by), format };
   return (
     <>
       <Select
@@ -313,11 +322,7 @@ function Export({ query }: { query: Record<string, string> }) {
           { value: 'arrow', text: 'Arrow' },
         ]}
       />
-      <a
-        class="button"
-        href={`/v1/reports?${new URLSearchParams({ ...query, format })}`}
-        download={`report.${format}`}
-      >
+      <a class="button" href={`/v1/reports?${new URLSearchParams(file)}`} download={`report.${format}`}>
         {t('common.export')}
       </a>
     </>
