@@ -16,6 +16,7 @@ const INTEGER_IDS = {
   rate: 'rat',
   source: 'src',
   application: 'app',
+  savedReport: 'rpt',
 } as const;
 
 const BIGINT_IDS = {
