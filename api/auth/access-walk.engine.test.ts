@@ -120,6 +120,7 @@ async function thingsOf(
   const [application] = await api.ledger<{ id: number }[]>`
     insert into applications (program_id, state, name, email, answers, expires_at, confirmed_at)
     values (${tenant.programId}, 'pending', 'a', ${`${orderId}@example.com`}, '[]', now(), now()) returning id`;
+  const saved = await post('/v1/saved-reports', key, { name: 'r', query: {}, range: 'yesterday' });
   const message = await post(`/v1/conversions/cnv_${conversion}/messages`, key, { text: 'Why?' });
   return {
     own: {
@@ -142,6 +143,7 @@ async function thingsOf(
       dlt: 'dlt_1',
       ses: `ses_${session?.id}`,
       msg: String(message.id),
+      rpt: String(saved.id),
     },
     shared: {
       app: `app_${application?.id}`,
