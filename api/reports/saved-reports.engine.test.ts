@@ -213,7 +213,7 @@ describe('a saved report', () => {
     expect([answer.status, answer.body.field]).toEqual([422, field]);
   });
 
-  test('of a partner has its own figures alone, and is nobody else’s', async () => {
+  test('of a partner has its own figures alone, and is shared with no other party', async () => {
     const refused = async (more: object) =>
       (await partner.call('POST', '/v1/saved-reports', { json: { name: 'Week', ...WEEK, ...more } })).status;
     expect(await refused({ query: { metrics: 'commission' } })).toBe(422);
@@ -226,7 +226,7 @@ describe('a saved report', () => {
 });
 
 describe('a scheduled report', () => {
-  test('waits until its figures are complete, and is sent once, whoever comes first', async () => {
+  test('waits until its figures are complete, and is sent once by several processes', async () => {
     const report = await save(operator, { schedule: DAILY, mail: true });
     const due = await dueOf(report);
     expect(await run(new Date(due.getTime() - 2 * HOUR_MS))).toEqual({ begun: 0, ended: 0, waiting: 0 });

@@ -148,7 +148,7 @@ async function fail(
   });
 }
 
-/** In one transaction with the end of the job: nobody is told twice. */
+/** In one transaction with the end of the job, so that each recipient gets one message. */
 async function deliver(
   tx: DatabaseTransaction,
   { secretBox }: ScheduledReports,

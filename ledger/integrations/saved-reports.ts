@@ -269,11 +269,12 @@ export interface OpenRun {
   readonly report: SavedReport;
 }
 
-/** Runs that have not ended, the oldest first. */
+/** Runs that have not ended, the oldest first; without those whose job was given up after a day. */
 export async function openRuns(sql: DatabaseSql): Promise<OpenRun[]> {
   const runs = await sql<Omit<OpenRun & { savedReportId: number }, 'report'>[]>`
-    select job_id, saved_report_id, due_at, from_at as "from", to_at as "to" from report_runs
-    where ended_at is null order by job_id`;
+    select r.job_id, r.saved_report_id, r.due_at, r.from_at as "from", r.to_at as "to"
+    from report_runs r join jobs j on j.id = r.job_id and j.state = 'running'
+    where r.ended_at is null order by r.job_id`;
   const rows = await sql<Row[]>`
     select ${sql(COLUMNS)} from saved_reports
     where id = any(${runs.map(({ savedReportId }) => savedReportId)}::integer[])`;

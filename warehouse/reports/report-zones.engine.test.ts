@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../core/time.ts';
 import { clickRecord, encodeClicks, freshWarehouse } from '../../test/support/warehouse.ts';
 import { INSERT_CLICKS_SQL } from '../loader/inserter.ts';
-import { runReport } from './reports.ts';
+import { reportTotals, runReport } from './reports.ts';
 
 /** Days and hours of zones whose clocks differ from UTC by parts of an hour, also on the days on which clocks are changed. */
 
@@ -57,6 +57,21 @@ describe.each(ZONES)('in %s', (timeZone) => {
     expect(new Map(months.rows.map(({ month, clicks }) => [month, clicks]))).toEqual(
       counts(times.map((time) => clock(time).slice(0, 7))),
     );
+  });
+
+  it('totals are those of the days beside them', async () => {
+    const clock = clockOf(timeZone);
+    const isMidnight = (time: number) => clock(time).endsWith('00:00');
+    const [from = 0, to = 0] = [times[0] ?? 0, (times[0] ?? 0) + 2 * DAY_MS].map((time) => {
+      let midnight = time;
+      while (!isMidnight(midnight)) midnight += STEP_MS;
+      return midnight;
+    });
+    const range = { from: new Date(from), to: new Date(to), limit: 100, timeZone };
+    const days = await runReport(warehouse, { ...range, groupBy: ['day'] });
+    const counted = times.filter((time) => time >= from && time < to).length;
+    expect(days.rows.reduce((sum, { clicks }) => sum + Number(clicks), 0)).toBe(counted);
+    expect(await reportTotals(warehouse, { ...range, groupBy: ['day'] })).toMatchObject({ clicks: counted });
   });
 
   it('hours begin when its clocks show a whole hour, or are changed by half an hour', async () => {

@@ -55,7 +55,10 @@ export interface ReportFilter {
 }
 
 export interface ReportOptions {
-  /** Half-open range, widened to whole hours, or whole minutes when the table that answers knows them. */
+  /**
+   * Half-open range, widened to whole hours; to whole minutes by minute, in zones whose hours begin within those of UTC,
+   * and when the table that answers knows nothing else.
+   */
   readonly from: Date;
   readonly to: Date;
   /** IANA name, such as "Europe/Berlin"; default UTC. */
@@ -316,7 +319,9 @@ function checkFilter({ dimension, values }: ReportFilter): void {
 function chooseTable(options: ReportOptions, { groupBy, filters, zone }: Asked): ReportTable {
   const needed = [...groupBy, ...filters.map(({ dimension }) => dimension)];
   const timed = groupBy.some((name) => dimensionKind(name) === 'time');
-  const fine = timed && !hasWholeHours(zone, options);
+  const isHour = (time: Date): boolean => time.getTime() % HOUR_MS === 0;
+  // Totals are of the same range as the days that they stand beside.
+  const fine = !hasWholeHours(zone, options) && (timed || !isHour(options.from) || !isHour(options.to));
   if (needed.some((name) => OF_ORDERS_ALONE.has(name))) {
     return { ...ORDERS_TABLE, stepMs: fine || groupBy.includes('minute') ? MINUTE_MS : HOUR_MS };
   }

@@ -138,7 +138,7 @@ function Controls({ report, onChanged }: { report: Saved; onChanged: () => void 
   );
 }
 
-/** The link is in the job: it opens the file to whoever has it, so that lists do not show it. */
+/** The link is in the job: it opens the file to every holder, so that lists do not show it. */
 function Download({ job }: { job: string }) {
   const { run, busy, error } = useAction(async () => {
     const { result } = await take(api.GET('/v1/jobs/{id}', { params: { path: { id: job } } }));
