@@ -58,7 +58,15 @@ export async function runScheduledReports(
   const runs = await openRuns(ledger);
   const completeTo = runs.length > 0 ? ((await readWatermark(warehouse)) ?? 0) : 0;
   let ended = 0;
-  for (const run of runs) if (await advance(options, run, { now, completeTo })) ended++;
+  const faults: unknown[] = [];
+  for (const run of runs) {
+    // A run that cannot go on holds up none behind it; the task is tried again.
+    const hasEnded = await advance(options, run, { now, completeTo }).catch(
+      (error) => void faults.push(error),
+    );
+    if (hasEnded) ended++;
+  }
+  if (faults.length > 0) throw faults[0];
   return { begun, ended, waiting: runs.length - ended };
 }
 

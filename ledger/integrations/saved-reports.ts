@@ -116,10 +116,10 @@ async function columnsOf(sql: DatabaseSql, settings: ReportSettings, now: Date) 
 /** @throws InputError naming program_id or webhook_id. */
 export async function createSavedReport(
   sql: DatabaseSql,
-  report: ReportSettings & { programId: number; owner: string; now: Date },
+  report: ReportSettings & { programId: number; owner: string; party: string; now: Date },
 ): Promise<SavedReport> {
-  const { programId, owner, now } = report;
-  const row = { programId, owner, ...(await columnsOf(sql, report, now)) };
+  const { programId, owner, party, now } = report;
+  const row = { programId, owner, party, ...(await columnsOf(sql, report, now)) };
   const rows = await answeringInput(
     sql<Row[]>`insert into saved_reports ${sql.values(row)} returning ${sql(COLUMNS)}`,
   );
@@ -152,9 +152,9 @@ export async function getSavedReport(sql: DatabaseSql, id: number): Promise<Save
   return (await withRuns(sql, rows))[0];
 }
 
-export async function countSavedReports(sql: DatabaseSql, owner: string): Promise<number> {
+export async function countSavedReports(sql: DatabaseSql, party: string): Promise<number> {
   const [row] = await sql<[{ n: number }]>`
-    select count(*)::integer as n from saved_reports where owner = ${owner}`;
+    select count(*)::integer as n from saved_reports where party = ${party}`;
   return row.n;
 }
 

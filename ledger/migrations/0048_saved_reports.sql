@@ -5,6 +5,8 @@ create table saved_reports (
   program_id integer not null constraint saved_reports_program_known references programs,
   -- As the audit log names them: each run has the rights that they have then.
   owner text not null check (length(owner) between 1 and 200),
+  -- Whom a limit counts: an affiliate with all its keys and users, a user, or the keys of a role.
+  party text not null check (length(party) between 1 and 200),
   name text not null check (length(name) between 1 and 200),
   -- The team of the program may read it; each sees what its own rights show.
   shared boolean not null,
@@ -30,6 +32,7 @@ create table saved_reports (
   check (every is not null or next_run_at is null)
 );
 create index on saved_reports (owner, id);
+create index on saved_reports (party);
 create index on saved_reports (program_id, id) where shared;
 create index on saved_reports (webhook_id);
 create index on saved_reports (next_run_at) where next_run_at is not null;

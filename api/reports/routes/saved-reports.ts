@@ -20,7 +20,13 @@ import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { addList, timeRange } from '../../http/lists.ts';
 import { requireRoom } from '../../http/party-limits.ts';
-import { type Principal, principalOf, programFilter, programRequired } from '../../http/principal.ts';
+import {
+  type Principal,
+  partyOf,
+  principalOf,
+  programFilter,
+  programRequired,
+} from '../../http/principal.ts';
 import { invalidField, notFound, Problem } from '../../http/problems.ts';
 import { integerId } from '../../schemas/ids.ts';
 import { mayUseWebhook } from '../report-webhook.ts';
@@ -36,7 +42,7 @@ import {
 
 const TAGS = ['reports'];
 const WHAT = 'saved report with this id';
-/** Of one owner: more than a person looks at, and few enough to be made in an hour. */
+/** Of one party: more than a person looks at, and few enough to be made in an hour. */
 const MAX_SAVED_REPORTS = 100;
 const params = z.object({ id: integerId('savedReport') });
 
@@ -128,17 +134,23 @@ function addCreateRoute(app: ApiServer, context: ApiContext): void {
       const principal = principalOf(request);
       const { program_id, ...body } = request.body;
       const programId = programRequired(principal, program_id);
-      const owner = principal.actor;
+      const [owner, party] = [principal.actor, partyOf(principal)];
       return await commit(context, request, reply, async (tx) => {
         await requireRoom(tx, {
           what: 'saved reports',
           owner: principal,
           most: MAX_SAVED_REPORTS,
-          count: (sql) => countSavedReports(sql, owner),
+          count: (sql) => countSavedReports(sql, party),
         });
         const settings = settingsOf(body);
         await checkSettings(tx, principal, { ...settings, programId });
-        const created = await createSavedReport(tx, { ...settings, programId, owner, now: new Date() });
+        const created = await createSavedReport(tx, {
+          ...settings,
+          programId,
+          owner,
+          party,
+          now: new Date(),
+        });
         const view = formatSavedReport(created, principal);
         const audit = { action: 'saved_report.create', subject: view.id, after: audited(view) };
         return { status: 201, body: view, audit };
