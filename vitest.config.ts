@@ -51,7 +51,10 @@ const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files
   /** Minutes of a steady load; 0: none. */
   AFFLUX_TEST_SOAK_MINUTES: { value: 8, files: ['test/load'] },
   /** Whether clients and generators of clients are installed, from npm, PyPI, Maven and the Go proxy, and tried: 1 or 0. */
-  AFFLUX_TEST_CLIENTS: { value: 1, files: ['test/generated-clients', 'engines/clickhouse-clients'] },
+  AFFLUX_TEST_CLIENTS: {
+    value: 1,
+    files: ['test/generated-clients', 'engines/clickhouse-clients', 'warehouse/reports/report-files'],
+  },
   /** Whether everything is installed again in a copy of the tree: 1 or 0. */
   AFFLUX_TEST_FRESH_CLONE: { value: 1, files: ['test/fresh-clone'] },
   /** Whether a release is built and run: 1 or 0. */

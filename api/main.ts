@@ -16,6 +16,7 @@ import { createStreams } from './http/streams.ts';
 import { startMailWorker } from './mails/mail-worker.ts';
 import { createMailer } from './mails/mailer.ts';
 import { housekeepingTask } from './operations/housekeeping.ts';
+import { reportsTask } from './reports/scheduled-reports.ts';
 import { buildApiServer } from './server.ts';
 import { startWebhookWorker } from './webhooks/webhook-worker.ts';
 
@@ -75,7 +76,10 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   const tasks = startTasks({
     ledger,
     log,
-    tasks: [housekeepingTask({ ledger, reportsFolder })],
+    tasks: [
+      housekeepingTask({ ledger, reportsFolder }),
+      reportsTask({ ledger, warehouse, secretBox, log, folder: reportsFolder, portalUrl: config.portalUrl }),
+    ],
   });
   const mails = startMailWorker({
     ledger,

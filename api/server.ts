@@ -84,6 +84,7 @@ import { addTermsRoutes } from './programs/routes/terms.ts';
 import { addFreshnessRoutes } from './reports/routes/freshness.ts';
 import { addJobRoutes } from './reports/routes/jobs.ts';
 import { addReportRoutes } from './reports/routes/reports.ts';
+import { addSavedReportRoutes } from './reports/routes/saved-reports.ts';
 import { addFirstSetupRoute } from './setup/routes/first-setup.ts';
 import { addSetupStepsRoute } from './setup/routes/setup-steps.ts';
 import { createReceiver } from './sources/receiver.ts';
@@ -207,6 +208,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions & { countFailure: C
   addFreshnessRoutes(app, options);
   addProviderNoticeRoutes(app, options);
   addReportRoutes(app, { ...options, folder: options.reportsFolder });
+  addSavedReportRoutes(app, options);
   addDocsRoutes(app);
   addPortalRoutes(app, options);
   addFirstSetupRoute(app, options);

@@ -123,6 +123,7 @@ async function thingsOf(
   const blocks = await post('/v1/blocks', operator, {
     entries: [{ kind: 'user_agent', value: orderId, action: 'redirect', reason: 'r' }],
   });
+  const saved = await post('/v1/saved-reports', key, { name: 'r', query: {}, range: 'yesterday' });
   const message = await post(`/v1/conversions/cnv_${conversion}/messages`, key, { text: 'Why?' });
   return {
     own: {
@@ -146,6 +147,7 @@ async function thingsOf(
       dlt: 'dlt_1',
       ses: `ses_${session?.id}`,
       msg: String(message.id),
+      rpt: String(saved.id),
     },
     shared: {
       app: `app_${application?.id}`,

@@ -17,6 +17,7 @@ const INTEGER_IDS = {
   source: 'src',
   application: 'app',
   block: 'blk',
+  savedReport: 'rpt',
 } as const;
 
 const BIGINT_IDS = {

@@ -4,7 +4,7 @@ import type { Config } from './config.ts';
 /** Users of ClickHouse for people and dashboards, who only read: one for every program, and one for each. */
 export const ANALYST_USER = 'analyst';
 
-/** What the views of warehouse/migrations/0014_analyst_views.sql take a program from. */
+/** What the views of warehouse/migrations/0015_analyst_views.sql take a program from. */
 const PROGRAM_ANALYST = /^analyst_prg_([1-9]\d{0,9})$/;
 
 /** The user who reads the rows of one program. */

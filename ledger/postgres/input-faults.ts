@@ -47,6 +47,8 @@ const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>
   terms_no_overlap: ['from', 'there are terms of this scope that begin later'],
   sources_program_known: ['program_id', 'there is no such program'],
   sources_host_unique: ['host', 'belongs to another source'],
+  saved_reports_program_known: ['program_id', 'there is no such program'],
+  saved_reports_webhook_known: ['webhook_id', 'there is no such webhook'],
   sign_up_pages_slug_unique: ['slug', 'is taken by another program'],
   applications_pending_once: ['token', 'is of an address whose application is here already'],
   conversions_program_known: ['currency', 'must be the currency of the program'],

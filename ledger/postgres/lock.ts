@@ -15,6 +15,7 @@ export async function lockRow(
     | 'links'
     | 'coupons'
     | 'api_keys'
+    | 'saved_reports'
     | 'sources'
     | 'webhook_endpoints'
     | 'users',

@@ -48,6 +48,8 @@ export const OTHER_TABLES = [
   'audit_checks',
   'scheduled_tasks',
   'recovery_codes',
+  'report_runs',
+  'saved_reports',
   'schema_migrations',
   'second_factors',
   'seen_signatures',

@@ -1,11 +1,11 @@
 import { useState } from 'preact/hooks';
-import { useParameter } from '../app/router.tsx';
-import { useSession } from '../app/session.tsx';
-import { api, type Schemas, take } from '../data/api.ts';
-import { daysOf, lastDays, PERIODS, secondsOfDay } from '../data/period.ts';
-import { figure } from '../data/report.ts';
-import { useData } from '../data/use-data.ts';
-import { useNames } from '../data/use-names.ts';
+import { useParameter } from '../../app/router.tsx';
+import { useSession } from '../../app/session.tsx';
+import { api, type Schemas, take } from '../../data/api.ts';
+import { daysOf, lastDays, PERIODS, secondsOfDay } from '../../data/period.ts';
+import { figure } from '../../data/report.ts';
+import { useData } from '../../data/use-data.ts';
+import { useNames } from '../../data/use-names.ts';
 import {
   formatCalendarDay,
   formatCompact,
@@ -16,13 +16,15 @@ import {
   formatTime,
   TIME_ZONE,
   words,
-} from '../text/format.ts';
-import { t } from '../text/t.ts';
-import { Card, Empty, Loading, Page, Problem } from './basics.tsx';
-import { Bar, TimeChart } from './charts.tsx';
-import { Segments, Select } from './forms.tsx';
-import { CompleteTo } from './freshness.tsx';
-import { type Column, Table } from './table.tsx';
+} from '../../text/format.ts';
+import { t } from '../../text/t.ts';
+import { Button, Card, Empty, Loading, Page, Problem } from '../basics.tsx';
+import { Bar, TimeChart } from '../charts.tsx';
+import { Segments, Select } from '../forms.tsx';
+import { CompleteTo } from '../freshness.tsx';
+import { type Column, Table } from '../table.tsx';
+import { SaveReport } from './save-report.tsx';
+import { SavedReports } from './saved-reports.tsx';
 
 /** Dimensions for every role; operators also have affiliates. */
 export const DIMENSIONS = [
@@ -76,6 +78,13 @@ const OF_CONVERSIONS = new Set([
 /** The code that credits an order: no click has one, and nothing is counted per click. */
 const COUPON = 'coupon';
 const PER_CLICK = new Set(['conversion_rate', 'epc_minor', 'own_epc_minor']);
+/** The period of a saved report that is nearest to the one that is shown. */
+const RANGE_OF: Readonly<Record<string, 'yesterday' | 'last_7_days' | 'last_30_days' | 'last_90_days'>> = {
+  '1': 'yesterday',
+  '7': 'last_7_days',
+  '30': 'last_30_days',
+  '90': 'last_90_days',
+};
 const MOST_ROWS = 500;
 const ID_DIMENSIONS = new Set(['campaign', 'affiliate', 'link']);
 const NAMED = ['campaigns', 'links', 'affiliates'] as const;
@@ -110,6 +119,8 @@ export function ReportBuilder(props: {
     { page: 'reports' },
   );
   const names = useNames(NAMED);
+  const [saving, setSaving] = useState(false);
+  const [saved, setSaved] = useState(0);
   return (
     <Page
       title={t('common.reports')}
@@ -131,6 +142,7 @@ export function ReportBuilder(props: {
             choices={[{ value: '', text: t('common.none') }, ...choicesOf(seconds)]}
           />
           <Export query={query} />
+          <Button onClick={() => setSaving(true)}>{t('savedReports.save_report')}</Button>
         </div>
         <Hint groups={groups} />
       </Card>
@@ -138,6 +150,22 @@ export function ReportBuilder(props: {
       {data === undefined && error === undefined && <Loading />}
       {data && (
         <Result report={data} groups={groups} metrics={metrics} names={names} currency={program.currency} />
+      )}
+      <SavedReports version={saved} />
+      {saving && (
+        <SaveReport
+          query={{
+            group_by: query.group_by,
+            metrics: inUnits(query.metrics),
+            order_by: inUnits(query.order_by),
+          }}
+          range={RANGE_OF[days] ?? 'last_30_days'}
+          onClose={() => setSaving(false)}
+          onSaved={() => {
+            setSaving(false);
+            setSaved(saved + 1);
+          }}
+        />
       )}
     </Page>
   );
@@ -298,9 +326,18 @@ function metricText(row: Row, name: string, currency: string): string {
   return name === 'conversion_rate' ? formatShare(value) : formatCount(value);
 }
 
+/** Amounts of files are in units of their currency. */
+function inUnits(metrics: string): string {
+  return metrics
+    .split(',')
+    .map((name) => name.replace(/_minor$/, ''))
+    .join(',');
+}
+
 /** The same report as a file, streamed by the server. */
-function Export({ query }: { query: Record<string, string> }) {
+function Export({ query }: { query: Record<string, string> & { metrics: string; order_by: string } }) {
   const [format, setFormat] = useState('csv');
+  const file = { ...query, metrics: inUnits(query.metrics), order_by: inUnits(query.order_by), format };
   return (
     <>
       <Select
@@ -313,11 +350,7 @@ function Export({ query }: { query: Record<string, string> }) {
           { value: 'arrow', text: 'Arrow' },
         ]}
       />
-      <a
-        class="button"
-        href={`/v1/reports?${new URLSearchParams({ ...query, format })}`}
-        download={`report.${format}`}
-      >
+      <a class="button" href={`/v1/reports?${new URLSearchParams(file)}`} download={`report.${format}`}>
         {t('common.export')}
       </a>
     </>
