@@ -16,6 +16,7 @@ const INTEGER_IDS = {
   rate: 'rat',
   source: 'src',
   application: 'app',
+  case: 'cas',
 } as const;
 
 const BIGINT_IDS = {

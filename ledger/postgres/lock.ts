@@ -13,6 +13,7 @@ export async function lockRow(
     | 'applications'
     | 'links'
     | 'coupons'
+    | 'cases'
     | 'api_keys'
     | 'sources'
     | 'webhook_endpoints'
