@@ -20,6 +20,7 @@ import { addConversionRoutes } from './conversions/routes/conversions.ts';
 import { addCustomerRoutes } from './conversions/routes/customers.ts';
 import { addExplanationRoute } from './conversions/routes/explanations.ts';
 import { addReviewRoutes } from './conversions/routes/reviews.ts';
+import { addCaseRoutes } from './fraud/routes/cases.ts';
 import { addVelocityRoutes } from './fraud/routes/velocity.ts';
 import { installJsonBodies, MAX_BODY_BYTES, parseForm } from './http/bodies.ts';
 import { type ApiContext, type ApiServer, installVisitorAddress } from './http/context.ts';
@@ -191,6 +192,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions & { countFailure: C
   addConversionRoutes(app, options);
   addExplanationRoute(app, options);
   addReviewRoutes(app, options);
+  addCaseRoutes(app, options);
   addAttributeRoute(app, options);
   addCustomerRoutes(app, options);
   addCommissionRoutes(app, options);

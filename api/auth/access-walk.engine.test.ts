@@ -120,6 +120,7 @@ async function thingsOf(
   const [application] = await api.ledger<{ id: number }[]>`
     insert into applications (program_id, state, name, email, answers, expires_at, confirmed_at)
     values (${tenant.programId}, 'pending', 'a', ${`${orderId}@example.com`}, '[]', now(), now()) returning id`;
+  const opened = await post('/v1/cases', operator, { title: orderId, conversion_ids: [`cnv_${conversion}`] });
   const message = await post(`/v1/conversions/cnv_${conversion}/messages`, key, { text: 'Why?' });
   return {
     own: {
@@ -129,6 +130,7 @@ async function thingsOf(
       src: (source.source as { id: string }).id,
       dlv: `dlv_${delivery?.id}`,
       cnv: `cnv_${conversion}`,
+      cas: String(opened.id),
       pay: String(payout?.id),
       run: String(payoutRun?.id),
       bat: String(file?.id),
