@@ -43,7 +43,7 @@ export async function decideCase(tx: DatabaseTransaction, decision: CaseDecision
   const { caseId, reviewer, note } = decision;
   const before = await getCase(tx, caseId);
   if (!before) return { outcome: 'not_found' };
-  // Before any order: whoever holds the balances of a program waits for no order.
+  // Before any order: a transaction that holds the balances of a program waits for no order.
   await lockProgramBalances(tx, before.programId);
   await lockRow(tx, 'cases', caseId);
   const found = await getCase(tx, caseId);
@@ -94,8 +94,8 @@ async function requireOrders(
 /**
  * Everything that the decisions lock one by one, at once and in one order, so that two transactions wait for each other and
  * not in a circle: the orders with later ones of their subscriptions, then the volumes of their affiliates. What is left are
- * the accounts. Those of these orders' affiliates are held by nobody who waits for what this transaction has, except an
- * order whose own hold is ended by hand: that one or this one is then tried again.
+ * the accounts. A transaction that holds those of these affiliates waits for nothing that this one has, except one that
+ * ends the hold of another order by hand: one of the two is then tried again.
  */
 async function lockOrders(tx: DatabaseTransaction, ids: readonly bigint[]): Promise<LockedOrder[]> {
   const locked = await tx<LockedOrder[]>`

@@ -130,7 +130,7 @@ function addNoteRoute(app: ApiServer, context: ApiContext): void {
     schema: {
       operationId: 'addCaseNote',
       tags: TAGS,
-      summary: 'Write a note; nobody changes it later',
+      summary: 'Write a note, which stays as it is',
       params,
       body: noteBody,
       response: { 200: caseDetailsView },
@@ -148,14 +148,16 @@ function addNoteRoute(app: ApiServer, context: ApiContext): void {
   });
 }
 
-const decidedView = z.object({
-  case: caseDetailsView,
-  approved: z.array(idText('conversion')),
-  rejected: z.array(idText('conversion')),
-  skipped: z
-    .array(z.object({ conversion_id: idText('conversion'), state: z.enum(CONVERSION_STATES) }))
-    .meta({ description: 'Not in review any more: decided, refunded or cancelled meanwhile.' }),
-});
+const decidedView = z
+  .object({
+    case: caseDetailsView,
+    approved: z.array(idText('conversion')),
+    rejected: z.array(idText('conversion')),
+    skipped: z
+      .array(z.object({ conversion_id: idText('conversion'), state: z.enum(CONVERSION_STATES) }))
+      .meta({ description: 'Not in review any more: decided, refunded or cancelled meanwhile.' }),
+  })
+  .meta({ id: 'CaseDecided' });
 
 function addDecideRoute(app: ApiServer, context: ApiContext): void {
   app.route({

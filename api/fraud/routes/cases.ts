@@ -210,7 +210,10 @@ function addUpdateRoute(app: ApiServer, context: ApiContext): void {
       params,
       body: z.strictObject({
         title: title.exactOptional(),
-        assigned_to: integerId('user').nullable().exactOptional().meta({ description: 'null: nobody’s.' }),
+        assigned_to: integerId('user')
+          .nullable()
+          .exactOptional()
+          .meta({ description: 'null: not assigned.' }),
       }),
       response: { 200: caseDetailsView },
     },

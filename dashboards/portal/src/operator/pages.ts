@@ -41,6 +41,8 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       path: '/questions',
       page: lazyPage(async () => (await import('./partners/questions.tsx')).QuestionsPage),
     },
+    { path: '/cases', page: lazyPage(async () => (await import('./fraud/cases/cases.tsx')).CasesPage) },
+    { path: '/cases/:id', page: lazyPage(async () => (await import('./fraud/cases/case.tsx')).CasePage) },
     { path: '/velocity', page: lazyPage(async () => (await import('./fraud/velocity.tsx')).VelocityPage) },
     { path: '/payouts', page: lazyPage(async () => (await import('./money/payouts.tsx')).PayoutsPage) },
     {
@@ -94,6 +96,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       pages: [
         { path: '/conversions', title: t('common.conversions') },
         { path: '/reviews', title: t('common.review_queue'), roles: ['operator', 'fraud'] },
+        { path: '/cases', title: t('cases.title'), roles: ['operator', 'fraud'] },
         { path: '/questions', title: t('common.questions'), roles: ['operator', 'fraud'] },
         {
           path: '/velocity',
