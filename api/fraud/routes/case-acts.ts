@@ -194,8 +194,10 @@ function addDecideRoute(app: ApiServer, context: ApiContext): void {
         if (result.outcome === 'wrong_state') throw wrongState('case', result.state);
         if (result.outcome === 'nothing_in_review')
           throw new Problem('wrong_state', { detail: 'none of these orders is in review any more' });
-        if (reason)
-          await sayReasons(tx, context, { reject: result.rejected, reason, actor: principal.actor });
+        if (reason) {
+          const asked = result.rejected.filter((one) => reject.includes(one));
+          await sayReasons(tx, context, { reject: asked, reason, actor: principal.actor });
+        }
         const { approved, rejected, skipped } = result;
         const body = {
           case: await readCase(tx, principal, id),

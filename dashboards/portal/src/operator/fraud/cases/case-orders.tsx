@@ -59,28 +59,30 @@ export function CaseOrders({ found, names, onChanged }: Props) {
       note={t('cases.waiting', { count: waiting.length, sum: sumText(waiting.map(({ amount }) => amount)) })}
       actions={isOpen && <Button onClick={() => setShown('add')}>{t('cases.add_orders')}</Button>}
     >
-      <Problem error={remove.error} />
-      {decided && decided.skipped.length > 0 && (
-        <p role="status">{t('cases.skipped', { count: decided.skipped.length })}</p>
-      )}
-      {isOpen && waiting.length > 0 && (
-        <Choice
-          waiting={waiting}
-          selected={selected}
-          onChoose={setChosen}
-          onDecide={() => setShown('decide')}
-        />
-      )}
-      {found.case_orders.length === 0 ? (
-        <Empty title={t('cases.no_orders')} />
-      ) : (
-        <Table
-          label={t('common.orders')}
-          rows={found.case_orders}
-          rowKey={({ conversion_id: id }) => id}
-          columns={[...(isOpen ? [selection] : []), ...columnsOf(names), ...(isOpen ? [acts] : [])]}
-        />
-      )}
+      <div class="stack">
+        <Problem error={remove.error} />
+        {decided && decided.skipped.length > 0 && (
+          <p role="status">{t('cases.skipped', { count: decided.skipped.length })}</p>
+        )}
+        {isOpen && waiting.length > 0 && (
+          <Choice
+            waiting={waiting}
+            selected={selected}
+            onChoose={setChosen}
+            onDecide={() => setShown('decide')}
+          />
+        )}
+        {found.case_orders.length === 0 ? (
+          <Empty title={t('cases.no_orders')} />
+        ) : (
+          <Table
+            label={t('common.orders')}
+            rows={found.case_orders}
+            rowKey={({ conversion_id: id }) => id}
+            columns={[...(isOpen ? [selection] : []), ...columnsOf(names), ...(isOpen ? [acts] : [])]}
+          />
+        )}
+      </div>
       {shown === 'decide' && (
         <DecideCase
           caseId={found.id}

@@ -60,38 +60,40 @@ function Facts({ found, etag, names, onChanged }: PartProps & { etag: string }) 
   const nameOf = (id: string) => (id === user.id ? t('common.you') : (names.get(id) ?? id));
   return (
     <Card>
-      <dl class="facts">
-        <dt>{t('common.status')}</dt>
-        <dd>
-          <Status of={found.state} /> {found.ended_at !== null && <When at={found.ended_at} />}
-        </dd>
-        {subject && (
-          <>
-            <dt>{t('cases.began_with')}</dt>
-            <dd>
-              {KIND_TEXTS[subject.kind]} <code>{subject.value}</code>
-            </dd>
-          </>
-        )}
-        <dt>{t('cases.opened')}</dt>
-        <dd>
-          <When at={found.opened_at} />, {names.get(found.opened_by) ?? found.opened_by}
-        </dd>
-        <dt>{t('cases.assigned_to')}</dt>
-        <dd>{assigned === null ? t('cases.no_one_yet') : nameOf(assigned)}</dd>
-      </dl>
-      <Problem error={assign.error} />
-      <div class="actions">
-        {assigned !== user.id && (
-          <Button busy={assign.busy} onClick={() => void assign.run(user.id)}>
-            {t('cases.assign_to_me')}
-          </Button>
-        )}
-        {assigned !== null && (
-          <Button kind="quiet" busy={assign.busy} onClick={() => void assign.run(null)}>
-            {t('cases.end_the_assignment')}
-          </Button>
-        )}
+      <div class="stack">
+        <dl class="facts">
+          <dt>{t('common.status')}</dt>
+          <dd>
+            <Status of={found.state} /> {found.ended_at !== null && <When at={found.ended_at} />}
+          </dd>
+          {subject && (
+            <>
+              <dt>{t('cases.began_with')}</dt>
+              <dd>
+                {KIND_TEXTS[subject.kind]} <code>{subject.value}</code>
+              </dd>
+            </>
+          )}
+          <dt>{t('cases.opened')}</dt>
+          <dd>
+            <When at={found.opened_at} />, {names.get(found.opened_by) ?? found.opened_by}
+          </dd>
+          <dt>{t('cases.assigned_to')}</dt>
+          <dd>{assigned === null ? t('cases.no_one_yet') : nameOf(assigned)}</dd>
+        </dl>
+        <Problem error={assign.error} />
+        <div class="actions">
+          {assigned !== user.id && (
+            <Button busy={assign.busy} onClick={() => void assign.run(user.id)}>
+              {t('cases.assign_to_me')}
+            </Button>
+          )}
+          {assigned !== null && (
+            <Button kind="quiet" busy={assign.busy} onClick={() => void assign.run(null)}>
+              {t('cases.end_the_assignment')}
+            </Button>
+          )}
+        </div>
       </div>
     </Card>
   );
@@ -149,35 +151,40 @@ function Notes({ found, names, onChanged }: PartProps) {
   const end = found.state === 'open' ? 'close' : 'reopen';
   return (
     <Card title={t('cases.notes')}>
-      <ul class="stack">
-        {found.notes.map((note) => (
-          <li key={`${note.at} ${note.author}`}>
-            <strong>{nameOf(note.author)}</strong> <When at={note.at} />
-            {note.act !== 'note' && (
-              <span class="sub">
-                {note.act === 'decision'
-                  ? t('cases.decided_counts', { approved: note.approved ?? 0, rejected: note.rejected ?? 0 })
-                  : words(note.act)}
-              </span>
-            )}
-            <p class="message">{note.text}</p>
-          </li>
-        ))}
-      </ul>
-      <Form submit={t('cases.add_the_note')} busy={busy} error={error} onSubmit={() => void run('say')}>
-        <TextArea
-          label={t('cases.note')}
-          rows={2}
-          value={text}
-          onChange={setText}
-          hint={t('cases.name_no_customer')}
-          required
-        />
-      </Form>
-      <div class="actions">
-        <Button busy={busy} disabled={text.trim() === ''} onClick={() => void run(end)}>
-          {end === 'close' ? t('cases.close_with_the_note') : t('cases.reopen_with_the_note')}
-        </Button>
+      <div class="stack">
+        <ul class="stack">
+          {found.notes.map((note) => (
+            <li key={`${note.at} ${note.author}`}>
+              <strong>{nameOf(note.author)}</strong> <When at={note.at} />
+              {note.act !== 'note' && (
+                <span class="sub">
+                  {note.act === 'decision'
+                    ? t('cases.decided_counts', {
+                        approved: note.approved ?? 0,
+                        rejected: note.rejected ?? 0,
+                      })
+                    : words(note.act)}
+                </span>
+              )}
+              <p class="message">{note.text}</p>
+            </li>
+          ))}
+        </ul>
+        <Form submit={t('cases.add_the_note')} busy={busy} error={error} onSubmit={() => void run('say')}>
+          <TextArea
+            label={t('cases.note')}
+            rows={2}
+            value={text}
+            onChange={setText}
+            hint={t('cases.name_no_customer')}
+            required
+          />
+        </Form>
+        <div class="actions">
+          <Button busy={busy} disabled={text.trim() === ''} onClick={() => void run(end)}>
+            {end === 'close' ? t('cases.close_with_the_note') : t('cases.reopen_with_the_note')}
+          </Button>
+        </div>
       </div>
     </Card>
   );
