@@ -152,24 +152,26 @@ function Notes({ found, names, onChanged }: PartProps) {
   return (
     <Card title={t('cases.notes')}>
       <div class="stack">
-        <ul class="stack">
-          {found.notes.map((note) => (
-            <li key={`${note.at} ${note.author}`}>
-              <strong>{nameOf(note.author)}</strong> <When at={note.at} />
-              {note.act !== 'note' && (
-                <span class="sub">
-                  {note.act === 'decision'
-                    ? t('cases.decided_counts', {
-                        approved: note.approved ?? 0,
-                        rejected: note.rejected ?? 0,
-                      })
-                    : words(note.act)}
-                </span>
-              )}
-              <p class="message">{note.text}</p>
-            </li>
-          ))}
-        </ul>
+        {found.notes.length > 0 && (
+          <ul class="stack">
+            {found.notes.map((note) => (
+              <li key={`${note.at} ${note.author}`}>
+                <strong>{nameOf(note.author)}</strong> <When at={note.at} />
+                {note.act !== 'note' && (
+                  <span class="sub">
+                    {note.act === 'decision'
+                      ? t('cases.decided_counts', {
+                          approved: note.approved ?? 0,
+                          rejected: note.rejected ?? 0,
+                        })
+                      : words(note.act)}
+                  </span>
+                )}
+                <p class="message">{note.text}</p>
+              </li>
+            ))}
+          </ul>
+        )}
         <Form submit={t('cases.add_the_note')} busy={busy} error={error} onSubmit={() => void run('say')}>
           <TextArea
             label={t('cases.note')}
