@@ -71,6 +71,7 @@ const rooms = {
     conversions: ['postgres', 'access', 'programs'],
     payouts: ['postgres', 'access', 'programs', 'books', 'integrations'],
     decisions: ['postgres', 'access', 'programs', 'books', 'conversions', 'payouts'],
+    cases: ['postgres', 'books', 'conversions', 'decisions'],
     partners: ['postgres', 'programs', 'conversions'],
     audit: ['postgres', 'access', 'books', 'conversions', 'payouts'],
     setup: ['postgres', 'access', 'programs', 'payouts'],

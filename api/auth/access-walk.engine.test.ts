@@ -124,6 +124,7 @@ async function thingsOf(
     entries: [{ kind: 'user_agent', value: orderId, action: 'redirect', reason: 'r' }],
   });
   const saved = await post('/v1/saved-reports', key, { name: 'r', query: {}, range: 'yesterday' });
+  const opened = await post('/v1/cases', operator, { title: orderId, conversion_ids: [`cnv_${conversion}`] });
   const message = await post(`/v1/conversions/cnv_${conversion}/messages`, key, { text: 'Why?' });
   return {
     own: {
@@ -133,6 +134,7 @@ async function thingsOf(
       src: (source.source as { id: string }).id,
       dlv: `dlv_${delivery?.id}`,
       cnv: `cnv_${conversion}`,
+      cas: String(opened.id),
       pay: String(payout?.id),
       run: String(payoutRun?.id),
       bat: String(file?.id),

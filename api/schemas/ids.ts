@@ -18,6 +18,7 @@ const INTEGER_IDS = {
   application: 'app',
   block: 'blk',
   savedReport: 'rpt',
+  case: 'cas',
 } as const;
 
 const BIGINT_IDS = {

@@ -51,6 +51,9 @@ const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>
   saved_reports_webhook_known: ['webhook_id', 'there is no such webhook'],
   sign_up_pages_slug_unique: ['slug', 'is taken by another program'],
   applications_pending_once: ['token', 'is of an address whose application is here already'],
+  cases_program_known: ['program_id', 'there is no such program'],
+  cases_assigned_known: ['assigned_to', 'there is no such user'],
+  case_orders_open_once: ['conversion_ids', 'one of them is in another open case'],
   conversions_program_known: ['currency', 'must be the currency of the program'],
 };
 

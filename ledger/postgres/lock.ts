@@ -14,6 +14,7 @@ export async function lockRow(
     | 'blocks'
     | 'links'
     | 'coupons'
+    | 'cases'
     | 'api_keys'
     | 'saved_reports'
     | 'sources'

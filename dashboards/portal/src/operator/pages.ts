@@ -42,6 +42,8 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       page: lazyPage(async () => (await import('./partners/questions.tsx')).QuestionsPage),
     },
     { path: '/analysts', page: lazyPage(async () => (await import('./fraud/analysts.tsx')).AnalystsPage) },
+    { path: '/cases', page: lazyPage(async () => (await import('./fraud/cases/cases.tsx')).CasesPage) },
+    { path: '/cases/:id', page: lazyPage(async () => (await import('./fraud/cases/case.tsx')).CasePage) },
     { path: '/velocity', page: lazyPage(async () => (await import('./fraud/velocity.tsx')).VelocityPage) },
     { path: '/blocks', page: lazyPage(async () => (await import('./fraud/blocks.tsx')).BlocksPage) },
     {
@@ -100,6 +102,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       pages: [
         { path: '/conversions', title: t('common.conversions') },
         { path: '/reviews', title: t('common.review_queue'), roles: ['operator', 'fraud'] },
+        { path: '/cases', title: t('cases.title'), roles: ['operator', 'fraud'] },
         { path: '/questions', title: t('common.questions'), roles: ['operator', 'fraud'] },
         {
           path: '/velocity',
