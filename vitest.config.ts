@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** The files that take minutes begin first, so that the other worker has the rest to do meanwhile. */
-const LONGEST = ['test/portal.engine', 'test/chaos', 'loadtest/peers', 'ledger/postgres/tasks'];
+const LONGEST = ['test/portal.engine', 'test/chaos', 'test/money-kill', 'ledger/postgres/tasks'];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -51,11 +51,27 @@ const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files
   /** Minutes of a steady load; 0: none. */
   AFFLUX_TEST_SOAK_MINUTES: { value: 8, files: ['test/load'] },
   /** Whether clients and generators of clients are installed, from npm, PyPI, Maven and the Go proxy, and tried: 1 or 0. */
-  AFFLUX_TEST_CLIENTS: { value: 1, files: ['test/generated-clients', 'engines/clickhouse-clients'] },
+  AFFLUX_TEST_CLIENTS: {
+    value: 1,
+    files: ['test/generated-clients', 'engines/clickhouse-clients', 'warehouse/reports/report-files'],
+  },
   /** Whether everything is installed again in a copy of the tree: 1 or 0. */
   AFFLUX_TEST_FRESH_CLONE: { value: 1, files: ['test/fresh-clone'] },
-  /** Whether every act on the pages of sources and on pages that stay open is tried in a browser: 1 or 0. */
-  AFFLUX_TEST_PAGES: { value: 1, files: ['test/portal-sources', 'test/portal-open-page'] },
+  /** Whether a release is built and run: 1 or 0. */
+  AFFLUX_TEST_RELEASE: { value: 1, files: ['test/release'] },
+  /** Whether the pages are walked through in full, with pictures, and not the main ways only: 1 or 0. */
+  AFFLUX_TEST_PAGES: {
+    value: 1,
+    files: [
+      'test/portal',
+      'test/portal-lists',
+      'test/portal-open-page',
+      'test/portal-sign-up',
+      'test/portal-sources',
+    ],
+  },
+  /** Whether the peers of the benchmark are started and killed beside the collector: 1 or 0. */
+  AFFLUX_TEST_PEERS: { value: 1, files: ['loadtest/peers/peers'] },
   /** Milliseconds of a page of the portal with 1,000 links and 10,000 orders; 0: not measured. */
   AFFLUX_TEST_PAGE_MS: { value: 200, files: ['test/portal-speed'] },
   /** Whether a collector is measured with a million links: 1 or 0. */

@@ -16,6 +16,7 @@ import { createStreams } from './http/streams.ts';
 import { startMailWorker } from './mails/mail-worker.ts';
 import { createMailer } from './mails/mailer.ts';
 import { housekeepingTask } from './operations/housekeeping.ts';
+import { reportsTask } from './reports/scheduled-reports.ts';
 import { buildApiServer } from './server.ts';
 import { startWebhookWorker } from './webhooks/webhook-worker.ts';
 
@@ -63,6 +64,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     stripeWebhookSecret: config.stripeWebhookSecret,
     payoutHour: config.payoutHour,
     collectorUrl: config.collectorUrl,
+    clickhouse: { url: config.clickhouseUrl, isEmbedded: config.embedded.clickhouse },
     log,
     metrics: createMetrics(),
   });
@@ -74,7 +76,10 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   const tasks = startTasks({
     ledger,
     log,
-    tasks: [housekeepingTask({ ledger, reportsFolder })],
+    tasks: [
+      housekeepingTask({ ledger, reportsFolder }),
+      reportsTask({ ledger, warehouse, secretBox, log, folder: reportsFolder, portalUrl: config.portalUrl }),
+    ],
   });
   const mails = startMailWorker({
     ledger,

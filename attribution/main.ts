@@ -43,6 +43,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
   /** More is due than the first worker decides. Otherwise the others rest: they would only make batches smaller. */
   let isBehind = false;
   const health = await serveHealth({
+    host: config.metricsHost,
     port: config.attributionPort,
     metrics,
     secretBox: createSecretBox(config.dataKeys),

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { type Config, loadConfig } from '../core/config/config.ts';
 import { fromProject } from '../core/config/paths.ts';
+import { withSecretFiles } from '../core/config/secret-files.ts';
 import { withGeneratedSecrets } from '../core/config/secrets.ts';
 
 /**
@@ -11,11 +12,11 @@ import { withGeneratedSecrets } from '../core/config/secrets.ts';
 export function readConfig(): Config {
   const file = fromProject('.env');
   if (existsSync(file)) process.loadEnvFile(file);
-  return withGeneratedSecrets(loadConfig(process.env));
+  return withGeneratedSecrets(loadConfig(withSecretFiles(process.env)));
 }
 
 /** The environment of a service that this process starts: it does not get to know the owner of PostgreSQL's schema. */
 export function serviceEnvironment(): NodeJS.ProcessEnv {
   // Empty, not absent: the service reads the .env file too, and what is set wins.
-  return { ...process.env, DATABASE_OWNER_URL: '' };
+  return { ...process.env, DATABASE_OWNER_URL: '', DATABASE_OWNER_URL_FILE: '' };
 }

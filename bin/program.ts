@@ -3,6 +3,7 @@ import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { fromProject } from '../core/config/paths.ts';
 import { ROLES, type Role } from '../ledger/access/api-keys.ts';
 import { QUESTIONS } from './commands/init-questions.ts';
+import type { GrafanaOptions } from './grafana/grafana.ts';
 import { SERVICES } from './services.ts';
 
 /** The command line. Every command loads what it needs when it runs, so that `--help` is quick. */
@@ -20,6 +21,7 @@ Settings come from the environment and from .env in the project; .env.example li
 and NATS_URL name servers of your own; logins and certificates: "Servers of your own" in docs/operations.md.`,
     );
   addPlatformCommands(program);
+  addGrafanaCommand(program);
   addInitCommand(program);
   addProgramCommands(program);
   addServiceCommands(program);
@@ -61,7 +63,38 @@ it by itself; run it before starting processes one by one. Reads DATABASE_OWNER_
       `Every process answers /metrics only to "Authorization: Bearer <token>". The token follows from DATA_KEYS, or from
 AFFLUX_HOME/secrets.json; write it to a file that only Prometheus can read.`,
     )
-    .action(async () => (await import('./commands/metrics-token.ts')).showMetricsToken());
+    .action(async () => (await import('./commands/logins.ts')).showMetricsToken());
+
+  program
+    .command('analyst')
+    .summary('print how Grafana, Metabase or a person reads ClickHouse')
+    .description(
+      `Prints address, database, user and password of an analyst, who only reads; for a ClickHouse server of your own also the
+statements that make this user there. With --program the analyst sees that program alone.`,
+    )
+    .option('--program <id>', 'such as prg_1')
+    .action(async (given: { program?: string }) => (await import('./commands/logins.ts')).showAnalyst(given));
+}
+
+function addGrafanaCommand(program: Command): void {
+  program
+    .command('grafana')
+    .summary('give a Grafana the data sources, dashboards and alerts of this platform')
+    .description(
+      `Lets Grafana into the stores, and writes to AFFLUX_HOME/grafana what a new Grafana and a new Prometheus need, with the
+commands of Docker that start them. With --folder it writes for a Grafana that is installed on this machine, with --url it
+sets up one that runs, by its HTTP API. Safe to repeat. Reads GRAFANA_TOKEN, PORTAL_URL, MAIL_URL and the URLs of the stores.`,
+    )
+    .option('--folder <path>', 'the provisioning folder of Grafana, such as /etc/grafana/provisioning')
+    .option(
+      '--url <url>',
+      'a Grafana that runs; GRAFANA_TOKEN is the token of a service account',
+      parseHttpUrl,
+    )
+    .option('--prometheus <url>', 'a Prometheus that has the metrics already', parseHttpUrl)
+    .option('--mail <addresses>', 'who gets the alerts by mail, with commas between', parseAddresses)
+    .option('--webhook <url>', 'what gets the alerts by HTTP', parseHttpUrl)
+    .action(async (options: GrafanaOptions) => (await import('./grafana/grafana.ts')).grafana(options));
 }
 
 function addInitCommand(program: Command): void {
@@ -436,6 +469,17 @@ function roleOption(): Option {
 
 function parseList(text: string): readonly string[] {
   return text.split(',').map((part) => part.trim());
+}
+
+function parseAddresses(text: string): readonly string[] {
+  const addresses = parseList(text);
+  if (addresses.every((address) => /^[^\s@;]+@[^\s@;]+$/.test(address))) return addresses;
+  throw new InvalidArgumentError('must be e-mail addresses with commas between.');
+}
+
+function parseHttpUrl(text: string): string {
+  if (URL.canParse(text) && ['http:', 'https:'].includes(new URL(text).protocol)) return text;
+  throw new InvalidArgumentError('must be a URL starting with http:// or https://.');
 }
 
 function parseTime(text: string): Date {

@@ -12,7 +12,7 @@ export interface Service {
   /** The variable that sets its port. */
   readonly portVariable: string;
   readonly port: (config: Config) => number;
-  /** Whether HOST decides the address it listens on; the others listen on loopback only. */
+  /** Whether HOST decides the address it listens on; that of the others is METRICS_HOST. */
   readonly isPublic: boolean;
   readonly start: (options: { config: Config; log: Logger; slot?: number }) => Promise<Running>;
 }
@@ -75,9 +75,14 @@ DATABASE_URL, CLICKHOUSE_URL.`,
   },
 ];
 
+/** The address that a service listens on. */
+export function serviceHost(service: Service, config: Config): string {
+  return service.isPublic ? config.host : config.metricsHost;
+}
+
 /** Where a process on this machine reaches the service. */
 export function serviceUrl(service: Service, config: Config): string {
-  const host = service.isPublic ? config.host : '127.0.0.1';
+  const host = serviceHost(service, config);
   const everywhere = host === '0.0.0.0' || host === '::';
   const address = everywhere ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
   return `http://${address}:${service.port(config)}`;

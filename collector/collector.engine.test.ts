@@ -14,6 +14,8 @@ import {
 import { listLeases } from '../core/clicks/lease.ts';
 import { connectNats, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
 import { formatIp } from '../core/ip.ts';
+import { createSecretBox } from '../core/secret-box.ts';
+import { metricsToken } from '../core/service/metrics-access.ts';
 import { freePort } from '../engines/engine.ts';
 import { updateAffiliate } from '../ledger/programs/affiliates.ts';
 import { updateCampaign } from '../ledger/programs/campaigns.ts';
@@ -455,6 +457,17 @@ describe('collector', () => {
       expect([answer.status, (await answer.text()).includes('afflux_')]).toEqual([401, false]);
     }
     expect((await fetch(`${world.url}/healthz`)).status).toBe(200);
+  });
+
+  it('HEAD of a probe and of the metrics is answered as GET is, without a body', async () => {
+    const authorization = `Bearer ${metricsToken(createSecretBox(world.config.dataKeys))}`;
+    for (const path of ['/healthz', '/readyz', '/metrics']) {
+      const head = await fetch(`${world.url}${path}`, { method: 'HEAD', headers: { authorization } });
+      expect([path, head.status, await head.text()]).toEqual([path, 200, '']);
+      expect(Number(head.headers.get('content-length'))).toBeGreaterThan(2);
+    }
+    const refused = await fetch(`${world.url}/metrics`, { method: 'HEAD' });
+    expect(refused.status).toBe(401);
   });
 
   it('a network in between cannot lead a browser back to http: an https collector says to stay', {

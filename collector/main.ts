@@ -26,6 +26,7 @@ import { type KeyCheck, openKeyCheck } from './keys.ts';
 import { CAPS_TTL_MS, followCaps } from './links/caps.ts';
 import { followLinks, type LinkStore } from './links/links.ts';
 import { observeCommits, registerCollectorMetrics } from './metrics.ts';
+import { openAsnList } from './request/asn.ts';
 import { createClientAddressReader } from './request/client-address.ts';
 import { openCountries } from './request/geo.ts';
 import { createVisitorCache } from './request/visitors.ts';
@@ -57,8 +58,7 @@ export async function startCollector(options: {
   slot?: number;
 }): Promise<Running> {
   const { config, log, slot } = options;
-  const countryOf = await openCountries(config.geoDatabase);
-  const snippet = await openSnippet();
+  const lists = { countryOf: await openCountries(config.geoDatabase), ...openAsnList({ log }) };
   const nc = await connectNats({ ...natsServer(config), name: 'collector' });
   await ensureStreams(nc);
   const sql = openPostgres({ url: config.databaseUrl, name: 'afflux-collector', max: 1, as: 'application' });
@@ -73,6 +73,7 @@ export async function startCollector(options: {
     sql,
     snapshotFile: join(stateFolder, 'links.snapshot'),
     beforeReading: keys.verify,
+    asns: lists,
     log,
   });
   const caps = await followCaps({ bucket: await openBucket(nc, CAPS_BUCKET, { ttlMs: CAPS_TTL_MS }), log });
@@ -99,10 +100,9 @@ export async function startCollector(options: {
 
   const readiness = (): Readiness => readinessOf({ keys, links, committer, spool });
   // On a shared port the kernel chooses the collector, so each of several has a health port of its own.
-  const health =
-    slot === undefined
-      ? undefined
-      : await serveHealth({ port: config.collectorMetricsPort + slot, metrics, secretBox, readiness });
+  const port = config.collectorMetricsPort + (slot ?? 0);
+  const served = { host: config.metricsHost, port, metrics, secretBox, readiness };
+  const health = slot === undefined ? undefined : await serveHealth(served);
   if (slot !== undefined) while (!readiness().ready) await delay(READY_POLL_MS);
   const server = await serve({
     uws: loadUws({ folder: config.home, maxHeaderBytes: config.maxHeaderBytes }),
@@ -114,7 +114,7 @@ export async function startCollector(options: {
       clock: leases.clock,
       clientAddress: createClientAddressReader(config.trustedProxies),
       visitorOf: createVisitorCache(),
-      countryOf,
+      ...lists,
       caps,
       repeats: createRepeats(),
       floods: createFloods(),
@@ -123,7 +123,7 @@ export async function startCollector(options: {
       outcomes,
       flagCounts,
     }),
-    snippet,
+    snippet: await openSnippet(),
     readiness,
     metrics,
     secretBox,

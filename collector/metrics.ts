@@ -69,6 +69,7 @@ export function registerCollectorMetrics(options: {
     () => links.clockOffMs / 1_000,
   );
   gauge('links', 'Links in memory', () => links.size);
+  gauge('blocks', 'Entries of the block lists in memory', () => links.blocks.size);
   gauge('links_age_seconds', 'Time since the links were last compared with PostgreSQL', () =>
     links.freshAtMs === 0 ? Number.POSITIVE_INFINITY : (Date.now() - links.freshAtMs) / 1_000,
   );

@@ -19,6 +19,8 @@ export const OPERATING_ERRORS = {
   engine_user: 'an embedded engine has no user to run as',
   geo_database_unreadable: "the collector's list of countries cannot be read",
   geo_unreadable: 'a list of networks cannot be read',
+  grafana_refused: 'Grafana answered with an error',
+  grafana_unreachable: 'Grafana does not answer',
   home_unusable: 'the data folder cannot be written',
   intent_unreadable: 'the stream lacks the clicks of a block that was to be inserted',
   invalid_config: 'the configuration is not valid',

@@ -107,7 +107,7 @@ export function isMappedIpv4(bytes: Uint8Array): boolean {
 }
 
 /** Addresses that share their first `bits` bits with `address`. */
-interface Network {
+export interface Network {
   readonly address: Buffer;
   /** From 0 to 128; of an IPv4 network from 96. */
   readonly bits: number;
@@ -121,7 +121,8 @@ export function isNetwork(text: string): boolean {
   return parseNetwork(text) !== undefined;
 }
 
-function parseNetwork(text: string): Network | undefined {
+/** Reads the text of an address or a network; undefined when it is neither. */
+export function parseNetwork(text: string): Network | undefined {
   const [address = '', bits = '', ...more] = text.split('/');
   const bytes = parseIp(address);
   if (!bytes || more.length > 0) return undefined;
@@ -129,6 +130,18 @@ function parseNetwork(text: string): Network | undefined {
   const offset = address.includes(':') ? 0 : MAPPED_PREFIX_BITS;
   const prefix = /^\d{1,3}$/.test(bits) ? Number(bits) + offset : Number.NaN;
   return prefix <= 8 * IP_BYTES ? { address: bytes, bits: prefix } : undefined;
+}
+
+/** The text of a network by its first address: "10.0.0.0/8"; of one address without a prefix. */
+export function formatNetwork({ address, bits }: Network): string {
+  const first = Buffer.from(address);
+  for (let bit = bits; bit < 8 * IP_BYTES; bit++) {
+    const byte = bit >> 3;
+    first[byte] = (first[byte] ?? 0) & ~(0x80 >> (bit & 7));
+  }
+  if (bits === 8 * IP_BYTES) return formatIp(first);
+  const isIpv4 = bits >= MAPPED_PREFIX_BITS && isMappedIpv4(first);
+  return `${formatIp(first)}/${isIpv4 ? bits - MAPPED_PREFIX_BITS : bits}`;
 }
 
 /** Matches texts that {@link isNetwork} accepts. An IPv6 network holds no IPv4 address: "::/0" is IPv6 only. */

@@ -3,19 +3,20 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { askClickHouse, freshClickHouseDatabase } from '../test/support/engines.ts';
+import { askClickHouse } from '../test/support/engines.ts';
+import { type AnalystEngine, startAnalystEngine } from '../test/support/servers/analysts.ts';
 import { FREE_TEXT_SETTINGS } from './clickhouse-server/statement/access.ts';
 
-/** Somebody who has the password of ClickHouse, such as a dashboard, and wants more than its tables. */
+/** Somebody who has a password of ClickHouse, the platform's or an analyst's, and wants more than its tables. */
 
 const MARK = 'a line of a file that is none of the engine’s';
-let database: Awaited<ReturnType<typeof freshClickHouseDatabase>>;
+let database: AnalystEngine;
 let folder: string;
 let secret: string;
 let target: string;
 
 beforeAll(async () => {
-  database = await freshClickHouseDatabase();
+  database = await startAnalystEngine({ tables: ['own'], dictionaries: [], views: [] });
   folder = mkdtempSync(join(tmpdir(), 'afflux-access-'));
   // As root the engine has an account of its own: that it cannot reach the files would prove nothing.
   chmodSync(folder, 0o777);
@@ -26,15 +27,20 @@ beforeAll(async () => {
   expect((await post("INSERT INTO own VALUES ('mine')")).status).toBe(200);
 });
 afterAll(async () => {
-  await database.drop();
+  await database.stop();
   rmSync(folder, { recursive: true });
 });
+
+type User = 'default' | 'analyst';
+const USERS: readonly User[] = ['default', 'analyst'];
 
 async function post(
   query: string,
   parameters: Record<string, string> = {},
+  user: User = 'default',
 ): Promise<{ status: number; text: string }> {
-  const response = await askClickHouse(database.url, parameters, { method: 'POST', body: query });
+  const url = user === 'analyst' ? database.analystUrl : database.url;
+  const response = await askClickHouse(url, parameters, { method: 'POST', body: query });
   // A refusal in the middle of an answer cuts it.
   return { status: response.status, text: await response.text().catch(String) };
 }
@@ -42,7 +48,7 @@ async function post(
 /** `@` is the path of a file, `#` one to write to. */
 const filled = (query: string) => query.replaceAll('@', secret).replaceAll('#', target);
 
-describe('reads a file or a server through', { tags: ['attack'] }, () => {
+describe.each(USERS)('%s reads a file or a server through', { tags: ['attack'] }, (user) => {
   test.each([
     "SELECT * FROM file('@', 'LineAsString')",
     "SELECT*FROM/**/FiLe/*x*/('@','LineAsString')",
@@ -97,7 +103,7 @@ describe('reads a file or a server through', { tags: ['attack'] }, () => {
     "SELECT * FROM cluster('default', 'system.one')",
     'kusto | take 1',
   ])('%s', async (query) => {
-    const answer = await post(filled(query));
+    const answer = await post(filled(query), {}, user);
     expect(answer.status, answer.text).not.toBe(200);
     expect(answer.text).not.toContain(MARK);
     expect(answer.text).not.toContain('Connection refused');
@@ -121,14 +127,14 @@ describe('reads a file or a server through', { tags: ['attack'] }, () => {
     "DELETE FROM own WHERE s != file('@')",
     "KILL QUERY WHERE query = file('@')",
   ])('%s', async (query) => {
-    await post(filled(query));
+    await post(filled(query), {}, user);
     const { text } = await post('SELECT s FROM own ORDER BY s FORMAT TSVRaw');
     expect(text).not.toContain(MARK);
     expect(text).toContain('mine');
   });
 });
 
-describe('writes a file through', { tags: ['attack'] }, () => {
+describe.each(USERS)('%s writes a file through', { tags: ['attack'] }, (user) => {
   test.each([
     "SELECT 1 INTO OUTFILE '#'",
     "SELECT 1 INTO\u00a0OUTFILE '#'",
@@ -144,13 +150,13 @@ describe('writes a file through', { tags: ['attack'] }, () => {
     "CREATE TABLE rocks (k UInt64, v String) ENGINE = EmbeddedRocksDB(0, '#') PRIMARY KEY k",
     "CREATE TABLE ssd (k UInt64) ENGINE = MergeTree ORDER BY k SETTINGS disk = disk(type = local, path = '#')",
   ])('%s', async (query) => {
-    const answer = await post(filled(query));
+    const answer = await post(filled(query), {}, user);
     expect(answer.status, answer.text).not.toBe(200);
     expect(existsSync(target)).toBe(false);
   });
 });
 
-describe('makes the engine open a file or a server by', { tags: ['attack'] }, () => {
+describe.each(USERS)('%s makes the engine open a file or a server by', { tags: ['attack'] }, (user) => {
   test.each([
     "CREATE TABLE f (s String) ENGINE = File(LineAsString, '@')",
     "CREATE TABLE f (s String) ENGINE File(LineAsString, '@')",
@@ -191,7 +197,7 @@ describe('makes the engine open a file or a server by', { tags: ['attack'] }, ()
     'SYSTEM RELOAD CONFIG',
     'DETACH TABLE own PERMANENTLY',
   ])('%s', async (query) => {
-    const answer = await post(filled(query));
+    const answer = await post(filled(query), {}, user);
     expect(answer.status, answer.text).not.toBe(200);
     expect(answer.text).not.toContain('Connection refused');
     expect((await post('SHOW TABLES')).text).toBe('own\n');

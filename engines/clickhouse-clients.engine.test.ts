@@ -5,8 +5,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fromProject } from '../core/config/paths.ts';
 import { askClickHouse } from '../test/support/engines.ts';
+import { hasGo } from '../test/support/go/go.ts';
 import { reportMissing } from '../test/support/programs.ts';
+import { type AnalystEngine, startAnalystEngine } from '../test/support/servers/analysts.ts';
 import { freshWarehouse } from '../test/support/warehouse.ts';
+import { ANALYST_READS } from '../warehouse/analysts/reads.ts';
 
 /**
  * Other people's clients with the options that their users have: that of Grafana's plugin always, those of Python and Java in
@@ -17,16 +20,19 @@ const PYPI = ['clickhouse-connect[arrow]==1.12.0'];
 /** To fetch, compile and run: clickhouse-go takes 40 s of a core the first time. */
 const CLIENT_MS = 400_000;
 
+let engine: AnalystEngine;
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 let folder: string;
 
 beforeAll(async () => {
-  warehouse = await freshWarehouse();
+  engine = await startAnalystEngine(ANALYST_READS);
+  warehouse = await freshWarehouse(engine.url);
   folder = mkdtempSync(join(tmpdir(), 'afflux-clickhouse-clients-'));
   cpSync(fromProject('test/fixtures/clickhouse-clients'), folder, { recursive: true });
 });
 afterAll(async () => {
-  await warehouse.drop();
+  await warehouse?.close();
+  await engine?.stop();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -91,15 +97,8 @@ const TYPED: readonly (readonly [string, string])[] = [
   ['CAST(NULL AS Nullable(UInt8))', '<nil>'],
 ];
 
-function hasGo(): boolean {
-  if (spawnSync('go', ['version']).status === 0) return true;
-  if (process.env.CI) throw new Error('There is no Go, with which the client of Grafana’s plugin is built.');
-  reportMissing('go', 'the embedded ClickHouse with the client of Grafana’s plugin');
-  return false;
-}
-
 test('clickhouse-go as Grafana’s plugin uses it', { timeout: CLIENT_MS }, async ({ skip }) => {
-  if (!hasGo()) skip('no go');
+  if (!hasGo('the embedded ClickHouse with the client of Grafana’s plugin')) skip('no go');
   const day = Array.from({ length: 500 }, (_, n) => ({
     ts: '2026-11-22 12:00:00',
     program_id: 1,
@@ -134,6 +133,26 @@ test('clickhouse-go as Grafana’s plugin uses it', { timeout: CLIENT_MS }, asyn
   const unread = Object.values(said.Unread as Record<string, string>).filter((reason) => reason !== '<nil>');
   expect(unread.length).toBeGreaterThan(0);
   for (const reason of unread) expect(reason).toMatch(/Code: 48.*AggregateFunction.*column/);
+
+  const { tables: readable, views } = ANALYST_READS;
+  for (const [url, names] of [
+    [engine.analystUrl, [...readable, ...views]],
+    [engine.programUrl(1), views],
+  ] as const) {
+    const env = { CLICKHOUSE_URL: url, TYPED: typed, REFUSED: 'SELECT * FROM signed_counts' };
+    const asAnalyst = lastLine(await run('./client', [], env));
+    expect(asAnalyst).toMatchObject({
+      Version: said.Version,
+      Rows: 300_000,
+      Typed: said.Typed,
+      Error: said.Error,
+      LateError: expect.stringContaining('Code: 395'),
+      Refused: expect.stringMatching(/Code: 497.*SELECT.* ON afflux.signed_counts/s),
+    });
+    const seen = asAnalyst.Tables as Record<string, number>;
+    expect(Object.keys(seen).sort()).toEqual([...names].sort());
+    expect(seen.analyst_clicks).toBe(500);
+  }
 });
 
 describe.runIf(isLong)('in the long run', () => {
@@ -160,6 +179,21 @@ describe.runIf(isLong)('in the long run', () => {
     });
   });
 
+  test('clickhouse-connect as an analyst', { timeout: CLIENT_MS }, async ({ skip }) => {
+    if (spawnSync('python3', ['--version']).status !== 0) skip('no python3');
+    await run('python3', ['-m', 'venv', 'venv']);
+    await run('venv/bin/pip', ['install', '--quiet', ...PYPI]);
+    const env = { CLICKHOUSE_URL: engine.analystUrl };
+    const said = lastLine(await run('venv/bin/python', ['analyst.py'], env));
+    expect(said).toEqual({
+      tables: [...ANALYST_READS.tables, ...ANALYST_READS.views].sort(),
+      rows: 300_000,
+      limited: 7,
+      refused: expect.stringContaining('Code: 497'),
+      written: expect.stringContaining('Code: 497'),
+    });
+  });
+
   test('clickhouse-jdbc with its defaults', { timeout: CLIENT_MS }, async ({ skip }) => {
     if ([['java'], ['mvn']].some(([name]) => spawnSync(name ?? '', ['-version']).status !== 0)) {
       reportMissing('java', 'the embedded ClickHouse with clickhouse-jdbc');
@@ -170,6 +204,17 @@ describe.runIf(isLong)('in the long run', () => {
     const jdbc = [`jdbc:clickhouse://${host}${pathname}`, username, decodeURIComponent(password)];
     const said = lastLine(await run('java', ['-cp', 'lib/*', 'Main.java', ...jdbc]));
     expect(said).toEqual({ rows: 300_000, inserted: 100, tables: 1, error: 47, cancelled: 394 });
+
+    const analyst = new URL(engine.analystUrl);
+    const login = [analyst.username, decodeURIComponent(analyst.password)];
+    const asAnalyst = await run('java', ['-cp', 'lib/*', 'Analyst.java', jdbc[0] ?? '', ...login]);
+    expect(lastLine(asAnalyst)).toEqual({
+      rows: 300_000,
+      tables: ANALYST_READS.tables.length + ANALYST_READS.views.length,
+      clicks: expect.any(Number),
+      refused: 497,
+      written: 497,
+    });
   });
 });
 

@@ -5,6 +5,7 @@ import { CLICKHOUSE_USER } from '../core/config/secrets.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/service/log.ts';
 import type { ServerOptions } from './clickhouse-server/server.ts';
+import type { AnalystReads } from './clickhouse-server/users/config.ts';
 import {
   type Engine,
   findLeftover,
@@ -17,8 +18,8 @@ import { chooseEngineUser, openEngineFolder, writeEngineFile } from './engine-us
 
 /** The server is a Node process of its own, and Node 20 runs JavaScript only. */
 const MAIN = fromProject('dist/engines/clickhouse-server/main.js');
-/** A thread for each of its 16 queries, and some for files. */
-const THREAD_POOL_SIZE = 24;
+/** A thread for each of its 20 queries, and some for files. */
+const THREAD_POOL_SIZE = 28;
 const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 20_000;
 
@@ -33,8 +34,10 @@ export async function startClickHouse(options: {
   dataDir: string;
   port: number;
   database: string;
-  /** Of the only user, {@link CLICKHOUSE_USER}. */
+  /** Of the platform's user, {@link CLICKHOUSE_USER}. */
   password: string;
+  /** Users that read some tables of the database and write nothing; without it there are none. */
+  analyst?: { readonly password: string } & Omit<AnalystReads, 'database'>;
   log: Logger;
 }): Promise<Engine> {
   const { dataDir, port, database, password, log } = options;
@@ -74,7 +77,16 @@ export async function startClickHouse(options: {
     forceSignal: 'SIGKILL',
   });
   writeEngineFile(user, pidFile, `${engine.pid}\n`);
-  const serverOptions: ServerOptions = { dataDir, port, logLevel: log.level, password };
+  const serverOptions: ServerOptions = {
+    dataDir,
+    port,
+    logLevel: log.level,
+    password,
+    analyst: options.analyst && {
+      password: options.analyst.password,
+      reads: { ...options.analyst, database },
+    },
+  };
   engine.child.send(serverOptions);
   const base = `http://127.0.0.1:${port}`;
   await waitUntilReady({

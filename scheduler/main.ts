@@ -12,9 +12,10 @@ import { hashChainTask } from './hash-chain-task.ts';
 import { startMirror } from './mirror.ts';
 import { moneyTasks } from './money-tasks.ts';
 import { startNames } from './names.ts';
+import { startPlatformMetrics } from './platform-metrics.ts';
 
-/** Each of the four tasks holds a connection while it works with another; the mirrors take one each. */
-const POSTGRES_CONNECTIONS = 8;
+/** Each of the four tasks holds a connection while it works with another; the loops take one each. */
+const POSTGRES_CONNECTIONS = 9;
 const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /**
@@ -32,13 +33,18 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
   const metrics = createMetrics();
   const secretBox = createSecretBox(config.dataKeys);
   const health = await serveHealth({
+    host: config.metricsHost,
     port: config.schedulerPort,
     metrics,
     secretBox,
     // A task that fails is logged and tried again; this process answers no requests that depend on it.
     readiness: () => ({ ready: true }),
   });
-  const mirrors = [startMirror({ ledger, warehouse, metrics, log }), startNames({ ledger, warehouse, log })];
+  const loops = [
+    startMirror({ ledger, warehouse, metrics, log }),
+    startNames({ ledger, warehouse, log }),
+    startPlatformMetrics({ ledger, warehouse, home: config.home, metrics, log }),
+  ];
   const tasks = startTasks({
     ledger,
     log,
@@ -55,7 +61,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
 
   return {
     async stop() {
-      await Promise.all([tasks, ...mirrors].map((running) => running.stop()));
+      await Promise.all([tasks, ...loops].map((running) => running.stop()));
       await health.stop();
       await Promise.all([ledger.end({ timeoutMs: DISCONNECT_TIMEOUT_MS }), warehouse.close()]);
     },

@@ -9,7 +9,7 @@ import type { BenchResult } from '../loadtest/bench.ts';
 import { reportMissing } from './support/programs.ts';
 
 /** More, by hand: AFFLUX_TEST_CHAOS_MINUTES=5 AFFLUX_TEST_CHAOS_SEED=2 npm test -- test/chaos */
-const MINUTES = process.env.AFFLUX_TEST_CHAOS_MINUTES ?? '1';
+const MINUTES = process.env.AFFLUX_TEST_CHAOS_MINUTES ?? '0.5';
 const SEED = process.env.AFFLUX_TEST_CHAOS_SEED ?? '1';
 /** Starting, recovering and comparing take their time whatever the load takes. */
 const OVERHEAD_MS = 600_000;

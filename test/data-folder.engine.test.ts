@@ -112,6 +112,15 @@ describe('the data folder of an earlier version', () => {
     expect(audit.ok).toBe(true);
   });
 
+  test('has its decisions made again by the rules of their version, without a difference', async () => {
+    const [first, last] = ['2020-01-01', '2100-01-01'];
+    const said = await platform.afflux('attribution', 'replay', '--from', first, '--to', last);
+    const { conversions } = PACKED.books;
+    expect(said).toContain(
+      `${conversions} conversions decided again, 0 without evidence, 0 would be decided`,
+    );
+  });
+
   test('is used as before: a new click is redirected and loaded', async () => {
     const [link] = await owner<{ code: string }[]>`select code from links`;
     const url = `http://127.0.0.1:${platform.config.collectorPort}/c/${link?.code}`;

@@ -6,6 +6,8 @@ import { shopifyCall, shopifyOrder, shopifyRefund } from '../api/sources/kinds/e
 import { createApiKey } from '../ledger/access/api-keys.ts';
 import { auditLedger } from '../ledger/audit/audit.ts';
 import { vestDue } from '../ledger/books/commissions.ts';
+import { addCaseOrders } from '../ledger/cases/case-orders.ts';
+import { openCase } from '../ledger/cases/cases.ts';
 import { recordConversion } from '../ledger/conversions/conversions.ts';
 import { approvePayoutRun, listPayoutRuns } from '../ledger/payouts/approvals.ts';
 import { setPayoutMethod } from '../ledger/payouts/methods.ts';
@@ -461,6 +463,26 @@ describe('the API, killed while it', () => {
       account: 'pending',
       minor: 1_000n,
     },
+    'a decision of a case': {
+      role: 'fraud' as const,
+      table: 'case_notes',
+      condition: 'true',
+      request: async (parties: TestParties): Promise<[string, object]> => {
+        const { programId } = parties;
+        const held = { amountMinor: 10_000n, outcome: 'review', reason: 'instant_conversion' } as const;
+        const good = await creditOrder(world.ledger, parties, held);
+        const bad = await creditOrder(world.ledger, parties, held);
+        const caseId = await inTransaction(world.ledger, async (tx) => {
+          const id = await openCase(tx, { programId, title: 'x', actor: 'test' });
+          await addCaseOrders(tx, { caseId: id, programId, conversionIds: [good, bad], actor: 'test' });
+          return id;
+        });
+        const body = { note: 'x', approve: [`cnv_${good}`], reject: [`cnv_${bad}`] };
+        return [`/v1/cases/cas_${caseId}/decide`, body];
+      },
+      account: 'pending',
+      minor: 1_000n,
+    },
   };
 
   test.each(
@@ -483,7 +505,7 @@ describe('the API, killed while it', () => {
       source: 'api',
     });
     const { key } = await createApiKey(ledger, { role, name: 'test', programId });
-    const [path, body] = request(parties, id, open.id);
+    const [path, body] = await request(parties, id, open.id);
     const attempt = randomUUID();
     const ask = async (url: string) =>
       await fetch(`${url}${path}`, {

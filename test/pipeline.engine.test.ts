@@ -9,6 +9,7 @@ import { freePort } from '../engines/engine.ts';
 import { createApiKey } from '../ledger/access/api-keys.ts';
 import { auditLedger } from '../ledger/audit/audit.ts';
 import { affiliateBalance } from '../ledger/audit/counts.ts';
+import { createBlocks, endBlock } from '../ledger/blocks/blocks.ts';
 import { createBankCsvProvider } from '../ledger/payouts/providers/bank-csv.ts';
 import { runPayouts } from '../ledger/payouts/run.ts';
 import { createAffiliate } from '../ledger/programs/affiliates.ts';
@@ -236,6 +237,28 @@ describe('from a click to a payout', () => {
     for (const [orderId, , state, reason] of cases) {
       expect({ orderId, ...outcomes.get(orderId) }).toMatchObject({ orderId, state, reason });
     }
+  });
+
+  it('credits no order of a blocked click, and says by which entry it was blocked', async () => {
+    const [made] = await createBlocks(world.ledger, {
+      programId: world.program.id,
+      actor: 'test',
+      entries: [{ kind: 'network', value: '127.0.0.0/8', action: 'redirect', reason: 'the test itself' }],
+    });
+    const cookieOf = async () =>
+      (await fetch(`${world.url}/c/${codes[0]}`, { redirect: 'manual' })).headers.get('set-cookie');
+    await waitFor(async () => (await cookieOf()) === null, { deadlineMs: 3_000, what: 'the entry' });
+    await order({ order_id: 'blocked', amount: '10.00', click_id: await click() });
+    await endBlock(world.ledger, { id: made?.id ?? 0, actor: 'test' });
+    const blocked = (await decided(['blocked'])).get('blocked');
+    expect(blocked).toMatchObject({ state: 'unattributed', reason: 'blocked_click' });
+    const explained = await fetch(`${api}/v1/conversions/${blocked?.id}/explanation`, {
+      headers: { Authorization: `Bearer ${key}` },
+    });
+    expect(await explained.text()).toContain(
+      `was blocked by what was in force then: blk_${made?.id}, network \\"127.0.0.0/8\\" (“the test itself”)`,
+    );
+    await waitFor(async () => (await cookieOf()) !== null, { deadlineMs: 3_000, what: 'its end' });
   });
 
   it('reviews what converts too soon, and too often from one address', async () => {

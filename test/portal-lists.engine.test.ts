@@ -4,6 +4,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fromProject } from '../core/config/paths.ts';
 import {
+  ALL_PAGES,
   ARRIVE_MS,
   enter,
   goTo,
@@ -22,7 +23,7 @@ const chromium = findChromium();
 const LONG_NAME = `Sommer${'W'.repeat(190)}`;
 const ORDERS = 30;
 
-describe.skipIf(chromium === undefined)('lists of the portal, in a browser', () => {
+describe.skipIf(chromium === undefined || !ALL_PAGES)('lists of the portal, in a browser', () => {
   let platform: TestPlatform;
   let browser: Browser;
 

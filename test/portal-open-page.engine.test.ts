@@ -1,13 +1,20 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { connectDatabase, type Database } from '../ledger/postgres/db.ts';
-import { ARRIVE_MS, enter, goTo, launchChromium, look, openPortal, signIn } from './support/browser.ts';
+import {
+  ALL_PAGES,
+  ARRIVE_MS,
+  enter,
+  goTo,
+  launchChromium,
+  look,
+  openPortal,
+  signIn,
+} from './support/browser.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
 
 const chromium = findChromium();
-/** Minutes of one browser: in the long run. */
-const WANTED = process.env.AFFLUX_TEST_PAGES === '1';
 const TEST_MS = 60_000;
 const REPORTS = '**/v1/reports?*';
 const STREAM = '**/v1/freshness/stream';
@@ -25,7 +32,7 @@ const FAILURE = {
   }),
 };
 
-describe.skipIf(chromium === undefined || !WANTED)(
+describe.skipIf(chromium === undefined || !ALL_PAGES)(
   'a page of the portal that stays open, in a browser',
   () => {
     let platform: TestPlatform;

@@ -61,7 +61,13 @@ describe.skipIf(chromium === undefined)('what orders are of and contain, in the 
     await saveEvents.click();
     // Read again after it was saved.
     await expect.poll(() => page.getByLabel('Events').inputValue()).toBe('sale, lead');
+    await look(page, 'program-settings');
+    await page.getByRole('link', { name: 'a page of their own' }).click();
     await page.getByLabel('Repeat orders, orders of one customer a day').fill('7');
+    // What they would find is seen before they are saved.
+    expect(await page.getByRole('button', { name: 'Save thresholds' }).isDisabled()).toBe(true);
+    await page.getByRole('button', { name: 'Preview' }).click();
+    await page.getByRole('heading', { name: 'Before and after' }).waitFor();
     const program = await answerTo(page, `/v1/programs/prg_${platform.demo.program.id}`, () =>
       page.getByRole('button', { name: 'Save thresholds' }).click(),
     );
@@ -71,7 +77,6 @@ describe.skipIf(chromium === undefined)('what orders are of and contain, in the 
       coupon_evidence: 'click_wins',
       fraud_rules: { repeat_orders: 7 },
     });
-    await look(page, 'program-settings');
 
     await goTo(page, 'Terms');
     await page.getByRole('button', { name: 'New terms' }).click();

@@ -1,6 +1,15 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { enter, goTo, launchChromium, look, openPortal, signIn, watchConsole } from './support/browser.ts';
+import {
+  ALL_PAGES,
+  enter,
+  goTo,
+  launchChromium,
+  look,
+  openPortal,
+  signIn,
+  watchConsole,
+} from './support/browser.ts';
 import { waitFor } from './support/engines.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
@@ -11,7 +20,7 @@ const EMAIL = 'nora@example.com';
 /** Stored as it is written, and harmless when it is shown. */
 const NAME = 'Nora <img src=x onerror=alert(1)>';
 
-describe.skipIf(chromium === undefined)('from the sign-up page to an answered question, in a browser', () => {
+describe.skipIf(chromium === undefined || !ALL_PAGES)('from sign-up to an answered question', () => {
   let platform: TestPlatform;
   let browser: Browser;
   beforeAll(async () => {

@@ -5,7 +5,7 @@ import { woocommerceCall, woocommerceOrder } from '../api/sources/kinds/example-
 import type { Role } from '../ledger/access/api-keys.ts';
 import { createUser, setPassword } from '../ledger/access/users.ts';
 import { createProgram } from '../ledger/programs/programs.ts';
-import { goTo, look, watchConsole } from './support/browser.ts';
+import { ALL_PAGES, goTo, look, watchConsole } from './support/browser.ts';
 import {
   connect,
   type FreshPortal,
@@ -21,10 +21,8 @@ import { findChromium } from './support/programs.ts';
 /** The pages of sources: how they look, what is tried and repeated on them, and who may not. */
 
 const chromium = findChromium();
-/** Minutes of one browser: in the long run. */
-const WANTED = process.env.AFFLUX_TEST_PAGES === '1';
 
-describe.skipIf(chromium === undefined || !WANTED)('the pages of sources in a browser', () => {
+describe.skipIf(chromium === undefined || !ALL_PAGES)('the pages of sources in a browser', () => {
   let portal: FreshPortal;
   beforeAll(async () => {
     portal = await startFreshPortal(chromium ?? '');
@@ -163,6 +161,14 @@ describe.skipIf(chromium === undefined || !WANTED)('the pages of sources in a br
       expect(await send(url, signed)).toMatchObject([200, { status: 'accepted' }]);
     }
     await lineOf(page, '7003').getByText('Accepted').waitFor();
+
+    // Where the webhook was made in the shop first, its secret is there already.
+    await page.getByRole('button', { name: 'Enter a secret that exists' }).click();
+    await page.getByLabel('Secret from WooCommerce').fill('made by the shop');
+    await page.getByRole('button', { name: 'Save the secret' }).click();
+    await page.getByLabel('Secret from WooCommerce').waitFor({ state: 'detached' });
+    const ofShop = woocommerceCall('order.created', woocommerceOrder(7004), 'made by the shop');
+    expect(await send(url, ofShop)).toMatchObject([200, { status: 'accepted' }]);
 
     await page.getByRole('button', { name: 'Delete' }).click();
     await look(page, 'connect-delete');

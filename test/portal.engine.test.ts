@@ -1,7 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { accessibilityFaults, launchChromium, takePicture, watchConsole } from './support/browser.ts';
+import {
+  ALL_PAGES,
+  accessibilityFaults,
+  launchChromium,
+  takePicture,
+  watchConsole,
+} from './support/browser.ts';
 import { waitFor } from './support/engines.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
@@ -288,7 +294,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     const downloaded = operator.waitForEvent('download');
     await operator.getByRole('link', { name: 'Export' }).click();
     const csv = await readFile(await (await downloaded).path(), 'utf8');
-    expect(csv).toMatch(/^"coupon","conversions",.*\n(.*\n)*"Spoken10",1,1,0,4000,/);
+    expect(csv).toMatch(/^"coupon","conversions",.*\n(.*\n)*"Spoken10",1,1,0,40,4,"EUR"\n/);
     await goTo(operator, 'Coupon codes');
     await operator.getByRole('button', { name: 'Edit Spoken10' }).click();
     await takePicture(operator, 'coupon-edit-wide');
@@ -305,9 +311,13 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
 
     test.each([
       ['partner', 'light'],
-      ['partner', 'dark'],
-      ['operator', 'light'],
       ['operator', 'dark'],
+      ...(ALL_PAGES
+        ? ([
+            ['partner', 'dark'],
+            ['operator', 'light'],
+          ] as const)
+        : []),
     ] as const)(
       'of the %s, %s, is accessible, logs no errors and asks no other host',
       {

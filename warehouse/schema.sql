@@ -1,5 +1,344 @@
 -- The warehouse's schema after every migration, as ClickHouse prints it. A test keeps it true.
 
+CREATE VIEW analyst_campaigns_daily
+(
+    day DateTime('UTC'),
+    program_id UInt32,
+    program String,
+    campaign_id UInt32,
+    campaign String,
+    clicks UInt64,
+    valid_clicks UInt64,
+    impressions UInt64,
+    visitors UInt64,
+    addresses UInt64
+)
+DEFINER = default SQL SECURITY DEFINER
+AS SELECT
+    day,
+    program_id,
+    programs.name AS program,
+    campaign_id,
+    campaigns.name AS campaign,
+    clicks,
+    valid_clicks,
+    impressions,
+    visitors,
+    addresses
+FROM
+(
+    SELECT
+        day,
+        program_id,
+        campaign_id,
+        sum(clicks) AS clicks,
+        sum(valid_clicks) AS valid_clicks,
+        sum(impressions) AS impressions,
+        uniqCombinedMerge(14)(distinct_visitors) AS visitors,
+        uniqCombinedMerge(14)(ips) AS addresses
+    FROM campaigns_daily
+    PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
+    GROUP BY
+        day,
+        program_id,
+        campaign_id
+) AS counts
+LEFT JOIN
+(
+    SELECT
+        id,
+        name
+    FROM names
+    FINAL
+    PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
+    WHERE kind = 'program'
+) AS programs ON programs.id = counts.program_id
+LEFT JOIN
+(
+    SELECT
+        id,
+        name
+    FROM names
+    FINAL
+    PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
+    WHERE kind = 'campaign'
+) AS campaigns ON campaigns.id = counts.campaign_id;
+
+CREATE VIEW analyst_campaigns_hourly
+(
+    hour DateTime('UTC'),
+    program_id UInt32,
+    program String,
+    campaign_id UInt32,
+    campaign String,
+    clicks UInt64,
+    valid_clicks UInt64,
+    impressions UInt64,
+    visitors UInt64,
+    addresses UInt64
+)
+DEFINER = default SQL SECURITY DEFINER
+AS SELECT
+    hour,
+    program_id,
+    programs.name AS program,
+    campaign_id,
+    campaigns.name AS campaign,
+    clicks,
+    valid_clicks,
+    impressions,
+    visitors,
+    addresses
+FROM
+(
+    SELECT
+        hour,
+        program_id,
+        campaign_id,
+        sum(clicks) AS clicks,
+        sum(valid_clicks) AS valid_clicks,
+        sum(impressions) AS impressions,
+        uniqCombinedMerge(14)(distinct_visitors) AS visitors,
+        uniqCombinedMerge(14)(ips) AS addresses
+    FROM campaigns_hourly
+    PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
+    GROUP BY
+        hour,
+        program_id,
+        campaign_id
+) AS counts
+LEFT JOIN
+(
+    SELECT
+        id,
+        name
+    FROM names
+    FINAL
+    PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
+    WHERE kind = 'program'
+) AS programs ON programs.id = counts.program_id
+LEFT JOIN
+(
+    SELECT
+        id,
+        name
+    FROM names
+    FINAL
+    PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
+    WHERE kind = 'campaign'
+) AS campaigns ON campaigns.id = counts.campaign_id;
+
+CREATE VIEW analyst_clicks
+(
+    clicked_at DateTime64(3, 'UTC'),
+    program_id UInt32,
+    campaign_id UInt32,
+    affiliate_id UInt32,
+    link_id UInt32,
+    counted_as String,
+    is_valid UInt8,
+    opted_out UInt8,
+    country LowCardinality(String),
+    asn UInt32,
+    network_owner String,
+    device LowCardinality(String),
+    os LowCardinality(String),
+    browser LowCardinality(String),
+    language LowCardinality(String),
+    referrer_domain LowCardinality(String),
+    sub1 String,
+    sub2 String,
+    sub3 String,
+    sub4 String,
+    sub5 String,
+    utm_source LowCardinality(String),
+    utm_medium LowCardinality(String),
+    utm_campaign LowCardinality(String),
+    utm_term String,
+    utm_content String,
+    rule UInt16,
+    destination UInt16,
+    visitor UInt32,
+    ip IPv6,
+    fingerprint UInt64,
+    user_agent LowCardinality(String),
+    referrer String,
+    query String,
+    node UInt16,
+    seq UInt32
+)
+DEFINER = default SQL SECURITY DEFINER
+AS SELECT
+    ts AS clicked_at,
+    program_id,
+    campaign_id,
+    affiliate_id,
+    link_id,
+    multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 8192) != 0, 'blocked', bitAnd(flags, 1) != 0, 'bot', bitAnd(flags, 2) != 0, 'prefetch', bitAnd(flags, 4) != 0, 'head', bitAnd(flags, 624) != 0, 'inactive', bitAnd(flags, 2048) != 0, 'forced', bitAnd(flags, 4096) != 0, 'flood', bitAnd(flags, 8) != 0, 'repeat', 'ok') AS counted_as,
+    counted_as IN ('ok', 'repeat') AS is_valid,
+    bitAnd(flags, 1024) != 0 AS opted_out,
+    country,
+    asn,
+    dictGet('organisations', 'organisation', asn) AS network_owner,
+    device,
+    os,
+    browser,
+    language,
+    referrer_domain,
+    sub1,
+    sub2,
+    sub3,
+    sub4,
+    sub5,
+    utm_source,
+    utm_medium,
+    utm_campaign,
+    utm_term,
+    utm_content,
+    rule,
+    destination,
+    visitor,
+    ip,
+    fingerprint,
+    user_agent,
+    referrer,
+    query,
+    node,
+    seq
+FROM clicks
+PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')));
+
+CREATE VIEW analyst_names
+(
+    kind LowCardinality(String),
+    id UInt32,
+    program_id UInt32,
+    name String
+)
+DEFINER = default SQL SECURITY DEFINER
+AS SELECT
+    kind,
+    id,
+    program_id,
+    name
+FROM names
+FINAL
+PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')));
+
+CREATE VIEW analyst_orders
+(
+    conversion_id UInt64,
+    program_id UInt32,
+    program String,
+    campaign_id UInt32,
+    campaign String,
+    affiliate_id UInt32,
+    affiliate String,
+    link_id UInt32,
+    link_code String,
+    event_name LowCardinality(String),
+    state LowCardinality(String),
+    reason LowCardinality(String),
+    occurred_at DateTime64(3, 'UTC'),
+    received_at DateTime64(3, 'UTC'),
+    clicked_at Nullable(DateTime64(3, 'UTC')),
+    currency LowCardinality(String),
+    amount Decimal(38, 4),
+    refunded Decimal(38, 4),
+    commission Decimal(38, 4),
+    own_commission Decimal(38, 4),
+    coupon LowCardinality(String),
+    country LowCardinality(String),
+    sub1 String,
+    sub2 String,
+    sub3 String,
+    sub4 String,
+    sub5 String,
+    ip IPv6,
+    fingerprint UInt64
+)
+DEFINER = default SQL SECURITY DEFINER
+AS SELECT
+    conversion_id,
+    program_id,
+    programs.name AS program,
+    campaign_id,
+    campaigns.name AS campaign,
+    affiliate_id,
+    affiliates.name AS affiliate,
+    link_id,
+    links.name AS link_code,
+    event_name,
+    state,
+    reason,
+    occurred_at,
+    received_at,
+    click_ts AS clicked_at,
+    currency,
+    toDecimal128(amount_minor, 4) / units AS amount,
+    toDecimal128(refunded_minor, 4) / units AS refunded,
+    toDecimal128(commission_minor, 4) / units AS commission,
+    toDecimal128(own_commission_minor, 4) / units AS own_commission,
+    coupon,
+    country,
+    sub1,
+    sub2,
+    sub3,
+    sub4,
+    sub5,
+    ip,
+    fingerprint
+FROM
+(
+    SELECT
+        *,
+        country,
+        transform(toString(currency), ['BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF', 'KRW', 'PYG', 'RWF', 'UGX', 'UYI', 'VND', 'VUV', 'XAF', 'XOF', 'XPF', 'BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND', 'CLF', 'UYW'], [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 10000, 10000], 100) AS units
+    FROM conversions
+    FINAL
+    PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
+) AS orders
+LEFT JOIN
+(
+    SELECT
+        id,
+        name
+    FROM names
+    FINAL
+    PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
+    WHERE kind = 'program'
+) AS programs ON programs.id = orders.program_id
+LEFT JOIN
+(
+    SELECT
+        id,
+        name
+    FROM names
+    FINAL
+    PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
+    WHERE kind = 'campaign'
+) AS campaigns ON campaigns.id = orders.campaign_id
+LEFT JOIN
+(
+    SELECT
+        id,
+        name
+    FROM names
+    FINAL
+    PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
+    WHERE kind = 'affiliate'
+) AS affiliates ON affiliates.id = orders.affiliate_id
+LEFT JOIN
+(
+    SELECT
+        id,
+        name
+    FROM names
+    FINAL
+    PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
+    WHERE kind = 'link'
+) AS links ON links.id = orders.link_id;
+
 CREATE DICTIONARY asn
 (
     network String,
@@ -194,7 +533,7 @@ CREATE TABLE clicks_grouped
     link_id UInt32 CODEC(T64, ZSTD(1)),
     country LowCardinality(String) CODEC(ZSTD(1)),
     device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5) CODEC(ZSTD(1)),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8) CODEC(ZSTD(1)),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8, 'blocked' = 9) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
     distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
@@ -210,7 +549,7 @@ CREATE MATERIALIZED VIEW clicks_grouped_feed TO clicks_grouped
     link_id UInt32,
     country LowCardinality(String),
     device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8, 'blocked' = 9),
     clicks UInt64,
     ips AggregateFunction(uniqCombined(14), UInt32),
     distinct_visitors AggregateFunction(uniqCombined(14), UInt32)
@@ -223,7 +562,7 @@ AS SELECT
     link_id,
     CAST(toStringCutToZero(letters), 'LowCardinality(String)') AS country,
     CAST(device_number, 'Enum8(\'unknown\' = 0, \'desktop\' = 1, \'mobile\' = 2, \'tablet\' = 3, \'tv\' = 4, \'bot\' = 5)') AS device,
-    CAST(group_number, 'Enum8(\'ok\' = 0, \'bot\' = 1, \'prefetch\' = 2, \'head\' = 3, \'inactive\' = 4, \'repeat\' = 5, \'impression\' = 6, \'forced\' = 7, \'flood\' = 8)') AS flag_group,
+    CAST(group_number, 'Enum8(\'ok\' = 0, \'bot\' = 1, \'prefetch\' = 2, \'head\' = 3, \'inactive\' = 4, \'repeat\' = 5, \'impression\' = 6, \'forced\' = 7, \'flood\' = 8, \'blocked\' = 9)') AS flag_group,
     count() AS clicks,
     uniqCombinedState(14)(ip_hash) AS ips,
     uniqCombinedState(14)(visitor) AS distinct_visitors
@@ -237,7 +576,7 @@ FROM
         link_id,
         CAST(substring(country, 1, 2), 'FixedString(2)') AS letters,
         toInt8(transform(device, ['desktop', 'mobile', 'tablet', 'tv', 'bot'], [1, 2, 3, 4, 5], 0)) AS device_number,
-        toInt8(multiIf(bitAnd(flags, 256) != 0, 6, bitAnd(flags, 1) != 0, 1, bitAnd(flags, 2) != 0, 2, bitAnd(flags, 4) != 0, 3, bitAnd(flags, 624) != 0, 4, bitAnd(flags, 2048) != 0, 7, bitAnd(flags, 4096) != 0, 8, bitAnd(flags, 8) != 0, 5, 0)) AS group_number,
+        toInt8(multiIf(bitAnd(flags, 256) != 0, 6, bitAnd(flags, 8192) != 0, 9, bitAnd(flags, 1) != 0, 1, bitAnd(flags, 2) != 0, 2, bitAnd(flags, 4) != 0, 3, bitAnd(flags, 624) != 0, 4, bitAnd(flags, 2048) != 0, 7, bitAnd(flags, 4096) != 0, 8, bitAnd(flags, 8) != 0, 5, 0)) AS group_number,
         toUInt32(cityHash64(ip)) AS ip_hash,
         visitor
     FROM clicks
@@ -261,7 +600,7 @@ CREATE TABLE clicks_hourly
     link_id UInt32 CODEC(T64, ZSTD(1)),
     country LowCardinality(String) CODEC(ZSTD(1)),
     device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5) CODEC(ZSTD(1)),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8) CODEC(ZSTD(1)),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8, 'blocked' = 9) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
     distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
@@ -281,7 +620,7 @@ CREATE MATERIALIZED VIEW clicks_hourly_feed TO clicks_hourly
     link_id UInt32,
     country LowCardinality(String),
     device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8, 'blocked' = 9),
     clicks SimpleAggregateFunction(sum, UInt64),
     ips AggregateFunction(uniqCombined(14), UInt32),
     distinct_visitors AggregateFunction(uniqCombined(14), UInt32)
@@ -309,7 +648,7 @@ CREATE TABLE clicks_minutely
     link_id UInt32 CODEC(T64, ZSTD(1)),
     country LowCardinality(String) CODEC(ZSTD(1)),
     device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5) CODEC(ZSTD(1)),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8) CODEC(ZSTD(1)),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8, 'blocked' = 9) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
     distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
@@ -329,7 +668,7 @@ CREATE MATERIALIZED VIEW clicks_minutely_feed TO clicks_minutely
     link_id UInt32,
     country LowCardinality(String),
     device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8, 'blocked' = 9),
     clicks SimpleAggregateFunction(sum, UInt64),
     ips AggregateFunction(uniqCombined(14), UInt32),
     distinct_visitors AggregateFunction(uniqCombined(14), UInt32)

@@ -120,6 +120,11 @@ async function thingsOf(
   const [application] = await api.ledger<{ id: number }[]>`
     insert into applications (program_id, state, name, email, answers, expires_at, confirmed_at)
     values (${tenant.programId}, 'pending', 'a', ${`${orderId}@example.com`}, '[]', now(), now()) returning id`;
+  const blocks = await post('/v1/blocks', operator, {
+    entries: [{ kind: 'user_agent', value: orderId, action: 'redirect', reason: 'r' }],
+  });
+  const saved = await post('/v1/saved-reports', key, { name: 'r', query: {}, range: 'yesterday' });
+  const opened = await post('/v1/cases', operator, { title: orderId, conversion_ids: [`cnv_${conversion}`] });
   const message = await post(`/v1/conversions/cnv_${conversion}/messages`, key, { text: 'Why?' });
   return {
     own: {
@@ -129,6 +134,7 @@ async function thingsOf(
       src: (source.source as { id: string }).id,
       dlv: `dlv_${delivery?.id}`,
       cnv: `cnv_${conversion}`,
+      cas: String(opened.id),
       pay: String(payout?.id),
       run: String(payoutRun?.id),
       bat: String(file?.id),
@@ -136,12 +142,14 @@ async function thingsOf(
       ref: (refund.refund as { id: string }).id,
       lnk: String(link.id),
       cpn: String(coupon.id),
+      blk: String((blocks.data as { id: string }[])[0]?.id),
       usr: String(user.id),
       pbk: String(postback.body.call_id),
       job: `job_${job.id}`,
       dlt: 'dlt_1',
       ses: `ses_${session?.id}`,
       msg: String(message.id),
+      rpt: String(saved.id),
     },
     shared: {
       app: `app_${application?.id}`,

@@ -76,6 +76,8 @@ export interface ApiContext {
   readonly payoutHour: number | null;
   /** Public base URL of tracking links, without a slash at its end. */
   readonly collectorUrl: string;
+  /** The platform's own ClickHouse, and whether it is the embedded one. */
+  readonly clickhouse: { readonly url: string; readonly isEmbedded: boolean };
 }
 
 /** In the place of Fastify's own `ip`, which passes on whatever text a proxy sent. */

@@ -71,6 +71,8 @@ describe('every operation that changes something', () => {
       'POST /v1/password-resets',
       'POST /v1/password-resets/confirm',
       'POST /v1/postback-calls/{id}/replay',
+      // It changes nothing.
+      'POST /v1/programs/{id}/fraud-rules/preview',
       'POST /v1/session',
       'POST /v1/session/confirm',
       'POST /v1/session/password',

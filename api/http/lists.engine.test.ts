@@ -38,6 +38,7 @@ beforeAll(async () => {
     await post('/v1/campaigns', { name, landing_url: 'https://shop.example/' });
     await post('/v1/links', { campaign_id, affiliate_id, landing_url: `https://shop.example/${i % 2}` });
     await post('/v1/coupons', { campaign_id, affiliate_id, code: `CODE${i}` });
+    await post('/v1/cases', { title: name });
     await post('/v1/users', { email: `u${i}@example.com`, name, role: 'finance' });
     await post('/v1/api-keys', { name, role: 'advertiser' });
     await post('/v1/terms', { affiliate_id, rate_bps: 500 + (i % 2), commission_type: 'percent' });

@@ -87,6 +87,8 @@ export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode
   engine_user: 'internal',
   geo_database_unreadable: 'internal',
   geo_unreadable: 'internal',
+  grafana_refused: 'internal',
+  grafana_unreachable: 'internal',
   home_unusable: 'internal',
   intent_unreadable: 'internal',
   invalid_config: 'internal',

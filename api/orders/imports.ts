@@ -1,9 +1,16 @@
 import { z } from 'zod';
 import type { ImportEvidence } from '../../attribution/decide/evidence.ts';
+import { BLOCK_ACTIONS, BLOCK_KINDS, MAX_BLOCK_VALUE_LENGTH } from '../../core/blocks/block.ts';
 import { errorText, InputError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
-import { MAX_CODE_LENGTH, MAX_EMAIL_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
+import {
+  MAX_CODE_LENGTH,
+  MAX_EMAIL_LENGTH,
+  MAX_NOTE_LENGTH,
+  MAX_REFERENCE_LENGTH,
+} from '../../core/text-limits.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
+import { createBlocks } from '../../ledger/blocks/blocks.ts';
 import { type Conversion, findConversionByOrder } from '../../ledger/conversions/conversions.ts';
 import { recordDecisions } from '../../ledger/decisions/decisions.ts';
 import { recordReport } from '../../ledger/decisions/order-reports.ts';
@@ -17,17 +24,17 @@ import { termsInForce } from '../../ledger/programs/terms.ts';
 import { faultsIn } from '../http/validation.ts';
 import { amountReader, type CsvFile } from '../schemas/csv.ts';
 import { formatId, integerId } from '../schemas/ids.ts';
-import { nameText, plain, time, urlText } from '../schemas/schemas.ts';
+import { nameText, plain, text, time, urlText } from '../schemas/schemas.ts';
 import { orderInput, withoutEmptyMembers } from './order.ts';
 import { ledgerReport } from './record-order.ts';
 import { withEventName } from './shop-settings.ts';
 
 /**
- * Affiliates, links, coupons and orders from CSV. Every row is taken or refused by itself, all within one transaction: a dry run
+ * Affiliates, links, coupons, orders and entries of the block list from CSV. Every row is taken or refused by itself, all within one transaction: a dry run
  * does exactly what a run does and is rolled back.
  */
 
-export const IMPORT_KINDS = ['affiliates', 'links', 'coupons', 'conversions'] as const;
+export const IMPORT_KINDS = ['affiliates', 'links', 'coupons', 'conversions', 'blocks'] as const;
 export type ImportKind = (typeof IMPORT_KINDS)[number];
 
 /** Rows of one transaction: a minute's work. */
@@ -72,6 +79,16 @@ const couponRow = z.strictObject({
   campaign_id: integerId('campaign').optional(),
   valid_from: time.optional(),
   valid_until: time.optional(),
+});
+
+const blockRow = z.strictObject({
+  kind: z.enum(BLOCK_KINDS),
+  value: text(MAX_BLOCK_VALUE_LENGTH),
+  affiliate_ref_code: plain(MAX_CODE_LENGTH).optional(),
+  sub: z.coerce.number().pipe(z.int().min(1).max(5)).optional(),
+  action: z.enum(BLOCK_ACTIONS),
+  reason: text(MAX_NOTE_LENGTH),
+  ends_at: time.optional(),
 });
 
 function readRow<Schema extends z.ZodType>(schema: Schema, row: unknown): z.output<Schema> {
@@ -144,6 +161,19 @@ const IMPORTERS: Readonly<Record<ImportKind, TakeRow>> = {
     } = readRow(couponRow, row);
     const affiliateId = await affiliateByRef(tx, programId, affiliate_ref_code, 'affiliate_ref_code');
     await createCoupon(tx, { programId, affiliateId, campaignId, code, validFrom, validUntil });
+    return undefined;
+  },
+  async blocks(tx, { programId, actor }, row) {
+    const { affiliate_ref_code: refCode, ends_at: endsAt, ...rest } = readRow(blockRow, row);
+    const affiliateId =
+      refCode === undefined ? undefined : await affiliateByRef(tx, programId, refCode, 'affiliate_ref_code');
+    await createBlocks(tx, { programId, actor, entries: [{ ...rest, affiliateId, endsAt }] }).catch(
+      (error: unknown) => {
+        throw error instanceof InputError
+          ? new InputError(error.field.replace('entries.0.', ''), error.reason)
+          : error;
+      },
+    );
     return undefined;
   },
   async conversions(tx, { programId, events, actor }, row) {

@@ -28,10 +28,10 @@ const DEFAULT_ROWS = 1_000;
 const MAX_RANGE_DAYS = 1_100;
 
 /** Sums over every level of the tree: by them an affiliate would see what those above it earn by its orders. */
-const OF_ALL_LEVELS: readonly ReportMetric[] = ['commission_minor', 'epc_minor'];
+const OF_ALL_LEVELS: readonly ReportMetric[] = ['commission', 'commission_minor', 'epc', 'epc_minor'];
 
 /** What an affiliate may see instead. */
-const OWN: readonly ReportMetric[] = ['own_commission_minor', 'own_epc_minor'];
+const OWN: readonly ReportMetric[] = ['own_commission', 'own_commission_minor', 'own_epc', 'own_epc_minor'];
 
 const DEFAULT_METRICS: readonly ReportMetric[] = CLICK_METRICS;
 
@@ -84,7 +84,8 @@ export const reportQuery = z
       .string()
       .max(64)
       .default('UTC')
-      .meta({ description: 'IANA time zone of days, weeks and months.', examples: ['Europe/Berlin'] }),
+
+      .meta({ description: 'IANA time zone of hours, days, weeks and months.', examples: ['Europe/Berlin'] }),
     group_by: listOf(isReportDimension, REPORT_DIMENSIONS)
       .default([])
       .meta({
@@ -94,7 +95,7 @@ export const reportQuery = z
     metrics: listOf(isReportMetric, REPORT_METRICS)
       .default([...DEFAULT_METRICS])
       .meta({
-        description: `Any of ${REPORT_METRICS.join(', ')}, separated by commas. A unique visitor is a fingerprint (User-Agent and language) in a network (/24 of IPv4, /48 of IPv6), among valid clicks; visitors who opted out count by network only. unique_visitors and unique_ips are null where a part of the clicks is from before visitors were counted so, or older than the 90 days for which addresses are kept. Conversions are grouped by time, program, campaign, affiliate, link, country and sub1 to sub5 of the click that won (empty where none did, and of orders decided before these were kept) only, or by coupon: the code that credits the order, empty where none does; no click has one. ${OF_ALL_LEVELS.join(' and ')} are of every level of the tree, and not shown to affiliates; ${OWN.join(' and ')} are of the affiliate whose click won. What a review or the shop’s approval holds is not earned. conversion_rate and those per click are null without valid clicks.`,
+        description: `Any of ${REPORT_METRICS.join(', ')}, separated by commas. A unique visitor is a fingerprint (User-Agent and language) in a network (/24 of IPv4, /48 of IPv6), among valid clicks; visitors who opted out count by network only. unique_visitors and unique_ips are null where a part of the clicks is from before visitors were counted so, or older than the 90 days for which addresses are kept. Conversions are grouped by time, program, campaign, affiliate, link, country and sub1 to sub5 of the click that won (empty where none did, and of orders decided before these were kept) only, or by coupon: the code that credits the order, empty where none does; no click has one. ${OF_ALL_LEVELS.join(' and ')} are of every level of the tree, and not shown to affiliates; ${OWN.join(' and ')} are of the affiliate whose click won. What a review or the shop’s approval holds is not earned. Amounts are in units of their currency (revenue, as text in JSON) or in its minor units (revenue_minor); the former bring the column currency. conversion_rate and those per click are null without valid clicks.`,
       }),
     program_id: integerId('program').optional(),
     campaign_id: integerId('campaign').optional(),

@@ -16,6 +16,9 @@ const INTEGER_IDS = {
   rate: 'rat',
   source: 'src',
   application: 'app',
+  block: 'blk',
+  savedReport: 'rpt',
+  case: 'cas',
 } as const;
 
 const BIGINT_IDS = {

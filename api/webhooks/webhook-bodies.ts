@@ -1,6 +1,8 @@
 import { z } from 'zod';
+import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { Role } from '../../ledger/access/api-keys.ts';
 import { getConversion, getConversionAsOf } from '../../ledger/conversions/conversions.ts';
+import { getJob, type Job } from '../../ledger/integrations/jobs.ts';
 import { WEBHOOK_EVENT_TYPES } from '../../ledger/integrations/webhook-endpoints.ts';
 import type { WebhookEvent } from '../../ledger/integrations/webhook-queue.ts';
 import { getPayout } from '../../ledger/payouts/payouts.ts';
@@ -9,8 +11,23 @@ import { getAffiliate } from '../../ledger/programs/affiliates.ts';
 import { formatPayout } from '../money/payout-view.ts';
 import { formatConversion } from '../orders/conversion-view.ts';
 import { formatAffiliate } from '../programs/affiliate-view.ts';
-import { bigintId, integerId } from '../schemas/ids.ts';
+import { bigintId, formatId, integerId } from '../schemas/ids.ts';
 import { formatTime, timeText } from '../schemas/schemas.ts';
+
+/** The file of a saved report. */
+function formatReadyReport({ id, request, rowsDone, result }: Job) {
+  const { saved_report, from, to, format } = request as Record<string, JsonValue> & {
+    saved_report: { id: number; name: string };
+  };
+  const { download_url, bytes, complete_to } = result as Record<string, JsonValue>;
+  return {
+    job_id: formatId('job', id),
+    saved_report_id: formatId('savedReport', saved_report.id),
+    name: saved_report.name,
+    ...{ from, to, complete_to, format, download_url, bytes },
+    rows: String(rowsDone),
+  };
+}
 
 /** What a webhook carries: `type`, `timestamp`, `data`, as Standard Webhooks recommends. */
 export const webhookBody = z
@@ -23,7 +40,7 @@ export const webhookBody = z
     }),
     data: z.unknown().meta({
       description:
-        'The conversion as it was at its creation or change, its status as of the making of the message, moments later; of other events the conversion, payout or affiliate as of then.',
+        'The conversion as it was at its creation or change, its status as of the making of the message, moments later; of other events the conversion, payout or affiliate as of then; of report.ready job_id, saved_report_id, name, from, to, complete_to, format, rows, bytes and download_url.',
     }),
   })
   .meta({ id: 'WebhookBody' });
@@ -61,6 +78,11 @@ async function subjectOf(
   if (affiliateId.success) {
     const affiliate = await getAffiliate(sql, affiliateId.data);
     return affiliate ? formatAffiliate(affiliate) : null;
+  }
+  const jobId = bigintId('job').safeParse(subject);
+  if (jobId.success) {
+    const job = await getJob(sql, jobId.data);
+    return job ? formatReadyReport(job) : null;
   }
   return { id: subject };
 }

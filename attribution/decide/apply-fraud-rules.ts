@@ -12,6 +12,7 @@ import {
 } from '../../ledger/programs/fraud-rules.ts';
 import type { ClickContext } from '../../warehouse/lookups/click-context.ts';
 import { ownClick, type Won } from './choose.ts';
+import { HISTORY_RULES, type Observation, type OrderHistory } from './compare-history.ts';
 import type { RuleResult } from './evidence.ts';
 import { isHosting } from './hosting.ts';
 
@@ -45,6 +46,8 @@ export interface RuleFacts extends Earner {
   readonly context: ClickContext | undefined;
   /** Undefined: no rule needs it. */
   readonly pace: Pace | undefined;
+  /** Undefined: the order is compared with nothing. */
+  readonly history: OrderHistory | undefined;
 }
 
 /** Everything that is observed. */
@@ -54,11 +57,11 @@ export interface RuleInput extends RuleFacts, Won {
 
 type Observed = RuleResult['observed'];
 export type RuleName = 'self_referral' | 'affiliate_not_active' | FraudRuleName;
-export type Observations = Readonly<Record<RuleName, Observed>>;
+export type Observations = Readonly<Record<RuleName, Observation>>;
 
 interface Rule {
   /** Null: it cannot be observed. */
-  readonly observe: (input: RuleInput) => Observed;
+  readonly observe: (input: RuleInput) => Observed | Observation;
   readonly fires: (observed: string | number, threshold: number) => boolean;
   /** Shown where the threshold is no number. */
   readonly threshold?: string;
@@ -136,11 +139,15 @@ const RULES: Readonly<Record<RuleName, Rule>> = {
     windowSeconds: DAY_S,
   },
   fast_conversions: { observe: fastPercent, fires: above },
+  ...HISTORY_RULES,
 };
 
 export function observe(input: RuleInput): Observations {
-  const observed = Object.entries(RULES).map(([name, rule]) => [name, rule.observe(input)]);
-  return Object.fromEntries(observed) as Observations;
+  const observations = Object.entries(RULES).map(([name, rule]) => {
+    const observed = rule.observe(input);
+    return [name, typeof observed === 'object' && observed !== null ? observed : { observed }];
+  });
+  return Object.fromEntries(observations) as Observations;
 }
 
 /** The result of every rule that is on in the program. */
@@ -153,7 +160,7 @@ export function applyFraudRules(
     const isFraudRule = name !== 'self_referral' && name !== 'affiliate_not_active';
     const limit = isFraudRule ? thresholdOf(thresholds, name) : true;
     if (limit === false) return [];
-    const observed = observations[name] ?? null;
+    const { observed, figures } = observations[name] ?? { observed: null };
     return [
       {
         rule: name,
@@ -163,6 +170,7 @@ export function applyFraudRules(
         observed,
         threshold: rule.threshold ?? Number(limit),
         windowSeconds: rule.windowSeconds ?? null,
+        ...(figures && { figures }),
       },
     ];
   });

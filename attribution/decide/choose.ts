@@ -130,6 +130,12 @@ const MAX_CANDIDATES = 20;
 /** Flags of clicks that were sent to the fallback instead of the landing page: they cannot convert. */
 const NOT_LANDED = ClickFlag.paused | ClickFlag.expired | ClickFlag.suspended;
 
+/** Flags by which a click cannot be found by a fingerprint; a blocked one loses for a reason of its own. */
+const REFUSED = INVALID_CLICK_FLAGS & ~ClickFlag.blocked;
+
+/** Before it the rules knew no block lists. */
+const BLOCKS_SINCE_VERSION = 8;
+
 /** Whether everything up to this moment (Unix ms) is stored, or waited for no longer. */
 export function isKnownUpTo(
   { completeToMs, gaveUp }: Pick<ClickFacts, 'completeToMs' | 'gaveUp'>,
@@ -153,7 +159,8 @@ export function choose(facts: ClickFacts): Choice {
   const named =
     continueSubscription(facts) ??
     (given.kind === 'found' ? chooseAroundGiven(facts, given.click) : undefined);
-  const { able, reason: couponReason } = couponsOf(facts);
+  const { able: ofCoupon, reason: couponReason } = couponsOf(facts);
+  const able = ofCoupon && isOfBlockedClick(ofCoupon, facts) ? undefined : ofCoupon;
   if (able && (named?.kind !== 'won' || outweighs(able, named.winner, conversion))) {
     return wonByCoupon(facts, able, named?.candidates ?? []);
   }
@@ -179,6 +186,13 @@ function outweighs(
   { couponEvidence }: ClaimedConversion,
 ): boolean {
   return couponEvidence === 'coupon_wins' && affiliateId !== click.affiliateId;
+}
+
+/** An affiliate whose click never earns does not earn by adding a code to it. */
+function isOfBlockedClick({ affiliateId }: AbleCoupon, { given, rulesVersion }: ClickFacts): boolean {
+  return (
+    given.kind === 'found' && given.click.affiliateId === affiliateId && isBlocked(given.click, rulesVersion)
+  );
 }
 
 function wonByCoupon(
@@ -240,7 +254,7 @@ function none(reason: ConversionReason, candidates: readonly Candidate[] = []): 
 function chooseAroundGiven(facts: ClickFacts, click: KnownClick): DecidedChoice {
   const { conversion, terms, rulesVersion } = facts;
   const toleranceMs = clockToleranceMs(rulesVersion);
-  const lost = losesBecause(conversion, { click, terms }, { toleranceMs });
+  const lost = losesBecause(conversion, { click, terms }, { rulesVersion, toleranceMs });
   if (lost !== undefined || terms === undefined) {
     const reason = lost ?? 'no_terms';
     return none(reason, [candidate(click, reason)]);
@@ -257,7 +271,7 @@ function chooseAroundGiven(facts: ClickFacts, click: KnownClick): DecidedChoice 
             (other.click.flags & ClickFlag.forced) === 0,
         )
       : [];
-  return win([...rivals, given], { conversion, model, source: 'click_id', toleranceMs });
+  return win([...rivals, given], { conversion, model, source: 'click_id', rulesVersion, toleranceMs });
 }
 
 /** A later order of a customer whose first one was credited, within the months that its terms promise. */
@@ -275,7 +289,7 @@ function continueSubscription(facts: ClickFacts): DecidedChoice | undefined {
     losesBecause(
       conversion,
       { click: given.click, terms: facts.terms },
-      { toleranceMs: clockToleranceMs(rulesVersion) },
+      { rulesVersion, toleranceMs: clockToleranceMs(rulesVersion) },
     ) === undefined
   ) {
     return undefined;
@@ -301,20 +315,16 @@ function chooseByFingerprint(
   facts: ClickFacts,
   { reason, known }: { reason: ConversionReason; known: boolean },
 ): Choice {
-  const { conversion, visitorClicks } = facts;
+  const { conversion, visitorClicks, rulesVersion } = facts;
+  const refusals = { rulesVersion, refusedFlags: REFUSED };
   if (conversion.fingerprintMatch === 'off' || conversion.fingerprint === null || conversion.ip === null) {
     return none(reason);
   }
   if (!known) return { kind: 'awaiting_click' };
-  const able = visitorClicks.filter(
-    (other) => losesBecause(conversion, other, { refusedFlags: INVALID_CLICK_FLAGS }) === undefined,
-  );
+  const able = visitorClicks.filter((other) => losesBecause(conversion, other, refusals) === undefined);
   if (able.length === 0) {
     const lost = visitorClicks.map((other) =>
-      candidate(
-        other.click,
-        losesBecause(conversion, other, { refusedFlags: INVALID_CLICK_FLAGS }) ?? 'no_terms',
-      ),
+      candidate(other.click, losesBecause(conversion, other, refusals) ?? 'no_terms'),
     );
     return none(reason, lost.slice(0, MAX_CANDIDATES));
   }
@@ -325,7 +335,7 @@ function chooseByFingerprint(
     );
   }
   const model = facts.model ?? able[0]?.terms?.attributionModel ?? 'last_click';
-  return win(visitorClicks, { conversion, model, source: 'fingerprint', refusedFlags: INVALID_CLICK_FLAGS });
+  return win(visitorClicks, { conversion, model, source: 'fingerprint', ...refusals });
 }
 
 /** The first or the last of the clicks that can win. */
@@ -335,6 +345,7 @@ function win(
     conversion: ClaimedConversion;
     model: AttributionModel;
     source: 'click_id' | 'fingerprint';
+    rulesVersion: number;
     refusedFlags?: number;
     toleranceMs?: number;
   },
@@ -364,17 +375,23 @@ function win(
 export function losesBecause(
   conversion: ClaimedConversion,
   { click, terms }: ClickWithTerms,
-  { refusedFlags = NOT_LANDED, toleranceMs = 0 }: { refusedFlags?: number; toleranceMs?: number },
+  options: { rulesVersion: number; refusedFlags?: number; toleranceMs?: number },
 ):
   | Exclude<LosingReason, 'later_click' | 'earlier_click' | 'several_affiliates' | 'coupon_counts'>
   | undefined {
   if (click.programId !== conversion.programId) return 'click_of_other_program';
+  const { rulesVersion, refusedFlags = NOT_LANDED, toleranceMs = 0 } = options;
+  if (isBlocked(click, rulesVersion)) return 'blocked_click';
   if ((click.flags & refusedFlags) !== 0) return 'invalid_click';
   if (!terms) return 'no_terms';
   const occurredMs = conversion.occurredAt.getTime();
   if (occurredMs < click.ts - toleranceMs) return 'click_after_order';
   if (occurredMs > click.ts + terms.cookieDays * DAY_MS) return 'outside_window';
   return undefined;
+}
+
+function isBlocked({ flags }: Pick<KnownClick, 'flags'>, rulesVersion: number): boolean {
+  return rulesVersion >= BLOCKS_SINCE_VERSION && (flags & ClickFlag.blocked) !== 0;
 }
 
 function candidate(

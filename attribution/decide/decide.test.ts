@@ -4,11 +4,13 @@ import { describe, expect, it } from 'vitest';
 import { ClickFlag } from '../../core/clicks/click-record.ts';
 import { DAY_MS, MINUTE_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
+import { type EarlierCounts, NONE_EARLIER } from '../../ledger/conversions/decision-facts.ts';
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
 import type { Terms } from '../../ledger/programs/terms.ts';
 import { observe, type RuleInput } from './apply-fraud-rules.ts';
 import { type ClickFacts, type ClickWithTerms, choose, type KnownClick } from './choose.ts';
 import { couponAsFound, type ReportedCoupon } from './choose-coupon.ts';
+import type { OrderHistory } from './compare-history.ts';
 import type { Customer } from './customer.ts';
 import { decide, type ExplainedDecision, RULES_VERSION } from './decide.ts';
 import { evidenceSchema } from './evidence.ts';
@@ -130,6 +132,17 @@ const terms: Terms = {
   withdrawnAt: null,
 };
 
+const counted = (counts: Partial<EarlierCounts>): EarlierCounts => ({ ...NONE_EARLIER, ...counts });
+
+const NO_HISTORY: OrderHistory = {
+  affiliateDays: undefined,
+  couponDays: undefined,
+  clickToOrder: undefined,
+  traffic: undefined,
+  campaignOrders: undefined,
+  sharedCustomer: undefined,
+};
+
 type Given = Partial<ClickFacts & RuleInput & { noAffiliate: true; customer: Customer }>;
 
 /** What is decided of an ordinary order with these differences; undefined: it waits for its click. */
@@ -162,8 +175,9 @@ function decided(given: Given = {}): ExplainedDecision | undefined {
       orderCountry: '',
       network: '',
     },
-    earlier: { fromIp: 0, fromCustomer: 0, fromCoupon: 0 },
+    earlier: NONE_EARLIER,
     pace: undefined,
+    history: undefined,
     ...given,
   };
   const observations =
@@ -232,11 +246,18 @@ describe('the click of an order', () => {
     ['is forged', { given: { kind: 'not_an_id' } }, 'invalid_click_id'],
     ['is of another program', found({ programId: 9 }), 'click_of_other_program'],
     ['was sent to the fallback', found({ flags: ClickFlag.paused }), 'invalid_click'],
+    ['was blocked', found({ flags: ClickFlag.blocked }), 'blocked_click'],
+    ['was blocked, to the fallback', found({ flags: ClickFlag.blocked | ClickFlag.paused }), 'blocked_click'],
     ['came after the order', found({ ts: CLICK_MS + 15 * MINUTE_MS + 1 }), 'click_after_order'],
     ['has no terms', { terms: undefined }, 'no_terms'],
     ['has no affiliate', { noAffiliate: true }, 'no_terms'],
   ])('credits no affiliate when it %s', (_name, given, reason) => {
     expect(decided(given)).toMatchObject({ outcome: 'unattributed', reason });
+  });
+
+  it('was blocked for nothing before version 8 of the rules', () => {
+    const blocked = found({ flags: ClickFlag.blocked });
+    expect(decided({ ...blocked, rulesVersion: 7 })).toMatchObject({ outcome: 'attributed' });
   });
 
   it('counts within its window to the millisecond', () => {
@@ -319,11 +340,19 @@ describe('a coupon code', () => {
     },
   });
 
+  it('credits no affiliate whose click was blocked, and another one', () => {
+    const blocked = found({ flags: ClickFlag.blocked });
+    expect(decided({ ...blocked, coupons: [own] })).toMatchObject({ reason: 'blocked_click' });
+    expect(decided({ ...blocked, coupons: [own], rulesVersion: 7 })).toMatchObject({ outcome: 'attributed' });
+    expect(winnerOf({ ...blocked, coupons: [coupon()] })).toEqual(['coupon', null]);
+    expect(decided({ ...blocked, coupons: [coupon()] })).toMatchObject({ outcome: 'attributed' });
+  });
+
   it('credits an order without a click, by the terms in force when it occurred', () => {
     const decision = decided(alone(unknown, coupon()));
     expect(decision).toMatchObject({ outcome: 'attributed', reason: null });
     expect(evidenceSchema.parse(JSON.parse(JSON.stringify(decision?.evidence)))).toMatchObject({
-      rulesVersion: 7,
+      rulesVersion: 8,
       source: 'coupon',
       termsId: 7,
       window: null,
@@ -420,11 +449,17 @@ describe('a coupon code', () => {
   });
 
   it('that brings more orders in a day than the program expects without clicks goes to a review', () => {
-    const used = (fromCoupon: number) =>
-      decided({ ...alone(coupon()), earlier: { fromIp: 0, fromCustomer: 0, fromCoupon } });
+    const used = (fromCoupon: number) => decided({ ...alone(coupon()), earlier: counted({ fromCoupon }) });
     expect(used(19)).toMatchObject({ outcome: 'attributed' });
     expect(used(20)).toMatchObject({ outcome: 'review', reason: 'coupon_without_click' });
-    const withClick = { coupons: [own], earlier: { fromIp: 0, fromCustomer: 0, fromCoupon: 50 } };
+    const leaked = (today: number) =>
+      decided({
+        ...alone(coupon()),
+        history: { ...NO_HISTORY, couponDays: { today, before: Array.from({ length: 28 }, () => 2) } },
+      });
+    expect(leaked(3)).toMatchObject({ outcome: 'attributed' });
+    expect(leaked(14)).toMatchObject({ outcome: 'review', reason: 'leaked_coupon' });
+    const withClick = { coupons: [own], earlier: counted({ fromCoupon: 50 }) };
     expect(decided(withClick)).toMatchObject({ outcome: 'attributed' });
   });
 
@@ -589,7 +624,7 @@ describe('an order without a click id', () => {
   });
 
   it('is not matched with clicks that are not valid, or without an address', () => {
-    for (const flags of [ClickFlag.bot, ClickFlag.forced, ClickFlag.flood]) {
+    for (const flags of [ClickFlag.bot, ClickFlag.forced, ClickFlag.flood, ClickFlag.blocked]) {
       const visitorClicks = [visit({ flags })];
       expect(decided(without({ fingerprintMatch: 'credit' }, { visitorClicks }))).toMatchObject({
         reason: 'no_click',
@@ -730,19 +765,30 @@ describe('the fraud rules', () => {
     ...given,
   });
   const pace = (fast: number) => ({ conversions: 20, fast });
+  const compared = (history: Partial<OrderHistory> = {}): Given => ({
+    history: { ...NO_HISTORY, ...history },
+  });
+  /** After some ten orders a day. */
+  const surge = (today: number) => ({ today, before: Array.from({ length: 28 }, (_, day) => 7 + (day % 7)) });
+  /** Of so many clicks, where others in the campaign have one order of a hundred. */
+  const rate = (own: number, clicks: number): Given =>
+    compared({
+      traffic: { clicks, forced: 0, campaignClicks: 10_000 + clicks },
+      campaignOrders: { own, others: 100 },
+    });
 
   it.each<[string, Given, Given]>([
     ['instant_conversion', soon(29.999), soon(30)],
     [
       'high_conversion_rate_from_ip',
-      { earlier: { fromIp: 10, fromCustomer: 0, fromCoupon: 0 } },
-      { earlier: { fromIp: 9, fromCustomer: 0, fromCoupon: 0 } },
+      { earlier: counted({ fromIp: 10 }) },
+      { earlier: counted({ fromIp: 9 }) },
     ],
     [
       'high_conversion_rate_from_ip',
-      { earlier: { fromIp: 10, fromCustomer: 0, fromCoupon: 0 } },
+      { earlier: counted({ fromIp: 10 }) },
       // Not known: of many visitors.
-      { ...found({ ip: '::' }), earlier: { fromIp: 10, fromCustomer: 0, fromCoupon: 0 } },
+      { ...found({ ip: '::' }), earlier: counted({ fromIp: 10 }) },
     ],
     ['click_velocity_ip', busy('ip'), { context: quiet }],
     ['click_velocity_subnet', busy('subnet'), { context: quiet }],
@@ -756,10 +802,42 @@ describe('the fraud rules', () => {
     ['data_centre', { context: { ...quiet, network: 'AS16276 OVH SAS' } }, { context: quiet }],
     [
       'repeat_orders',
-      { ...ordered({ customerId: 'c' }), earlier: { fromIp: 0, fromCustomer: 5, fromCoupon: 0 } },
-      { ...ordered({ customerId: 'c' }), earlier: { fromIp: 0, fromCustomer: 4, fromCoupon: 0 } },
+      { ...ordered({ customerId: 'c' }), earlier: counted({ fromCustomer: 5 }) },
+      { ...ordered({ customerId: 'c' }), earlier: counted({ fromCustomer: 4 }) },
     ],
     ['fast_conversions', soon(60, { pace: pace(11) }), soon(60, { pace: pace(10) })],
+    [
+      'repeat_payment_account',
+      { ...ordered({ paymentAccountHash: 'ab' }), earlier: counted({ fromAccount: 5 }) },
+      { ...ordered({ paymentAccountHash: 'ab' }), earlier: counted({ fromAccount: 4 }) },
+    ],
+    [
+      'shared_payout_account',
+      compared({ sharedCustomer: { affiliates: 1, orders: 1 } }),
+      compared({ sharedCustomer: { affiliates: 1, orders: 0 } }),
+    ],
+    ['anomaly', compared({ affiliateDays: surge(29) }), compared({ affiliateDays: surge(19) })],
+    [
+      'forced_clicks_share',
+      compared({ traffic: { clicks: 49, forced: 51, campaignClicks: 500 } }),
+      compared({ traffic: { clicks: 50, forced: 50, campaignClicks: 500 } }),
+    ],
+    [
+      'forced_clicks_share',
+      compared({ traffic: { clicks: 0, forced: 20, campaignClicks: 500 } }),
+      compared({ traffic: { clicks: 0, forced: 19, campaignClicks: 500 } }),
+    ],
+    [
+      'regular_click_to_order',
+      compared({ clickToOrder: { orders: 20, meanSeconds: 600, deviationSeconds: 56 } }),
+      compared({ clickToOrder: { orders: 20, meanSeconds: 600, deviationSeconds: 60 } }),
+    ],
+    [
+      'regular_click_to_order',
+      compared({ clickToOrder: { orders: 50, meanSeconds: 1, deviationSeconds: 0 } }),
+      compared({ clickToOrder: { orders: 19, meanSeconds: 600, deviationSeconds: 0 } }),
+    ],
+    ['conversion_rate', rate(40, 100), rate(4, 100)],
     ['affiliate_not_active', { affiliate: { ...affiliate, status: 'suspended' } }, {}],
   ])('review by %s above its threshold, and not at it', (reason, above, at) => {
     expect(decided(above)).toMatchObject({ outcome: 'review', reason });
@@ -783,7 +861,7 @@ describe('the fraud rules', () => {
   it('reject rather than review when both apply', () => {
     const both = {
       ...ordered({ customerId: 'customer-ann' }),
-      earlier: { fromIp: 50, fromCustomer: 0, fromCoupon: 0 },
+      earlier: counted({ fromIp: 50 }),
     };
     expect(decided(both)).toMatchObject({ outcome: 'rejected', reason: 'self_referral' });
     const terminated = { affiliate: { ...affiliate, status: 'terminated' as const } };
@@ -800,6 +878,13 @@ describe('the fraud rules', () => {
       'repeat_orders',
       'coupon_without_click',
       'fast_conversions',
+      'repeat_payment_account',
+      'shared_payout_account',
+      'leaked_coupon',
+      'forced_clicks_share',
+      'regular_click_to_order',
+      'conversion_rate',
+      'anomaly',
     ]);
   });
 });

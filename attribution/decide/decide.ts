@@ -14,7 +14,7 @@ import type { DECISION_OUTCOMES, Evidence, RuleResult } from './evidence.ts';
  */
 
 /** Version of the rules in these files, kept with every decision. */
-export const RULES_VERSION = 7;
+export const RULES_VERSION = 8;
 
 export type Outcome = (typeof DECISION_OUTCOMES)[number];
 

@@ -11,6 +11,7 @@ export const EVIDENCE_SOURCES = ['click_id', 'coupon', 'recurring', 'fingerprint
 /** Why a candidate did not win. */
 export const LOSING_REASONS = [
   'click_of_other_program',
+  'blocked_click',
   'invalid_click',
   'no_terms',
   'click_after_order',
@@ -86,6 +87,8 @@ const ruleResult = z.object({
   threshold: z.union([z.string(), z.number()]),
   /** The period that the rule counts, seconds; null where it counts nothing. */
   windowSeconds: z.number().nullable(),
+  /** Behind what was observed, by name; not written before rules version 8, and by few rules. */
+  figures: z.record(z.string(), z.number()).optional(),
 });
 
 /** Why a conversion ended as it did: stored with it as JSON, enough to explain and to recompute. */

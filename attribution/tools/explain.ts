@@ -12,9 +12,9 @@ import {
   type LosingReason,
   type ManualCredit,
   parseEvidence,
-  type RuleResult,
 } from '../decide/evidence.ts';
 import { explainCustomer, explainEarning } from './explain-earning.ts';
+import { explainRule } from './explain-rules.ts';
 
 /** A decision in sentences, from what was stored with it and nothing else. */
 
@@ -30,6 +30,7 @@ const SOURCES: Readonly<Record<NonNullable<Evidence['source']>, string>> = {
 /** Why a click did not win, as the end of a sentence. */
 export const LOST: Readonly<Record<LosingReason, string>> = {
   click_of_other_program: 'it is of another program',
+  blocked_click: 'an entry of the block lists was in force for it',
   invalid_click: 'it was sent to the fallback, or is not a person’s',
   no_terms: 'no terms were in force for it',
   click_after_order: 'it is later than the order',
@@ -209,13 +210,6 @@ function explainTerms(terms: Terms, { window }: Evidence): string {
   const event = terms.eventName === null ? '' : ` for ${terms.eventName}`;
   const isByClick = window !== null;
   return `Terms trm_${terms.id} ${scope}${event} were in force at the ${isByClick ? 'click' : 'order'}${promise}.`;
-}
-
-function explainRule({ rule, fired, effect, observed, threshold, windowSeconds }: RuleResult): string {
-  const within = windowSeconds === null ? '' : ` within ${windowSeconds / 3_600} h`;
-  if (observed === null) return `Rule ${rule} could not be applied (threshold ${threshold}).`;
-  const result = fired ? `fired: ${effect}` : 'did not fire';
-  return `Rule ${rule} ${result}; observed ${observed}${within}, threshold ${threshold}.`;
 }
 
 function explainCommission(commission: Commission): string {

@@ -7,6 +7,7 @@ import {
 import { type Commission, listCommissions } from '../../ledger/books/commissions.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import { type Conversion, listDecided } from '../../ledger/conversions/conversions.ts';
+import { NONE_EARLIER } from '../../ledger/conversions/decision-facts.ts';
 import { readChains } from '../../ledger/decisions/decisions.ts';
 import { earningLines } from '../../ledger/decisions/earning-lines.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
@@ -329,17 +330,18 @@ async function observeOthers(
   others: readonly Won[],
 ): Promise<Map<bigint, Observations>> {
   const ruleFacts = await gatherRuleFacts(sources, others, new Date());
-  const earlier = { fromIp: 0, fromCustomer: 0, fromCoupon: 0 };
   return new Map(
     others.flatMap(({ conversion, winner }): [bigint, Observations][] => {
       const facts = ruleFacts.get(conversion.id);
-      return facts ? [[conversion.id, observe({ ...facts, earlier, conversion, winner })]] : [];
+      return facts ? [[conversion.id, observe({ ...facts, earlier: NONE_EARLIER, conversion, winner })]] : [];
     }),
   );
 }
 
 function recordedObservations(evidence: Evidence): Partial<Observations> {
-  return Object.fromEntries(evidence.rules.map(({ rule, observed }) => [rule, observed]));
+  return Object.fromEntries(
+    evidence.rules.map(({ rule, observed, figures }) => [rule, { observed, figures }]),
+  );
 }
 
 /** As `winnerIdentity` names it. */

@@ -75,6 +75,7 @@ async function createSide(startMs: number, run: number, clicks: readonly Click[]
   // Rules that count what was decided before depend on the order of decisions by their nature.
   const fraudRules = {
     repeat_orders: false,
+    repeat_payment_account: false,
     high_conversion_rate_from_ip: false,
     click_velocity_ip: 4,
   } as const;

@@ -240,7 +240,7 @@ function customerQuestion(
   const toleranceMs = clockToleranceMs(rulesVersion);
   const hasOwnClick =
     given.kind === 'found' &&
-    losesBecause(conversion, { click: given.click, terms }, { toleranceMs }) === undefined;
+    losesBecause(conversion, { click: given.click, terms }, { rulesVersion, toleranceMs }) === undefined;
   if ((customerId === null && customerEmailHash === null) || hasOwnClick) return undefined;
   return { customerId, customerEmailHash, programId, eventName, conversionId, occurredAt };
 }

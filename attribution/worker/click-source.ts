@@ -1,6 +1,11 @@
 import { type ClickIdentity, clickIdentityKey } from '../../core/clicks/click-id.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import {
+  type CampaignTraffic,
+  readCampaignTraffic,
+  type TrafficQuestion,
+} from '../../warehouse/lookups/campaign-traffic.ts';
+import {
   type ClickContext,
   type ContextQuestion,
   readClickContexts,
@@ -23,6 +28,8 @@ export interface ClickSource {
   sameVisitor(requests: readonly CandidateRequest[]): Promise<KnownClick[][]>;
   /** The context of each click: earlier clicks, country, network. */
   contexts(questions: readonly ContextQuestion[]): Promise<ClickContext[]>;
+  /** The clicks of its affiliate and campaign before each click. */
+  traffic(questions: readonly TrafficQuestion[]): Promise<CampaignTraffic[]>;
 }
 
 /** Clicks as ClickHouse has them. Before the first watermark they are complete up to 0. */
@@ -35,5 +42,6 @@ export function createWarehouseClicks(warehouse: Warehouse): ClickSource {
     },
     sameVisitor: (requests) => fingerprintCandidates(warehouse, requests),
     contexts: (questions) => readClickContexts(warehouse, questions),
+    traffic: (questions) => readCampaignTraffic(warehouse, questions),
   };
 }

@@ -1,6 +1,7 @@
 import {
   countEarlier,
   type EarlierCounts,
+  NONE_EARLIER,
   type RateQuestion,
 } from '../../ledger/conversions/decision-facts.ts';
 import type { Decision } from '../../ledger/decisions/decisions.ts';
@@ -11,8 +12,6 @@ import { decide, type ExplainedDecision } from '../decide/decide.ts';
 import { askEach } from './ask-each.ts';
 import type { PreparedConversion } from './prepare.ts';
 import { nextLook } from './retries.ts';
-
-const NONE_EARLIER: EarlierCounts = { fromIp: 0, fromCustomer: 0, fromCoupon: 0 };
 
 /** Decides a batch, each order counting for the next one. Counts of earlier orders are locked until `tx` ends. */
 export async function makeDecisions(
@@ -35,9 +34,13 @@ export async function makeDecisions(
 
 function rateQuestion({ facts: { conversion }, choice }: PreparedConversion): RateQuestion | undefined {
   if (choice.kind !== 'won') return undefined;
-  const { id: conversionId, programId, receivedAt, customerId } = conversion;
+  const { id: conversionId, programId, receivedAt, customerId, paymentAccountHash } = conversion;
   const { winner } = choice;
-  return { conversionId, programId, receivedAt, customerId, ip: ownIp(winner), couponId: couponOf(winner) };
+  return {
+    ...{ conversionId, programId, receivedAt, customerId, paymentAccountHash },
+    ip: ownIp(winner),
+    couponId: couponOf(winner),
+  };
 }
 
 /** The address of the order's own click. */
@@ -49,7 +52,7 @@ function couponOf(winner: Winner): number | null {
   return winner.source === 'coupon' ? winner.couponId : null;
 }
 
-/** Counts the orders of one batch by address, customer and coupon, as the books count those before it. */
+/** Counts the orders of one batch by address, customer, coupon and account, as the books count those before it. */
 function createTally() {
   const seen = new Map<string, number>();
   const count = (key: string): number => {
@@ -61,14 +64,16 @@ function createTally() {
     /** Counts this order; returns what is counted before it, in the books and in the batch. */
     add({ facts: { conversion }, choice }: PreparedConversion, before: EarlierCounts): EarlierCounts {
       if (choice.kind !== 'won') return before;
-      const { programId, customerId } = conversion;
+      const { programId, customerId, paymentAccountHash: account } = conversion;
       const ip = ownIp(choice.winner);
       const couponId = couponOf(choice.winner);
       const fromIp = ip === null ? 0 : before.fromIp + count(`ip ${programId} ${ip}`);
       const fromCustomer =
         customerId === null ? 0 : before.fromCustomer + count(`customer ${programId} ${customerId}`);
       const fromCoupon = couponId === null ? 0 : before.fromCoupon + count(`coupon ${couponId}`);
-      return { fromIp, fromCustomer, fromCoupon };
+      const fromAccount =
+        account === null ? 0 : before.fromAccount + count(`account ${programId} ${account}`);
+      return { fromIp, fromCustomer, fromCoupon, fromAccount };
     },
   };
 }

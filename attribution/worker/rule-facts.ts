@@ -8,6 +8,7 @@ import type { Earner, RuleFacts } from '../decide/apply-fraud-rules.ts';
 import { ownClick, type Won } from '../decide/choose.ts';
 import { askEach } from './ask-each.ts';
 import type { FactSources } from './click-facts.ts';
+import { gatherHistories } from './history.ts';
 import { gatherPaces } from './pace.ts';
 
 /** An affiliate that would earn by an order that is decided. */
@@ -29,6 +30,7 @@ export async function gatherRuleFacts(
   if (won.length === 0) return new Map();
   const earners = await gatherEarners(sql, won);
   const paces = await gatherPaces(sql, won);
+  const histories = await gatherHistories({ sql, clicks }, won);
   const oldestMs = now.getTime() - CONTEXT_HOURS * HOUR_MS + HOUR_MS;
   const contexts = await askEach(
     won,
@@ -40,7 +42,8 @@ export async function gatherRuleFacts(
       const [own, ...ancestors] = earners.get(one) ?? [];
       if (own?.level !== 1) return [];
       const { id } = one.conversion;
-      return [[id, { ...own, ancestors, context: contexts.get(one), pace: paces.get(id) }]];
+      const read = { context: contexts.get(one), pace: paces.get(id), history: histories.get(id) };
+      return [[id, { ...own, ancestors, ...read }]];
     }),
   );
 }

@@ -1,3 +1,4 @@
+import { explainBlockedClicks } from '../../attribution/tools/blocking-entries.ts';
 import { explainConversion } from '../../attribution/tools/explain.ts';
 import { explainLaterCoupons } from '../../attribution/tools/later-coupons.ts';
 import {
@@ -38,6 +39,7 @@ export async function explain(text: string): Promise<void> {
     const commissions = rows.toSorted((a, b) => a.level - b.level || a.part - b.part);
     const lines = [
       ...explainConversion({ conversion, commissions, terms }),
+      ...(await explainBlockedClicks(ledger, conversion)),
       ...(await explainLaterCoupons(ledger, conversion)),
     ];
     process.stdout.write(`${lines.map(printable).join('\n')}\n`);

@@ -1,5 +1,6 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { analystLogin } from '../../core/config/analysts.ts';
 import type { Config } from '../../core/config/config.ts';
 import { createApiKey, type Role } from '../../ledger/access/api-keys.ts';
 import { type Database, type DatabaseTransaction, inTransaction } from '../../ledger/postgres/db.ts';
@@ -31,6 +32,8 @@ export interface Demo {
   readonly keys: { readonly operator: string; readonly advertiser: string; readonly affiliate: string };
   /** Who may sign in to the portal. */
   readonly portal: PortalUsers;
+  /** Who reads ClickHouse, in the database that the URL names. */
+  readonly analyst: { readonly url: string; readonly user: string; readonly password: string };
 }
 
 const PROGRAM_NAME = 'Demo shop';
@@ -77,7 +80,7 @@ export async function ensureDemo(options: { ledger: Database; config: Config }):
     // A folder from before there was a portal gets its users now.
     const portal =
       (known as Partial<Demo>).portal ?? (await createPortalUsers(ledger, await partnerOf(ledger, known)));
-    const current = { ...known, links, portal };
+    const current = { ...known, links, portal, analyst: analystOf(config) };
     if (JSON.stringify(current) !== JSON.stringify(known)) await writeDemo(file, current);
     return current;
   }
@@ -95,6 +98,11 @@ async function partnerOf(ledger: Database, demo: Demo): Promise<Parameters<typeo
   const affiliate = id === undefined ? undefined : await getAffiliate(ledger, id);
   if (!affiliate) throw new Error('the demo has Cat');
   return { programId: demo.program.id, affiliate };
+}
+
+function analystOf(config: Config): Demo['analyst'] {
+  const { url, database, user, password } = analystLogin(config);
+  return { url: `${url}/${database}`, user, password };
 }
 
 async function writeDemo(file: string, demo: Demo): Promise<void> {
@@ -163,6 +171,7 @@ async function createDemo(tx: DatabaseTransaction, config: Config): Promise<Demo
       affiliate: await key('affiliate', first.id),
     },
     portal: await createPortalUsers(tx, { programId: program.id, affiliate: recruiter }),
+    analyst: analystOf(config),
   };
 }
 

@@ -5,6 +5,7 @@ import { startClickHouse } from '../../engines/clickhouse.ts';
 import type { Engine } from '../../engines/engine.ts';
 import { findNatsServer, startNats } from '../../engines/nats.ts';
 import { startPostgres } from '../../engines/postgres.ts';
+import { ANALYST_READS } from '../../warehouse/analysts/reads.ts';
 
 /** Name of the database in both stores, as core/config/config.ts has it in its default URLs. */
 const DATABASE = 'afflux';
@@ -51,6 +52,7 @@ export function chooseEngines(config: Config): EngineChoice[] {
               port: config.clickhousePort,
               password: config.clickhousePassword,
               database: DATABASE,
+              analyst: { password: config.analystPassword, ...ANALYST_READS },
               log,
             })
         : undefined,

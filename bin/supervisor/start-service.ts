@@ -3,7 +3,7 @@ import { fromProject } from '../../core/config/paths.ts';
 import { SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
 import { type EngineProcess, requireFreePort, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
 import { serviceEnvironment } from '../environment.ts';
-import { type Service, serviceUrl } from '../services.ts';
+import { type Service, serviceHost, serviceUrl } from '../services.ts';
 import { renderLogLine } from './log-lines.ts';
 
 const COMMAND = fromProject('dist/bin/afflux.js');
@@ -55,7 +55,7 @@ export async function requireServicePort(options: {
   patienceMs?: number;
 }): Promise<void> {
   const { service, config, patienceMs = 0 } = options;
-  const host = service.isPublic ? config.host : '127.0.0.1';
+  const host = serviceHost(service, config);
   await requireFreePort({ host, port: service.port(config), variable: service.portVariable, patienceMs });
 }
 

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
+import { analystLogin } from '../../core/config/analysts.ts';
 import type { Config } from '../../core/config/config.ts';
 import { OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
@@ -159,6 +160,12 @@ async function stopAll(started: readonly Supervised[], log: Logger): Promise<voi
   if (started.length > 0) log.info('everything is stopped');
 }
 
+/** Those of one program, and users in a server of one's own: `afflux analyst`. */
+function describeAnalyst(config: Config): string[] {
+  const { url, database, user, password } = analystLogin(config);
+  return ['analysts', `${url}/${database}`, `ClickHouse, read only: user ${user}, password ${password}`];
+}
+
 function describe(options: {
   config: Config;
   engines: readonly EngineChoice[];
@@ -175,6 +182,7 @@ function describe(options: {
       withoutPassword(url),
       start ? `embedded, data in ${dataDir}` : 'external server',
     ]),
+    ...(config.embedded.clickhouse ? [describeAnalyst(config)] : []),
   ];
   const seconds = ((Date.now() - options.startedAt) / 1000).toFixed(1);
   const state = options.hadData ? 'existing data' : 'first start, new data folder';

@@ -1,11 +1,13 @@
 import { ClickFlag } from '../../core/clicks/click-record.ts';
 import type { ClickCaps } from '../links/caps.ts';
+import type { LinkStore } from '../links/links.ts';
+import type { AsnOf } from '../request/asn.ts';
 import { isUnknownAddress } from '../request/client-address.ts';
 import type { CountryOf } from '../request/geo.ts';
 import { cutIp, withoutFingerprint } from '../request/privacy.ts';
 import { cutTexts, FLOOD_TEXT_LENGTH, type Floods } from '../routing/floods.ts';
 import type { Repeats } from '../routing/repeats.ts';
-import { createRouter, stateFlags } from '../routing/routing.ts';
+import { createRouter, fallbackRoute, stateFlags } from '../routing/routing.ts';
 import type { Click } from './click.ts';
 import { fillLocation } from './macro-values.ts';
 
@@ -19,12 +21,14 @@ export interface Decision {
 }
 
 export function createDecision(options: {
+  links: Pick<LinkStore, 'blocks'>;
   countryOf: CountryOf;
+  asnOf: AsnOf;
   caps: ClickCaps;
   repeats: Repeats;
   floods: Floods;
 }): Decision {
-  const { repeats, floods } = options;
+  const { links, repeats, floods } = options;
   const route = createRouter(options);
 
   function noteFlood(click: Click): void {
@@ -36,8 +40,10 @@ export function createDecision(options: {
   return {
     decideRedirect(click) {
       const { link, visitor } = click;
-      const { url, flags, rule, destination } = route(link, click);
-      click.flags |= flags;
+      const block = links.blocks.find(click, options);
+      const { url, flags, rule, destination } =
+        block?.action === 'fallback' ? fallbackRoute(link, stateFlags(link, click.ts)) : route(link, click);
+      click.flags |= block ? flags | ClickFlag.blocked : flags;
       click.rule = rule;
       click.destination = destination;
       if (
@@ -80,11 +86,13 @@ function applyPrivacy(click: Click): void {
   if (hasOptedOut || click.link.campaign.program.privacy.anonymiseIp) click.ip = cutIp(click.ip);
 }
 
+/** A click that never earns must not take the place of one that the visitor made, and that does. */
+const NO_COOKIE = ClickFlag.fallback | ClickFlag.optedOut | ClickFlag.forced | ClickFlag.blocked;
+
 /**
  * 0: no cookie, because the visitor does not land on the shop or does not want one, or the program has none; or because a
- * page forced the click, which must not take the place of the one that the visitor made.
+ * page forced the click, or it is blocked.
  */
 function cookieDaysOf({ link, flags }: Click): number {
-  const isUnwanted = (flags & (ClickFlag.fallback | ClickFlag.optedOut | ClickFlag.forced)) !== 0;
-  return isUnwanted || !link.campaign.program.privacy.cookies ? 0 : link.campaign.cookieDays;
+  return (flags & NO_COOKIE) !== 0 || !link.campaign.program.privacy.cookies ? 0 : link.campaign.cookieDays;
 }

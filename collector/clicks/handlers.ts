@@ -5,6 +5,7 @@ import type { Clock } from '../durability/clock.ts';
 import type { Committer } from '../durability/committer.ts';
 import type { ClickCaps } from '../links/caps.ts';
 import type { LinkStore } from '../links/links.ts';
+import type { AsnOf } from '../request/asn.ts';
 import type { ClientAddressReader } from '../request/client-address.ts';
 import type { CountryOf } from '../request/geo.ts';
 import { CODE, type LinkPath, readLinkPath } from '../request/link-path.ts';
@@ -36,6 +37,7 @@ export function createClickHandlers(options: {
   clientAddress: ClientAddressReader;
   visitorOf: VisitorOf;
   countryOf: CountryOf;
+  asnOf: AsnOf;
   caps: ClickCaps;
   repeats: Repeats;
   floods: Floods;

@@ -35,18 +35,23 @@ export async function serve(options: {
     app.head(path, (response, request) => handle(response, request, true));
     app.any(path, refuseMethod);
   }
-  app.get('/healthz', (response) => {
-    response.end('ok\n');
-  });
-  app.get('/readyz', (response) => {
-    const state = readiness();
-    if (state.ready) response.end('ready\n');
-    else response.writeStatus('503 Service Unavailable').end(`${state.reason}\n`);
-  });
-  app.get('/metrics', (response, request) => {
-    if (mayReadMetrics(secretBox, request.getHeader('authorization'))) void sendMetrics(response, metrics);
-    else refuseMetrics(response);
-  });
+  const probes: Readonly<Record<string, Handler>> = {
+    '/healthz': (response, _, isHead) => finish(response, 'ok\n', isHead),
+    '/readyz': (response, _, isHead) => {
+      const state = readiness();
+      if (!state.ready) response.writeStatus('503 Service Unavailable');
+      finish(response, state.ready ? 'ready\n' : `${state.reason}\n`, isHead);
+    },
+    '/metrics': (response, request, isHead) => {
+      if (mayReadMetrics(secretBox, request.getHeader('authorization'))) {
+        void sendMetrics(response, metrics, isHead);
+      } else refuseMetrics(response, isHead);
+    },
+  };
+  for (const [path, answer] of Object.entries(probes)) {
+    app.get(path, (response, request) => answer(response, request, false));
+    app.head(path, (response, request) => answer(response, request, true));
+  }
   // Links are followed in spellings that no route has, and other addresses of a tracking domain lead to its fallback.
   app.get('/*', (response, request) => options.click(response, request, false));
   app.head('/*', (response, request) => options.click(response, request, true));
@@ -78,10 +83,16 @@ function refuseMethod(response: HttpResponse): void {
     .end('method: GET or HEAD\n');
 }
 
-function refuseMetrics(response: HttpResponse): void {
+/** Ends an answer; one to HEAD says the length of the text and leaves it out. */
+function finish(response: HttpResponse, text: string, isHead: boolean): void {
+  if (isHead) response.endWithoutBody(Buffer.byteLength(text));
+  else response.end(text);
+}
+
+function refuseMetrics(response: HttpResponse, isHead: boolean): void {
   response.writeStatus(`${METRICS_REFUSAL.status} Unauthorized`);
   for (const [name, value] of Object.entries(METRICS_REFUSAL.headers)) response.writeHeader(name, value);
-  response.end(`metrics: ${METRICS_REFUSAL.text}\n`);
+  finish(response, `metrics: ${METRICS_REFUSAL.text}\n`, isHead);
 }
 
 async function listen(app: TemplatedApp, host: string, port: number): Promise<us_listen_socket> {
@@ -93,13 +104,16 @@ async function listen(app: TemplatedApp, host: string, port: number): Promise<us
   });
 }
 
-async function sendMetrics(response: HttpResponse, metrics: Registry): Promise<void> {
+async function sendMetrics(response: HttpResponse, metrics: Registry, isHead: boolean): Promise<void> {
   let aborted = false;
   response.onAborted(() => {
     aborted = true;
   });
   const text = await metrics.metrics();
   if (!aborted) {
-    response.cork(() => response.writeHeader('Content-Type', metrics.contentType).end(text));
+    response.cork(() => {
+      response.writeHeader('Content-Type', metrics.contentType);
+      finish(response, text, isHead);
+    });
   }
 }

@@ -1,3 +1,4 @@
+import type { BlockRow } from '../../core/blocks/block.ts';
 import type { Postgres, PostgresTransaction } from '../../core/postgres/postgres.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { ClockReading } from '../../core/time.ts';
@@ -39,7 +40,8 @@ export async function readLinkChanges(options: {
     const clock = { askedAtMs, answeredAtMs: Date.now(), serverMs: snapshot.nowMs };
     const parties = await readParties(tx, set, since);
     const links = await readLinks({ tx, set, since, log });
-    return { since: snapshot.xmin, rows: parties + links, clock };
+    const blocks = await readBlocks(tx, set, since);
+    return { since: snapshot.xmin, rows: parties + links + blocks, clock };
   });
 }
 
@@ -83,4 +85,20 @@ async function readLinks(options: {
     }
   }
   return links;
+}
+
+/** Those that have ended are wanted as well, since it is how the end of one that is in memory is known. */
+async function readBlocks(tx: PostgresTransaction, set: LinkSet, since: string): Promise<number> {
+  const batches = tx<BlockRow[]>`
+    select id, program_id, kind, value, affiliate_id, sub, action,
+      (extract(epoch from ends_at) * 1000)::float8 as ends_at_ms
+    from blocks where change_xid >= ${since}::xid8
+      and (${since} <> ${FROM_THE_BEGINNING} or ends_at is null or ends_at > now())`.cursor(FETCH_ROWS);
+  let blocks = 0;
+  for await (const rows of batches) {
+    for (const row of rows) set.blocks.put(row, Date.now());
+    blocks += rows.length;
+  }
+  set.blocks.removeEnded(Date.now());
+  return blocks;
 }

@@ -1,3 +1,4 @@
+import { BlockSet } from '../../core/blocks/block-set.ts';
 import type { ClickOwner } from '../../core/clicks/click-record.ts';
 import { InputError } from '../../core/errors.ts';
 import { parseUrlTemplate } from '../../core/links/macros.ts';
@@ -89,6 +90,7 @@ const READY_GENERATION_LINKS = 131_072;
 export class LinkSet {
   /** Written through {@link LinkSet.putLink}. */
   readonly table = new LinkTable();
+  readonly blocks = new BlockSet();
   readonly #programs = new Map<number, Program>();
   readonly #domains = new Map<string, Program>();
   readonly #campaigns = new Map<number, Campaign>();

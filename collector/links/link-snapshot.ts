@@ -1,5 +1,6 @@
 import { type FileHandle, mkdir, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { BlockRow } from '../../core/blocks/block.ts';
 import { crc32c } from '../../core/crc32c.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
 import type { LinkSet, Parties } from './link-set.ts';
@@ -9,13 +10,17 @@ import { CHUNK_BYTES } from './link-table.ts';
  * The links on the local disk, so that a collector can start while PostgreSQL is unavailable.
  *
  * A file is the magic and then sections `kind u32 | bytes u32 | crc32c u32 | content`, little-endian: chunks of the
- * table's rows, and last the other parties as JSON. Without that last section the file is not whole.
+ * table's rows, block list entries as JSON, and last the other parties as JSON. Without that last section the file is not
+ * whole.
  */
 
 const MAGIC = Buffer.from('AFXLNK02', 'latin1');
 const SECTION_HEADER_BYTES = 12;
 const ROWS = 1;
 const PARTIES = 2;
+const BLOCKS = 3;
+/** Of one section: to write them as one text would hold up clicks. */
+const BLOCKS_A_SECTION = 1_000;
 /** More than any set of programs, campaigns and affiliates takes; a damaged length must not allocate all memory. */
 const MAX_PARTIES_BYTES = 256 * 1024 * 1024;
 
@@ -27,7 +32,7 @@ interface Trailer extends Parties {
 /** Writes a new file beside the old one and renames it, so that there is always a whole one. */
 export async function writeLinkSnapshot(options: {
   file: string;
-  set: Pick<LinkSet, 'table' | 'parties'>;
+  set: Pick<LinkSet, 'table' | 'parties' | 'blocks'>;
   freshAtMs: number;
 }): Promise<void> {
   const { file, set, freshAtMs } = options;
@@ -40,6 +45,11 @@ export async function writeLinkSnapshot(options: {
     for (const chunk of set.table.chunks()) {
       const bytes = chunk.copy(copy);
       await writeSection(handle, ROWS, copy.subarray(0, bytes));
+    }
+    const blocks = [...set.blocks.rows()];
+    for (let at = 0; at < blocks.length; at += BLOCKS_A_SECTION) {
+      const part = JSON.stringify(blocks.slice(at, at + BLOCKS_A_SECTION));
+      await writeSection(handle, BLOCKS, Buffer.from(part));
     }
     const trailer: Trailer = { ...set.parties(), freshAtMs };
     await writeSection(handle, PARTIES, Buffer.from(JSON.stringify(trailer)));
@@ -83,6 +93,10 @@ export async function readLinkSnapshot(options: {
         set.table.addRows(content);
         continue;
       }
+      if (kind === BLOCKS) {
+        for (const row of JSON.parse(content.toString()) as BlockRow[]) set.blocks.put(row, Date.now());
+        continue;
+      }
       const trailer = JSON.parse(content.toString()) as Trailer;
       for (const row of trailer.programs) set.putProgram(row);
       for (const row of trailer.campaigns) set.putCampaign(row);
@@ -99,7 +113,7 @@ async function readSection(handle: FileHandle, file: string): Promise<{ kind: nu
   const kind = header.readUInt32LE(0);
   const bytes = header.readUInt32LE(4);
   const limit = kind === ROWS ? CHUNK_BYTES : MAX_PARTIES_BYTES;
-  if ((kind !== ROWS && kind !== PARTIES) || bytes > limit) throw damaged(file, 'invalid section header');
+  if (![ROWS, PARTIES, BLOCKS].includes(kind) || bytes > limit) throw damaged(file, 'invalid section header');
   const content = await readExactly(handle, bytes, file);
   if (crc32c(content, crc32c(header.subarray(0, 8))) !== header.readUInt32LE(8)) {
     throw damaged(file, 'checksum mismatch');

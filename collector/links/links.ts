@@ -1,18 +1,22 @@
+import type { BlockSet } from '../../core/blocks/block-set.ts';
 import { errorText } from '../../core/errors.ts';
 import type { Postgres } from '../../core/postgres/postgres.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
+import type { AsnList } from '../request/asn.ts';
 import { createClockWatch } from './clock-watch.ts';
 import { FROM_THE_BEGINNING, readLinkChanges } from './link-reader.ts';
 import { type Link, LinkSet, type Program } from './link-set.ts';
 import { readLinkSnapshot, writeLinkSnapshot } from './link-snapshot.ts';
 
-/** All links in memory: loaded once, followed by polling PostgreSQL, kept on the disk for a start without it. */
+/** All links and block lists in memory: loaded once, followed by polling PostgreSQL, kept on the disk for a start without it. */
 export interface LinkStore {
   /** The link of a code; codes are case-sensitive. */
   find(code: string): Link | undefined;
   /** The program that owns a tracking domain, for unknown codes. */
   programOfDomain(host: string): Program | undefined;
+  /** To be asked for at each click: a load makes another one. */
+  readonly blocks: BlockSet;
   readonly size: number;
   /** Unix ms of the last poll of PostgreSQL, by this process or the one that wrote the snapshot; 0: no links yet. */
   readonly freshAtMs: number;
@@ -36,9 +40,11 @@ export function followLinks(options: {
   snapshotFile: string;
   /** Awaited before PostgreSQL's links are loaded; they are not while it rejects. */
   beforeReading: () => Promise<void>;
+  /** Loaded once an entry of a block list needs it. */
+  asns: Pick<AsnList, 'loadAsns'>;
   log: Logger;
 }): LinkStore {
-  const { sql, snapshotFile, beforeReading, log } = options;
+  const { sql, snapshotFile, beforeReading, asns, log } = options;
   const clocks = createClockWatch({ log });
   let set = new LinkSet({ log });
   let freshAtMs = 0;
@@ -55,6 +61,7 @@ export function followLinks(options: {
       const stored = new LinkSet({ log });
       const snapshot = await readLinkSnapshot({ file: snapshotFile, set: stored });
       if (!snapshot) return;
+      if (stored.blocks.needsAsns) await asns.loadAsns();
       set = stored;
       freshAtMs = snapshot.freshAtMs;
       log.info(
@@ -73,6 +80,9 @@ export function followLinks(options: {
     const read = await readLinkChanges({ sql, set: target, since, log });
     since = read.since;
     clocks.note(read.clock);
+    const loading = target.blocks.needsAsns ? asns.loadAsns() : undefined;
+    // Later on other changes do not wait for it.
+    if (!loaded) await loading;
     if (!loaded) log.info({ links: target.size, tookMs: Date.now() - polledAtMs }, 'links loaded');
     loaded = true;
     set = target;
@@ -108,6 +118,9 @@ export function followLinks(options: {
   return {
     find: (code) => set.find(code),
     programOfDomain: (host) => set.programOfDomain(host),
+    get blocks() {
+      return set.blocks;
+    },
     get size() {
       return set.size;
     },

@@ -61,9 +61,14 @@ export function createRouter(options: {
       const route = (link.routing && follow(link.routing, visit)) ?? link.landing;
       if (route) return route;
     }
-    const url = link.campaign.fallback ?? link.campaign.program.fallback;
-    return { url, flags: url ? flags | ClickFlag.fallback : flags, rule: 0, destination: 0 };
+    return fallbackRoute(link, flags);
   };
+}
+
+/** To the fallback of the campaign, else of the program, else nowhere; with the flags that say why. */
+export function fallbackRoute({ campaign }: Link, flags: number): Route {
+  const url = campaign.fallback ?? campaign.program.fallback;
+  return { url, flags: url ? flags | ClickFlag.fallback : flags, rule: 0, destination: 0 };
 }
 
 function matchesVisitor(rule: CompiledRule, { ts, visitor }: Visit): boolean {

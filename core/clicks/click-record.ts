@@ -43,6 +43,8 @@ export const ClickFlag = {
   forced: 1 << 11,
   /** Its address had more clicks in the minute than people make; stored with its texts cut. */
   flood: 1 << 12,
+  /** An entry of the block lists was in force for it (core/blocks). */
+  blocked: 1 << 13,
 } as const;
 
 /** Flags that make a click invalid in reports: it is stored and shown, and never paid. */
@@ -56,7 +58,8 @@ export const INVALID_CLICK_FLAGS =
   ClickFlag.impression |
   ClickFlag.capped |
   ClickFlag.forced |
-  ClickFlag.flood;
+  ClickFlag.flood |
+  ClickFlag.blocked;
 
 /** One click with every column as a JavaScript value. */
 export interface ClickRecord {

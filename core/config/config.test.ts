@@ -121,10 +121,12 @@ describe('withGeneratedSecrets', () => {
       clickhousePassword: config.clickhousePassword,
       natsPassword: config.natsPassword,
       databasePassword: config.databasePassword,
+      analystPassword: config.analystPassword,
     });
-    const added = [config.clickhousePassword, config.natsPassword, config.databasePassword];
-    expect(added.map(({ length }) => length)).toEqual([32, 32, 32]);
-    expect(new Set(added).size).toBe(3);
+    const { clickhousePassword, natsPassword, databasePassword, analystPassword } = config;
+    const added = [clickhousePassword, natsPassword, databasePassword, analystPassword];
+    expect(added.map(({ length }) => length)).toEqual([32, 32, 32, 32]);
+    expect(new Set(added).size).toBe(4);
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(readdirSync(home)).toEqual(['secrets.json']);
     // What is encrypted already stays readable: the key depends on the two older secrets alone.

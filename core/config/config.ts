@@ -94,27 +94,28 @@ const variable = <S extends z.ZodType<unknown, string>>(
 const variables = {
   home: variable('AFFLUX_HOME', text, '.afflux', 'data and fetched tools; relative to the project folder'),
   host: variable('HOST', text, '127.0.0.1', 'address the collector and the API listen on'),
+  metricsHost: variable(
+    'METRICS_HOST',
+    text,
+    '127.0.0.1',
+    'address on which the loader, the attribution worker, the scheduler and collectors that share a port answer for their health and metrics',
+  ),
   collectorPort: variable('COLLECTOR_PORT', port, '8080', 'port of the collector'),
   collectorMetricsPort: variable(
     'COLLECTOR_METRICS_PORT',
     port,
     '8090',
-    'loopback port for health and metrics of the first of several collectors that share a port; the others follow it',
+    'port for health and metrics of the first of several collectors that share a port; the others follow it',
   ),
   apiPort: variable('API_PORT', port, '8081', 'port of the API'),
-  loaderPort: variable('LOADER_PORT', port, '8082', 'loopback port of the loader: health and metrics'),
+  loaderPort: variable('LOADER_PORT', port, '8082', 'port of the loader: health and metrics'),
   attributionPort: variable(
     'ATTRIBUTION_PORT',
     port,
     '8083',
-    'loopback port of the attribution worker: health and metrics',
+    'port of the attribution worker: health and metrics',
   ),
-  schedulerPort: variable(
-    'SCHEDULER_PORT',
-    port,
-    '8084',
-    'loopback port of the scheduler: health and metrics',
-  ),
+  schedulerPort: variable('SCHEDULER_PORT', port, '8084', 'port of the scheduler: health and metrics'),
   collectorUrl: variable(
     'COLLECTOR_URL',
     url('http:', 'https:'),
@@ -294,6 +295,12 @@ const variables = {
     '',
     'signing secret of the Stripe webhook endpoint /v1/provider-notices/stripe; empty: disabled',
   ),
+  grafanaToken: variable(
+    'GRAFANA_TOKEN',
+    text,
+    '',
+    'token of a service account of Grafana with the role Admin, for "afflux grafana --url"',
+  ),
   logLevel: variable(
     'LOG_LEVEL',
     oneOf('silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'),
@@ -317,12 +324,16 @@ export interface Config extends Omit<EnvironmentConfig, 'clickKeys' | 'dataKeys'
   /** Of the login that processes use at the embedded PostgreSQL. */
   readonly databasePassword: string;
   readonly clickhousePassword: string;
+  readonly analystPassword: string;
   readonly natsPassword: string;
   /** 16 bytes each, newest first. */
   readonly clickKeys: readonly [Buffer, ...Buffer[]];
   /** 32 bytes each, newest first. */
   readonly dataKeys: readonly [Buffer, ...Buffer[]];
 }
+
+/** In the order of `.env.example`. */
+export const VARIABLE_NAMES: readonly string[] = Object.values(variables).map(({ name }) => name);
 
 /** The variables that hold the port of a service or an embedded engine. */
 export const PORT_VARIABLES: readonly string[] = Object.values(variables)
@@ -368,5 +379,5 @@ export function renderEnvExample(): string {
   const lines = Object.values(variables).map(
     ({ name, about, fallback }) => `# ${about}\n${fallback === '' ? `# ${name}=` : `${name}=${fallback}`}\n`,
   );
-  return `# Every variable of Afflux with its default. Copy to .env and change what you need.\n\n${lines.join('\n')}`;
+  return `# Every variable of Afflux with its default. Copy to .env and change what you need. NAME_FILE, in place of NAME, names\n# a file that has the value, such as a secret of a container.\n\n${lines.join('\n')}`;
 }

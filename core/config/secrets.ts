@@ -20,12 +20,14 @@ const ADDED_PASSWORDS = {
   natsPassword: 'afflux NATS password',
   /** Of the login that processes use at the embedded PostgreSQL. */
   databasePassword: 'afflux PostgreSQL application password',
+  /** Of the user of the embedded ClickHouse that may only read. */
+  analystPassword: 'afflux analyst password',
 } as const;
 const PASSWORD_BYTES = 24;
 
 type Secrets = FirstSecrets & { readonly [Name in keyof typeof ADDED_PASSWORDS]: string };
 
-/** The only user of the embedded ClickHouse, by the engine's own name for it. */
+/** The platform's user of the embedded ClickHouse, by the engine's own name for it. */
 export const CLICKHOUSE_USER = 'default';
 /** The only user of the embedded NATS. */
 export const NATS_USER = 'afflux';
@@ -36,7 +38,7 @@ export const NATS_USER = 'afflux';
  */
 export function withGeneratedSecrets(environment: EnvironmentConfig): Config {
   const secrets = readOrCreateSecrets(environment.home);
-  const { postgresPassword, databasePassword, clickhousePassword, natsPassword } = secrets;
+  const { postgresPassword, databasePassword, clickhousePassword, analystPassword, natsPassword } = secrets;
   const { postgresPort, clickhousePort, natsPort } = environment;
   const [newestClickKey = secrets.clickKey, ...olderClickKeys] = environment.clickKeys;
   const [newestDataKey = derivedDataKey(secrets), ...olderDataKeys] = environment.dataKeys;
@@ -54,6 +56,7 @@ export function withGeneratedSecrets(environment: EnvironmentConfig): Config {
     postgresPassword,
     databasePassword,
     clickhousePassword,
+    analystPassword,
     natsPassword,
     clickKeys: [fromHex(newestClickKey), ...olderClickKeys.map(fromHex)] as const,
     dataKeys: [fromHex(newestDataKey), ...olderDataKeys.map(fromHex)] as const,

@@ -47,3 +47,21 @@ export function gaugeOnScrape(registry: Registry, name: string, help: string, re
     },
   });
 }
+
+/** A gauge with one label; `read` gives the values by label at each scrape, and none where nothing is known. */
+export function gaugeByLabelOnScrape(
+  registry: Registry,
+  metric: { name: string; help: string; label: string },
+  read: () => Readonly<Record<string, number>>,
+): void {
+  new Gauge({
+    name: metric.name,
+    help: metric.help,
+    labelNames: [metric.label],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [value, count] of Object.entries(read())) this.set({ [metric.label]: value }, count);
+    },
+  });
+}

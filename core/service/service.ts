@@ -63,10 +63,21 @@ export async function runProcess(log: Logger, start: () => Promise<Running>): Pr
   }
 }
 
+/**
+ * The library's own gauges whose names end as counters' do. The same figures are in nodejs_active_handles and its
+ * siblings, a series for each type.
+ */
+const MISNAMED = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+] as const;
+
 /** The metrics registry of a process, with Node's own metrics in it. */
 export function createMetrics(): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
   return registry;
 }
 
@@ -74,10 +85,11 @@ export function createMetrics(): Registry {
 export type Readiness = { ready: true } | { ready: false; reason: string };
 
 /**
- * Serves `/healthz`, `/readyz` and, to who has its token, `/metrics` on loopback, for processes that have no HTTP server of
+ * Serves `/healthz`, `/readyz` and, to who has its token, `/metrics`, for processes that have no HTTP server of
  * their own.
  */
 export async function serveHealth(options: {
+  host: string;
   port: number;
   metrics: Registry;
   secretBox: SecretBox;
@@ -102,7 +114,7 @@ export async function serveHealth(options: {
       response.end();
     }
   });
-  await listen(server, options.port);
+  await listen(server, options);
   return {
     async stop() {
       server.closeAllConnections();
@@ -111,10 +123,10 @@ export async function serveHealth(options: {
   };
 }
 
-async function listen(server: Server, port: number): Promise<void> {
+async function listen(server: Server, { host, port }: { host: string; port: number }): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(listenError(error, port)));
-    server.listen(port, '127.0.0.1', resolve);
+    server.listen(port, host, resolve);
   });
 }
 

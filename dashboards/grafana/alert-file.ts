@@ -1,37 +1,25 @@
 import type { Dashboard, Panel } from '@grafana/grafana-foundation-sdk/dashboard';
 import { ALERT_GROUPS, type Alert, type Question } from './alerts.ts';
+import { CLICKHOUSE, POSTGRES, PROMETHEUS } from './data-source-ids.ts';
+import type { AlertRule, AlertRuleGroup } from './install/setup.ts';
 import { BOARDS } from './links.ts';
-import {
-  CLICKHOUSE,
-  type ClickHouseQuery,
-  clickhouseQuery,
-  POSTGRES,
-  type PostgresQuery,
-  PROMETHEUS,
-  postgresQuery,
-} from './sources.ts';
+import { type ClickHouseQuery, clickhouseQuery, type PostgresQuery, postgresQuery } from './sources.ts';
 
-const ALERT_FOLDER = 'Afflux alerts';
 /** How far back Prometheus looks for the last value. */
 const LOOK_BACK_SECONDS = 600;
 /** An alert is over when so many evaluations in a row did not name it any more. */
 const MISSING_EVALUATIONS = 3;
 
-/** The groups as Grafana provisions them from a file, which is another format than its API takes. */
-export function alertFile(boards: readonly Dashboard[]): object {
-  return {
-    apiVersion: 1,
-    groups: ALERT_GROUPS.map(({ name, interval, alerts }) => ({
-      orgId: 1,
-      name,
-      folder: ALERT_FOLDER,
-      interval,
-      rules: alerts.map((alert) => provisionedRule(alert, boards)),
-    })),
-  };
+/** The groups as they are in the files that Grafana reads; install/ makes of them what its API takes. */
+export function alertGroups(boards: readonly Dashboard[]): AlertRuleGroup[] {
+  return ALERT_GROUPS.map(({ name, interval, alerts }) => ({
+    name,
+    interval,
+    rules: alerts.map((alert) => ruleOf(alert, boards)),
+  }));
 }
 
-function provisionedRule(alert: Alert, boards: readonly Dashboard[]): object {
+function ruleOf(alert: Alert, boards: readonly Dashboard[]): AlertRule {
   const { uid, title, summary, severity, question, above, noData, panel } = alert;
   return {
     uid: `afflux-${uid}`,
@@ -59,17 +47,13 @@ function provisionedRule(alert: Alert, boards: readonly Dashboard[]): object {
     for: alert.for,
     keepFiringFor: '5m',
     missing_series_evals_to_resolve: MISSING_EVALUATIONS,
-    annotations: {
-      // Provisioning fills in environment variables, and takes $$ for a dollar.
-      summary: summary.replaceAll('$', '$$$$'),
-      runbook_url: `\${AFFLUX_DOCS}/operations.md#${uid}`,
-    },
+    annotations: { summary, runbook_url: `docs/operations.md#${uid}` },
     labels: { severity, service: 'afflux' },
     isPaused: false,
   };
 }
 
-function questionData(question: Question): object {
+function questionData(question: Question): AlertRule['data'][number] {
   if (question.store === 'prometheus') {
     return {
       refId: 'A',

@@ -10,7 +10,7 @@ import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { freshWarehouse } from '../../test/support/warehouse.ts';
 import { timeText } from '../../warehouse/clickhouse/client.ts';
 import { ALERT_GROUPS, type Alert } from './alerts.ts';
-import { CLICKHOUSE, POSTGRES } from './sources.ts';
+import { CLICKHOUSE, POSTGRES } from './data-source-ids.ts';
 
 /** The alerts over SQL, asked of the real engines, and made to fire. */
 
@@ -141,10 +141,27 @@ describe('an alert fires', () => {
     expect(fired?.[0]).toBe('801 (801)');
   });
 
+  test('for the shop whose calls are refused, and the webhook that lost something', async () => {
+    const { programId } = sample.shop;
+    expect(firing('postbacks-refused', await askAlert('postbacks-refused'))).toEqual([
+      [`Shop (${programId})`, 6 / 7],
+    ]);
+    expect(firing('webhook-dead', await askAlert('webhook-dead'))).toEqual([
+      [expect.stringMatching(/^Shop: hook\.example \(\d+\)$/), 1],
+    ]);
+    await books.owner`update webhook_deliveries set done_at = now() - interval '2 hours' where state = 'dead'`;
+    expect(firing('webhook-dead', await askAlert('webhook-dead'))).toEqual([]);
+  });
+
   test('for payouts without an outcome, and for a proof that fails', async () => {
     expect(firing('payout-unknown', await askAlert('payout-unknown'))).toMatchObject([
       ['test', expect.any(Number)],
     ]);
+    // Two of three payouts that failed have a later one.
+    const [failed] = await books.owner<{ n: number }[]>`
+      select count(*)::integer as n from payouts where state = 'failed'`;
+    expect(failed?.n).toBeGreaterThan(1);
+    expect(firing('payout-failed', await askAlert('payout-failed'))).toEqual([['test', 1]]);
     expect(firing('audit-fails', await askAlert('audit-fails'))).toEqual([['ledger: balances_agree', 1]]);
     expect(firing('audit-stale', await askAlert('audit-stale'))).toEqual([]);
   });

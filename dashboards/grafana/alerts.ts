@@ -14,6 +14,8 @@ export interface Alert {
   readonly question: Question;
   /** It fires for values above. */
   readonly above: number;
+  /** The same condition over metrics, where the question is SQL and processes export enough: PromQL that has a value while it holds. */
+  readonly metric?: string;
   /** How long it must hold. */
   readonly for: string;
   /** What no answer at all means. */
@@ -187,6 +189,7 @@ FROM (SELECT (${WATERMARK}) AS at)
 WHERE at > toDateTime64(0, 3)`,
   },
   above: STUCK_SECONDS,
+  metric: `max(afflux_loader_freshness_seconds) > ${STUCK_SECONDS}`,
   for: '2m',
   noData: 'OK',
   panel: { board: 'pipeline', title: 'Freshness' },
@@ -268,9 +271,100 @@ WHERE state = 'unknown'
 GROUP BY provider ORDER BY provider`,
   },
   above: 0,
+  metric: 'max(afflux_payouts_open{state="unknown"}) > 0',
   for: '1h',
   noData: 'OK',
   panel: { board: 'money', title: 'Payouts that need attention' },
+};
+
+const payoutFailed: Alert = {
+  uid: 'payout-failed',
+  title: 'Payouts failed or returned',
+  summary:
+    '{{ $values.A }} payouts by {{ $labels.provider }} failed or came back, and no later payout takes their place',
+  severity: 'ticket',
+  question: {
+    store: 'postgres',
+    fromSeconds: HOUR_S,
+    sql: `
+SELECT provider, count(*)::float8 AS payouts
+FROM grafana_payouts_open
+WHERE state IN ('failed', 'returned')
+GROUP BY provider ORDER BY provider`,
+  },
+  above: 0,
+  metric: 'sum(max by (state) (afflux_payouts_open{state=~"failed|returned"})) > 0',
+  for: '5m',
+  noData: 'OK',
+  panel: { board: 'money', title: 'Payouts that need attention' },
+};
+
+/** Fewer refused calls an hour are a typing mistake … */
+const LEAST_REFUSED = 5;
+/** … and a smaller share a single order that cannot be. */
+const REFUSED_SHARE = 0.2;
+
+const postbacksRefused: Alert = {
+  uid: 'postbacks-refused',
+  title: 'Calls that report orders are refused',
+  summary: '{{ $labels.program }}: {{ $values.A }} of the calls of the last hour were refused',
+  severity: 'ticket',
+  question: {
+    store: 'postgres',
+    fromSeconds: HOUR_S,
+    sql: `
+SELECT coalesce(program || ' (' || program_id || ')', 'unknown') AS program,
+  count(*) FILTER (WHERE outcome = 'rejected')::float8 / count(*) AS share
+FROM grafana_postback_calls
+WHERE received_at > clock_timestamp() - interval '1 hour' AND replay_of IS NULL
+GROUP BY program_id, program
+HAVING count(*) FILTER (WHERE outcome = 'rejected') >= ${LEAST_REFUSED}
+ORDER BY 2 DESC, 1`,
+  },
+  above: REFUSED_SHARE,
+  metric: `max(afflux_postback_calls_last_hour{outcome="rejected"}) >= ${LEAST_REFUSED} and max(afflux_postback_calls_last_hour{outcome="rejected"}) / sum(max by (outcome) (afflux_postback_calls_last_hour)) > ${REFUSED_SHARE}`,
+  for: '0s',
+  noData: 'OK',
+  panel: { board: 'pipeline', title: 'Refused calls' },
+};
+
+const webhookDead: Alert = {
+  uid: 'webhook-dead',
+  title: 'Webhook deliveries given up',
+  summary: '{{ $labels.endpoint }}: {{ $values.A }} deliveries given up, the last within an hour',
+  severity: 'ticket',
+  question: {
+    store: 'postgres',
+    fromSeconds: HOUR_S,
+    sql: `
+SELECT program || ': ' || host || ' (' || id || ')' AS endpoint, dead::float8 AS deliveries
+FROM grafana_webhooks
+WHERE last_dead_at > clock_timestamp() - interval '1 hour'
+ORDER BY 2 DESC, 1`,
+  },
+  above: 0,
+  metric: 'max(afflux_webhook_deliveries{state="dead"}) > 0',
+  for: '0s',
+  noData: 'OK',
+  panel: { board: 'pipeline', title: 'Webhook backlog' },
+};
+
+/** Below a tenth, NATS and the stores have hours or minutes; none of them writes on a full disk. */
+const DISK_USED_SHARE = 0.9;
+
+const diskFull: Alert = {
+  uid: 'disk-full',
+  title: 'Disk nearly full',
+  summary: 'The disk of the data folder at {{ $labels.instance }} is full to a share of {{ $values.A }}',
+  severity: 'page',
+  question: {
+    store: 'prometheus',
+    expr: '1 - min by (instance) (afflux_disk_free_bytes / afflux_disk_size_bytes)',
+  },
+  above: DISK_USED_SHARE,
+  for: '5m',
+  noData: 'OK',
+  panel: { board: 'pipeline', title: 'Free disk' },
 };
 
 const auditFails: Alert = {
@@ -288,6 +382,7 @@ WHERE at = (SELECT max(at) FROM grafana_audit_checks) AND NOT ok
 ORDER BY violation`,
   },
   above: 0,
+  metric: 'max by (store) (afflux_audit_violations) > 0',
   for: '0s',
   noData: 'OK',
   panel: { board: 'money', title: 'Audit checks' },
@@ -323,7 +418,8 @@ export interface AlertGroup {
 
 export const ALERT_GROUPS: readonly AlertGroup[] = [
   { name: 'velocity', interval: '1m', alerts: [velocityOfAddresses, velocityOfAffiliates] },
-  { name: 'pipeline', interval: '1m', alerts: [loaderLag, gap, spool, processDown, deadLetters] },
+  { name: 'pipeline', interval: '1m', alerts: [loaderLag, gap, spool, processDown, deadLetters, diskFull] },
   { name: 'traffic', interval: '5m', alerts: [noClicks, conversionRate] },
-  { name: 'money', interval: '5m', alerts: [payoutUnknown, auditFails, auditStale] },
+  { name: 'edges', interval: '1m', alerts: [postbacksRefused, webhookDead] },
+  { name: 'money', interval: '5m', alerts: [payoutUnknown, payoutFailed, auditFails, auditStale] },
 ];

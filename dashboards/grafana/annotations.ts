@@ -1,5 +1,6 @@
 import * as dashboard from '@grafana/grafana-foundation-sdk/dashboard';
-import { POSTGRES, PROMETHEUS, postgres } from './sources.ts';
+import { POSTGRES, PROMETHEUS } from './data-source-ids.ts';
+import { postgres } from './sources.ts';
 
 /** Batches of payouts, from the ledger. */
 export function payoutAnnotation(): dashboard.AnnotationQueryBuilder {

@@ -1,5 +1,5 @@
 import * as dashboard from '@grafana/grafana-foundation-sdk/dashboard';
-import type { Column, Columns } from './panels.ts';
+import type { Columns, Link } from './panels.ts';
 
 /** The dashboards by the uid of their address. */
 export const BOARDS = {
@@ -18,7 +18,7 @@ export const TAG = 'afflux';
 export function drillDown(
   board: Board,
   options: { variable: string; from: string; keep?: readonly string[] },
-): NonNullable<Column['link']> {
+): Link {
   const { variable, from, keep = [] } = options;
   const { uid, title } = BOARDS[board];
   const variables = [
@@ -31,13 +31,49 @@ export function drillDown(
   };
 }
 
+/** The base URL of the portal's pages: `afflux grafana` writes what it is. */
+const PORTAL = '$' + '{portal:raw}';
+const encoded = (field: string): string => `\${__data.fields["${field}"]:percentencode}`;
+
+/** Where the portal's explorer begins. */
+export type ExplorerKey = 'ip' | 'subnet' | 'asn' | 'fingerprint' | 'affiliate' | 'link';
+
+/** What a value is called in the title of a link. */
+const KEY_NAMES: Readonly<Record<ExplorerKey, string>> = {
+  ip: 'address',
+  subnet: 'network',
+  asn: 'autonomous system',
+  fingerprint: 'fingerprint',
+  affiliate: 'affiliate',
+  link: 'link',
+};
+
+/** From a value to everything that is known of it. `from` names the column; ids get the prefix of their kind. */
+export function explorer(key: ExplorerKey, { from, prefix = '' }: { from: string; prefix?: string }): Link {
+  return {
+    title: `Portal: explore this ${KEY_NAMES[key]}`,
+    url: `${PORTAL}/explorer/${key}/${prefix}${encoded(from)}`,
+  };
+}
+
+/** To a list of the portal; `search` names the column with what is looked for in it. */
+export function portalPage(path: string, { title, search }: { title: string; search?: string }): Link {
+  const query = search === undefined ? '' : `?search=${encoded(search)}`;
+  return { title: `Portal: ${title}`, url: `${PORTAL}/${path}${query}` };
+}
+
 /** The columns of a table about affiliates that lead on. */
 export const AFFILIATE_COLUMNS: Columns = {
   Affiliate: {
     width: 220,
     link: drillDown('affiliate', { variable: 'affiliate', from: 'ID', keep: ['program'] }),
   },
-  ID: { unit: 'none', decimals: 0, width: 70 },
+  ID: {
+    unit: 'none',
+    decimals: 0,
+    width: 70,
+    link: explorer('affiliate', { from: 'ID', prefix: 'aff_' }),
+  },
 };
 
 /** At the top of every dashboard: the other ones, in the same range and with the same variables. */

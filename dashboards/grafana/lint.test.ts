@@ -1,14 +1,15 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { Dashboard, Panel, RowPanel } from '@grafana/grafana-foundation-sdk/dashboard';
 import * as units from '@grafana/grafana-foundation-sdk/units';
 import { describe, expect, test } from 'vitest';
-import { parse } from 'yaml';
 import { fromProject } from '../../core/config/paths.ts';
 import { ALERT_GROUPS } from './alerts.ts';
 import { allBoards } from './boards/index.ts';
+import { CLICKHOUSE, POSTGRES, PROMETHEUS } from './data-source-ids.ts';
 import { generatedFiles } from './files.ts';
+import type { AlertRuleGroup } from './install/setup.ts';
 import { BOARDS, TAG } from './links.ts';
-import { CLICKHOUSE, MIXED, POSTGRES, PROMETHEUS } from './sources.ts';
+import { MIXED } from './sources.ts';
 
 /** What can be said about the dashboards and alerts without asking anybody. */
 
@@ -97,7 +98,14 @@ describe.each(ALL.map((board) => ({ name: board.title, board })))('$name', ({ bo
           .flatMap(({ value }) => value as { url: string; title: string }[]),
       ),
     );
-    for (const { url, title } of links) {
+    const inPortal = links.filter(({ url }) => url.startsWith('$' + '{portal:raw}/'));
+    for (const { url, title } of inPortal) {
+      expect(title).toMatch(/^Portal: \S.{3,}/);
+      expect(url.slice('$'.length + '{portal:raw}'.length)).toMatch(
+        /^\/(?:explorer\/(?:ip|subnet|asn|fingerprint|affiliate|link)\/(?:aff_|lnk_|AS)?\$\{__data\.fields\["[^"]+"\]:percentencode\}|(?:payouts|conversions)\?search=\$\{__data\.fields\["[^"]+"\]:percentencode\}|postback-calls|webhooks)$/,
+      );
+    }
+    for (const { url, title } of links.filter((link) => !inPortal.includes(link))) {
       const [, uid, query = ''] = /^\/d\/([\w-]+)\?(.+)$/.exec(url) ?? [];
       const target = boardOf(uid);
       expect(title).toContain(target.title);
@@ -138,6 +146,10 @@ describe('alerts', () => {
         'gap',
         'spool-growing',
         'payout-unknown',
+        'payout-failed',
+        'postbacks-refused',
+        'webhook-dead',
+        'disk-full',
         'audit-fails',
         // And the one that reports missing audits.
         'audit-stale',
@@ -152,18 +164,11 @@ describe('alerts', () => {
     expect(runbook.length).toBeGreaterThan(150);
   });
 
-  test('are provisioned in the format of files, with every dollar of a template doubled', () => {
-    const text = generatedFiles().get('provisioning/alerting/afflux.yaml') ?? '';
-    const { groups } = parse(text);
-    const rules = groups.flatMap((group: { rules: object[] }) => group.rules);
+  test('ask a data source, compare the answer, and lead to their panel', () => {
+    const groups = JSON.parse(generatedFiles().get('alerts.json') ?? '') as AlertRuleGroup[];
+    const rules = groups.flatMap((group) => group.rules);
     expect(rules).toHaveLength(alerts.length);
-    for (const group of groups) {
-      expect(group).toMatchObject({
-        orgId: 1,
-        folder: expect.any(String),
-        interval: expect.stringMatching(/^\d+m$/),
-      });
-    }
+    for (const group of groups) expect(group.interval).toMatch(/^\d+m$/);
     for (const rule of rules) {
       expect(rule).toMatchObject({
         uid: expect.stringMatching(/^[a-z0-9-]{1,40}$/),
@@ -172,28 +177,13 @@ describe('alerts', () => {
         for: expect.stringMatching(/^\d+[smh]$/),
         keepFiringFor: '5m',
         missing_series_evals_to_resolve: 3,
-        annotations: { runbook_url: expect.stringMatching(/^\$\{AFFLUX_DOCS\}\/operations\.md#[a-z-]+$/) },
+        annotations: { runbook_url: expect.stringMatching(/^docs\/operations\.md#[a-z-]+$/) },
       });
-      expect([CLICKHOUSE.uid, POSTGRES.uid, PROMETHEUS.uid]).toContain(rule.data[0].datasourceUid);
-      expect(rule.annotations.summary.replaceAll('$$', '')).not.toContain('$');
+      expect([CLICKHOUSE.uid, POSTGRES.uid, PROMETHEUS.uid]).toContain(rule.data[0]?.datasourceUid);
       const board = boardOf(rule.dashboardUid);
       expect(panelsOf(board).map(({ id }) => id)).toContain(rule.panelId);
       // A variable has no value where alerts are evaluated.
       expect(JSON.stringify(rule.data)).not.toMatch(/\$\{|conditionalAll|adHocFilters/);
     }
   });
-});
-
-test('the environment that provisioning reads is what compose.yaml sets', () => {
-  const compose = parse(readFileSync(fromProject('dashboards/grafana/compose.yaml'), 'utf8'));
-  const provisioned = ['datasources', 'dashboards', 'alerting']
-    .map((part) => generatedFiles().get(`provisioning/${part}/afflux.yaml`) ?? '')
-    .join('');
-  const read = new Set([...provisioned.matchAll(/(?<!\$)\$\{?(AFFLUX_\w+)/g)].map(([, name]) => name));
-  const set = Object.keys(compose.services.grafana.environment).filter((name) => name.startsWith('AFFLUX_'));
-  expect([...read].sort()).toEqual(set.sort());
-  const mounts: string[] = [...compose.services.grafana.volumes, ...compose.services.prometheus.volumes];
-  for (const mount of mounts.filter((each) => each.startsWith('./'))) {
-    expect(existsSync(fromProject(`dashboards/grafana/${mount.split(':')[0]}`)), mount).toBe(true);
-  }
 });

@@ -8,6 +8,8 @@ import * as piechart from '@grafana/grafana-foundation-sdk/piechart';
 import * as stat from '@grafana/grafana-foundation-sdk/stat';
 import * as table from '@grafana/grafana-foundation-sdk/table';
 import * as timeseries from '@grafana/grafana-foundation-sdk/timeseries';
+import * as units from '@grafana/grafana-foundation-sdk/units';
+import { currencyExponent } from '../../core/money.ts';
 import { MIXED, type Query } from './sources.ts';
 
 /** Any of the SDK's panel builders, as far as the layout needs it. */
@@ -24,7 +26,17 @@ interface Common {
   /** One of Grafana's units. */
   readonly unit: string;
   readonly decimals?: number;
+  /** Series whose names end in a currency are shown in it; `unit` is for those that Grafana does not know. */
+  readonly money?: boolean;
 }
+
+/** The currencies that Grafana has a unit for. */
+const CURRENCY_UNITS = Object.values(units).flatMap((unit) => {
+  if (typeof unit !== 'string') return [];
+  const currency = /^currency([A-Z]{3})$/.exec(unit)?.[1];
+  const decimals = currency && currencyExponent(currency);
+  return currency === undefined || decimals === undefined ? [] : [{ currency, unit, decimals }];
+});
 
 /** From which value on a colour holds; before the first step it is green. */
 export type Steps = readonly (readonly [from: number, colour: string])[];
@@ -36,10 +48,11 @@ interface CommonBuilder<Self> {
   targets(targets: cog.Builder<cog.Dataquery>[]): Self;
   unit(unit: string): Self;
   decimals(decimals: number): Self;
+  overrideByRegexp(regexp: string, properties: dashboard.DynamicConfigValue[]): Self;
 }
 
 function prepared<Builder extends CommonBuilder<Builder>>(builder: Builder, options: Common): Builder {
-  const { title, description, queries, unit, decimals } = options;
+  const { title, description, queries, unit, decimals, money } = options;
   const [first, ...others] = queries;
   const source = others.every(({ source }) => source === first.source) ? first.source : MIXED;
   builder
@@ -48,6 +61,14 @@ function prepared<Builder extends CommonBuilder<Builder>>(builder: Builder, opti
     .datasource(source)
     .targets([...queries])
     .unit(unit);
+  if (money) {
+    for (const { currency, ...shown } of CURRENCY_UNITS) {
+      builder.overrideByRegexp(`/\\b${currency}$/`, [
+        { id: 'unit', value: shown.unit },
+        ...(shown.decimals === 2 ? [] : [{ id: 'decimals', value: shown.decimals }]),
+      ]);
+    }
+  }
   return decimals === undefined ? builder : builder.decimals(decimals);
 }
 
@@ -57,12 +78,17 @@ export function thresholds(steps: Steps, base = 'green'): dashboard.ThresholdsCo
     .steps([{ value: null, color: base }, ...steps.map(([value, color]) => ({ value, color }))]);
 }
 
+/** Where a click on a cell leads: see links.ts. */
+export interface Link {
+  readonly title: string;
+  readonly url: string;
+}
+
 /** How one column looks; by default as the panel's unit says. */
 export interface Column {
   readonly unit?: string;
   readonly decimals?: number;
-  /** Where a click on a cell leads: see links.ts. */
-  readonly link?: { readonly title: string; readonly url: string };
+  readonly link?: Link;
   readonly width?: number;
   /** Draws the number as a bar, to be compared down the column. */
   readonly bar?: boolean;

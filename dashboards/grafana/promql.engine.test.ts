@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os';
 import { parser } from '@prometheus-io/lezer-promql';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createApiMetrics } from '../../api/http/metrics.ts';
@@ -6,23 +7,24 @@ import { observeCommits, registerCollectorMetrics } from '../../collector/metric
 import type { Running } from '../../core/service/service.ts';
 import { createMetrics } from '../../core/service/service.ts';
 import { startMirror } from '../../scheduler/mirror.ts';
+import { startPlatformMetrics } from '../../scheduler/platform-metrics.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { freshWarehouse, quietLog } from '../../test/support/warehouse.ts';
 import { createLoaderMetrics } from '../../warehouse/loader/metrics.ts';
 import { ALERT_GROUPS } from './alerts.ts';
 import { allBoards } from './boards/index.ts';
-import { PROCESSES } from './provisioning.ts';
-import { PROMETHEUS } from './sources.ts';
+import { PROMETHEUS } from './data-source-ids.ts';
 
 /** No Prometheus runs here: each expression must be PromQL, and name what the processes' own registries export. */
 
 /** Name → labels, of all processes. */
 const exported = new Map<string, ReadonlySet<string>>();
 /** What Prometheus adds to every series of its targets. */
-const OF_TARGETS = ['job', 'instance', ...Object.keys(PROCESSES[0]).filter((name) => name === 'process')];
+const OF_TARGETS = ['job', 'instance', 'process'];
 let books: TestLedger;
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 let mirror: Running;
+let platform: Running;
 
 beforeAll(async () => {
   [books, warehouse] = await Promise.all([freshLedger({ max: 2 }), freshWarehouse()]);
@@ -31,6 +33,13 @@ beforeAll(async () => {
   createApiMetrics(registry);
   registerAttributionMetrics(registry, { decided: {}, postponed: 0, failed: 0 } as never);
   mirror = startMirror({ ledger: books.ledger, warehouse, metrics: registry, log: quietLog });
+  platform = startPlatformMetrics({
+    ledger: books.ledger,
+    warehouse,
+    home: tmpdir(),
+    metrics: registry,
+    log: quietLog,
+  });
   // Only registered: nothing reads what they would count.
   registerCollectorMetrics({ registry, committer: { stats: {} } } as never);
   observeCommits(registry);
@@ -38,7 +47,7 @@ beforeAll(async () => {
   exported.set('up', new Set(OF_TARGETS));
 });
 afterAll(async () => {
-  await mirror?.stop();
+  await Promise.all([mirror?.stop(), platform?.stop()]);
   await Promise.all([books?.close(), warehouse?.drop()]);
 });
 
@@ -122,7 +131,12 @@ const ALERTS: Asked[] = ALERT_GROUPS.flatMap(({ alerts }) => alerts).flatMap(({ 
     : [],
 );
 
-test.each([...PANELS, ...ANNOTATIONS, ...ALERTS])('$where: $expr', ({ expr, legend }) => {
+/** The conditions of alerts over SQL as metrics say them. */
+const METRICS: Asked[] = ALERT_GROUPS.flatMap(({ alerts }) => alerts).flatMap(({ uid, metric }) =>
+  metric === undefined ? [] : [{ where: `alert ${uid} by metrics`, expr: metric, legend: '' }],
+);
+
+test.each([...PANELS, ...ANNOTATIONS, ...ALERTS, ...METRICS])('$where: $expr', ({ expr, legend }) => {
   const { metrics, labels } = parsePromql(expr);
   expect(metrics.length).toBeGreaterThan(0);
   for (const metric of metrics) {

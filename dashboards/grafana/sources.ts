@@ -1,23 +1,8 @@
 import type * as cog from '@grafana/grafana-foundation-sdk/cog';
 import type { DataSourceRef } from '@grafana/grafana-foundation-sdk/common';
 import * as prometheus from '@grafana/grafana-foundation-sdk/prometheus';
+import { CLICKHOUSE, CLICKHOUSE_PLUGIN_VERSION, POSTGRES, PROMETHEUS } from './data-source-ids.ts';
 
-/**
- * Where the figures come from. Clicks and conversions are counted in ClickHouse; money is owed in PostgreSQL, which
- * answers for itself instead of through a second copy; what only a process knows of itself is in Prometheus.
- */
-export const CLICKHOUSE = {
-  type: 'grafana-clickhouse-datasource',
-  uid: 'afflux-clickhouse',
-} as const satisfies DataSourceRef;
-export const POSTGRES = {
-  type: 'grafana-postgresql-datasource',
-  uid: 'afflux-postgres',
-} as const satisfies DataSourceRef;
-export const PROMETHEUS = {
-  type: 'prometheus',
-  uid: 'afflux-prometheus',
-} as const satisfies DataSourceRef;
 /** What Grafana calls the datasource of a panel whose queries ask several. */
 export const MIXED = { type: 'datasource', uid: '-- Mixed --' } as const satisfies DataSourceRef;
 
@@ -49,9 +34,6 @@ export interface Query extends cog.Builder<cog.Dataquery> {
   readonly source: DataSourceRef;
   readonly shape: Shape;
 }
-
-/** The version of the plugin whose macros the queries are written for; it is also the one that is installed. */
-export const CLICKHOUSE_PLUGIN_VERSION = '4.20.0';
 
 export function clickhouseQuery(sql: string, shape: Shape, refId = 'A'): ClickHouseQuery {
   return {

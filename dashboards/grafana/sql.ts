@@ -16,6 +16,10 @@ export type Filter = 'program' | 'campaign' | 'affiliate' | 'country' | 'device'
 const isOneOf = (column: string, variable: Filter): string =>
   `${column} IN (SELECT toUInt32OrZero(arrayJoin([\${${variable}:singlequote}])))`;
 
+/** The ids that a variable chooses, as an array. */
+export const idsOf = (variable: Filter): string =>
+  `arrayMap(id -> toUInt32OrZero(id), [\${${variable}:singlequote}])`;
+
 /** What each variable asks of a row, whatever it is set to. */
 export const CONDITIONS: Readonly<Record<Filter, string>> = {
   program: isOneOf('program_id', 'program'),
@@ -29,10 +33,6 @@ export const CONDITIONS: Readonly<Record<Filter, string>> = {
 export function chosen(...filters: readonly Filter[]): string {
   return filters.map((filter) => `$__conditionalAll(${CONDITIONS[filter]}, $${filter})`).join('\n  AND ');
 }
-
-/** The same of rows that know nothing but their campaign: the program is that of the campaign. */
-export const CHOSEN_BY_CAMPAIGN = `${chosen('campaign')}
-  AND $__conditionalAll(campaign_id IN (SELECT id FROM names FINAL WHERE kind = 'campaign' AND ${CONDITIONS.program}), $program)`;
 
 /** What stands in a query on PostgreSQL for a variable at All; ClickHouse's queries lose the condition instead. */
 export const ALL_IN_LEDGER = `'*'`;
@@ -87,9 +87,6 @@ ORDER BY time${by ? `, ${by}` : ''}`;
 export function adHoc(...tables: readonly string[]): string {
   return `SETTINGS $__adHocFilters(${tables.map((table) => `'${table}'`).join(', ')})`;
 }
-
-/** Keeps filters by hand off a query whose table has not got their columns: left alone, the plugin adds them. */
-export const NO_AD_HOC = adHoc('none');
 
 /** Clicks without the pixel's loads, and those that count for an affiliate. */
 export const ALL_CLICKS = `sumIf(t.clicks, flag_group != 'impression')`;

@@ -5,7 +5,7 @@ import type { Panel } from '@grafana/grafana-foundation-sdk/dashboard';
 import { expect, test } from 'vitest';
 import { fromProject } from '../../core/config/paths.ts';
 import { allBoards } from './boards/index.ts';
-import { CLICKHOUSE, POSTGRES } from './sources.ts';
+import { CLICKHOUSE, POSTGRES } from './data-source-ids.ts';
 
 /**
  * The generated JSON against the SDK's types, by the compiler: literals are checked for properties that no type has,

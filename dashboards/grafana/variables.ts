@@ -1,6 +1,6 @@
 import type * as cog from '@grafana/grafana-foundation-sdk/cog';
 import * as dashboard from '@grafana/grafana-foundation-sdk/dashboard';
-import { CLICKHOUSE } from './sources.ts';
+import { CLICKHOUSE } from './data-source-ids.ts';
 import { ALL_IN_LEDGER, chosen, type Filter } from './sql.ts';
 
 /** The variables at the top. A list of choices is a query: its first column is the value, its second the text. */
@@ -66,4 +66,10 @@ export function adHocVariables(): cog.Builder<dashboard.VariableModel>[] {
     AD_HOC_CHOICES.trim(),
   );
   return [filters, { build: () => ({ ...choices.build(), hide: dashboard.VariableHide.HideVariable }) }];
+}
+
+/** The base URL of the portal's pages, as a platform has it that is not configured; `afflux grafana` writes the real one. */
+export function portalVariable(): cog.Builder<dashboard.VariableModel> {
+  const constant = new dashboard.ConstantVariableBuilder('portal').value('http://localhost:8081/portal');
+  return { build: () => ({ ...constant.build(), hide: dashboard.VariableHide.HideVariable }) };
 }

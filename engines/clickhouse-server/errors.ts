@@ -19,7 +19,7 @@ const OURS = [
   / ?\(in file\/uri [^)]*\)/g,
   /\s*INTO OUTFILE '(?:[^'\\]|\\.)*' APPEND COMPRESSION 'none'\s*/g,
   /\s*FROM INFILE '(?:[^'\\]|\\.)*' COMPRESSION 'none'\s*/g,
-  / ?\/\* query_id [0-9A-F]* \*\/ ?/g,
+  / ?\/\* query_id [0-9A-F]* of \w+ \*\/ ?/g,
   /: In scope SELECT formatQuerySingleLine\(.*\)(?=\. \(\w+\)$)/gs,
 ];
 

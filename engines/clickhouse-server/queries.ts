@@ -13,25 +13,18 @@ import { NATIVE_SETTING } from './native/revision.ts';
 import { isOn, type QueryRequest } from './request.ts';
 import { quote } from './sessions/context.ts';
 import type { ClickHouseEngine, QueryResult, QueryStats } from './sessions/engine.ts';
-import type { QuerySession, Sessions } from './sessions/sessions.ts';
-import { createSlots, type Slots } from './slots.ts';
+import type { QuerySession } from './sessions/sessions.ts';
+import type { Share } from './shares.ts';
+import type { Slots } from './slots.ts';
 import { checkCommand, contentOf, hasName } from './statement/access.ts';
 import { tokens } from './statement/lexer.ts';
 import type { ReadQuery } from './statement/query-text.ts';
 import type { Statement } from './statement/statement.ts';
 import { checkStructure } from './statement/structure.ts';
+import { OWNER, requireCommandOf, requireWriter, type User } from './users/users.ts';
 
-/** Queries that run at a time; each holds a thread of libuv's pool and a pipe. */
-export const MAX_RUNNING_QUERIES = 16;
-/** KILL QUERY at a time, beside the queries: it is for when they take all slots. */
-const MAX_KILLS = 2;
 /** After KILL QUERY a query may take as long to end by itself, with its error behind the rows. */
 const KILLED_MS = 1_000;
-/** Bodies that are read at a time; each can hold RAM. */
-const MAX_UPLOADS = 16;
-/** More than any honest set of clients has open; further ones get an error. */
-const MAX_WAITING = 512;
-
 const PROGRESS_SETTING = 'send_progress_in_http_headers';
 /** As a server's http_headers_progress_interval_ms. */
 const PROGRESS_MS = 100;
@@ -122,18 +115,18 @@ function selectIntoFile(
 }
 
 /** The comment by which a query of a client's id is known in the engine, which gives ids of its own. */
-function markOf(queryId: string): string {
-  return `/* query_id ${Buffer.from(queryId).toString('hex').toUpperCase()} */`;
+function markOf({ queryId, user }: QueryRequest): string {
+  return `/* query_id ${Buffer.from(queryId).toString('hex').toUpperCase()} of ${user.name} */`;
 }
 
-const MARK = /\/\* query_id ([0-9A-F]+) \*\//;
+const MARK = /\/\* query_id ([0-9A-F]+) of \w+ \*\//;
 
 /** The client's id of a query as the engine has it. */
 function idOf(query: string): string {
   return Buffer.from(MARK.exec(query)?.[1] ?? '', 'hex').toString();
 }
 
-const CLIENT_QUERY_ID = "unhex(extract(query, '/[*] query_id ([0-9A-F]+) [*]/'))";
+const CLIENT_QUERY_ID = "unhex(extract(query, '/[*] query_id ([0-9A-F]+) of'))";
 
 /** A KILL QUERY in which `query_id` is the client's, and which does not wait: by SYNC the library would wait for ever. */
 function withClientIds(formatted: string): string {
@@ -152,34 +145,32 @@ function withClientIds(formatted: string): string {
 /** Runs queries, a bounded number at a time, and writes their answers. */
 export class Queries {
   readonly #engine: ClickHouseEngine;
-  readonly #sessions: Sessions;
   readonly #buffer: RequestBuffer;
   readonly #log: Logger;
-  readonly #running: Slots = createSlots({ count: MAX_RUNNING_QUERIES, maxWaiting: MAX_WAITING });
-  readonly #uploads: Slots = createSlots({ count: MAX_UPLOADS, maxWaiting: MAX_WAITING });
-  readonly #kills: Slots = createSlots({ count: MAX_KILLS, maxWaiting: MAX_WAITING });
-  /** Answers to the queries that run, or wait for a slot, by id. */
+  readonly #shares: Readonly<Record<User['share'], Share>>;
+  /** Answers to the queries that run, or wait for a slot, by user and id. */
   readonly #answers = new Map<string, ServerResponse>();
 
   constructor(options: {
     engine: ClickHouseEngine;
-    sessions: Sessions;
+    shares: Readonly<Record<User['share'], Share>>;
     buffer: RequestBuffer;
     log: Logger;
   }) {
     this.#engine = options.engine;
-    this.#sessions = options.sessions;
+    this.#shares = options.shares;
     this.#buffer = options.buffer;
     this.#log = options.log;
   }
 
   /** Reads a body, or a part of it that is held in memory, when it is its turn. @throws what `read` throws. */
-  async inUpload<T>(gone: AbortSignal, read: () => Promise<T>): Promise<T> {
-    const upload = await this.#uploads.acquire(gone);
+  async inUpload<T>(user: User, gone: AbortSignal, read: () => Promise<T>): Promise<T> {
+    const { uploads } = this.#shares[user.share];
+    const upload = await uploads.acquire(gone);
     try {
       return await read();
     } finally {
-      this.#uploads.release(upload);
+      uploads.release(upload);
     }
   }
 
@@ -198,11 +189,13 @@ export class Queries {
     const text = work.query.text(0, end);
     const formatted = await this.#engine.format(text);
     const command = checkCommand(formatted);
+    requireCommandOf(request.user, formatted);
     const sql = command === 'KILL' ? withClientIds(formatted) : text;
     const changesSession = command === 'SET' || command === 'USE';
-    const slots = command === 'KILL' ? this.#kills : this.#running;
+    const { kills, running } = this.#shares[request.user.share];
+    const slots = command === 'KILL' ? kills : running;
     const result = await this.#inSession(work, { changesSession, slots }, (run) =>
-      run({ sql: `${sql}\n${markOf(request.queryId)}` }),
+      run({ sql: `${sql}\n${markOf(request)}` }),
     );
     writeFormatHeaders(response, request.defaultFormat);
     writeSummary(response, result, false);
@@ -220,8 +213,8 @@ export class Queries {
   async #cutKilled(): Promise<void> {
     await delay(KILLED_MS);
     try {
-      for (const query of await this.#engine.killed()) {
-        const answer = this.#answers.get(idOf(query));
+      for (const [query, analyst] of await this.#engine.killed()) {
+        const answer = this.#answers.get(keyOf(analyst || OWNER.name, idOf(query)));
         if (answer?.writableNeedDrain) answer.destroy();
       }
     } catch (error) {
@@ -231,9 +224,10 @@ export class Queries {
 
   /** An INSERT that has arrived whole is carried out, whether or not its client still listens. */
   async #answerInsert(work: Work, statement: InsertRows): Promise<void> {
-    await this.inUpload(work.gone, async () => {
+    requireWriter(work.request.user);
+    await this.inUpload(work.request.user, work.gone, async () => {
       const file = await this.#buffer.save(work.query.rows());
-      const text = insertFromFile(work.query, statement, file.path, markOf(work.request.queryId));
+      const text = insertFromFile(work.query, statement, file.path, markOf(work.request));
       const result = await this.#inSession(work, { ownTables: [ROWS_TABLE] }, (run) => run(text)).finally(
         () => file.remove(),
       );
@@ -253,7 +247,7 @@ export class Queries {
     const answer = { ...answerOf(work), revision: format === NATIVE ? request.revision : 0 };
     const settings = answer.revision > 0 ? [NATIVE_SETTING] : [];
     if (answer.revision > 0) requireOurNative(work.query.text(0, statement.end));
-    const mark = markOf(request.queryId);
+    const mark = markOf(request);
     const endAnswer = await this.#inSession(work, { settings }, async (run, slot) => {
       const kill = (): void => {
         this.#engine
@@ -285,15 +279,16 @@ export class Queries {
     await endAnswer();
   }
 
-  #takeId(queryId: string, response: ServerResponse): void {
-    if (this.#answers.has(queryId)) {
+  #takeId({ queryId, user }: QueryRequest, response: ServerResponse): void {
+    const key = keyOf(user.name, queryId);
+    if (this.#answers.has(key)) {
       throw new QueryError(
         QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING,
         `Query with id = ${queryId} is already running`,
         'QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING',
       );
     }
-    this.#answers.set(queryId, response);
+    this.#answers.set(key, response);
   }
 
   /** A syntax error as the engine reports it of the client's text alone, with its positions and without our files. */
@@ -330,13 +325,14 @@ export class Queries {
     use: (run: (text: EngineText) => Promise<QueryResult>, slot: number) => Promise<T>,
   ): Promise<T> {
     const { request, tables } = work;
-    const { settings = [], changesSession = false, ownTables = [], slots = this.#running } = more;
-    this.#takeId(request.queryId, work.response);
+    const share = this.#shares[request.user.share];
+    const { settings = [], changesSession = false, ownTables = [], slots = share.running } = more;
+    this.#takeId(request, work.response);
     let session: QuerySession | undefined;
     let slot: number | undefined;
     const files: RowsFile[] = [];
     try {
-      const held = this.#sessions.open(request.session);
+      const held = share.sessions.open(request.session, request.user);
       session = held;
       for (const { rows } of tables) files.push(await this.#buffer.save(onePiece(rows)));
       slot = await slots.acquire(work.gone);
@@ -361,10 +357,15 @@ export class Queries {
     } finally {
       session?.close();
       if (slot !== undefined) slots.release(slot);
-      this.#answers.delete(request.queryId);
+      this.#answers.delete(keyOf(request.user.name, request.queryId));
       await Promise.all(files.map((file) => file.remove()));
     }
   }
+}
+
+/** Two users may have queries of one id. */
+function keyOf(user: string, queryId: string): string {
+  return `${user} ${queryId}`;
 }
 
 async function* onePiece(bytes: Buffer): AsyncGenerator<Buffer> {

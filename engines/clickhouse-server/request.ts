@@ -1,4 +1,4 @@
-import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { CLICKHOUSE_USER } from '../../core/config/secrets.ts';
 import { type AnswerEncoding, chooseEncoding } from './bodies/encodings.ts';
@@ -6,9 +6,11 @@ import { TABLE_SUFFIXES } from './bodies/form.ts';
 import { QueryError } from './errors.ts';
 import type { QueryContext } from './sessions/context.ts';
 import type { SessionRequest } from './sessions/sessions.ts';
+import { findUser, type Passwords, requireRole, type User } from './users/users.ts';
 
 /** A request with everything that its URL, headers and form say; the body is still unread. */
 export interface QueryRequest {
+  readonly user: User;
   /** The query of the URL, or ''. The body follows it. */
   readonly query: string;
   readonly queryId: string;
@@ -72,6 +74,7 @@ export function readRequest(
   message: IncomingMessage,
   given: URLSearchParams,
   tables: readonly string[],
+  user: User,
 ): QueryRequest {
   const descriptions = new Set(tables.flatMap((name) => TABLE_SUFFIXES.map((suffix) => name + suffix)));
   const settings = new Map<string, string>();
@@ -91,14 +94,20 @@ export function readRequest(
       'UNKNOWN_SETTING',
     );
   }
+  if (settings.has('profile')) {
+    throw new QueryError(BAD_SETTING, 'The embedded engine gives each user its profile', 'UNKNOWN_SETTING');
+  }
+  const role = given.get('role') ?? undefined;
+  requireRole(user, role);
   // As ClickHouse does: GET is read-only. A browser sends it for an image; the URL can only forbid more.
   if (message.method !== 'POST' && settings.get('readonly') !== '1') settings.set('readonly', '2');
   return {
+    user,
     query: given.get('query') ?? '',
     queryId: given.get('query_id') || randomUUID(),
     context: {
       database: given.get('database') ?? header(message, 'x-clickhouse-database'),
-      role: given.get('role') ?? undefined,
+      role,
       settings,
       parameters,
     },
@@ -166,42 +175,25 @@ export function requireLocal({ headers }: IncomingMessage): void {
 }
 
 /**
- * Checks the user and password of the Authorization header, the X-ClickHouse headers or the URL, in this order.
- * @throws QueryError 516 when they are not the right ones.
+ * Reads the user and password of the Authorization header, the X-ClickHouse headers or the URL, in this order.
+ * @throws QueryError 516 when there is no such user.
  */
-export function authenticate(message: IncomingMessage, url: URL, password: string): void {
-  const given = readCredentials(message, url);
-  const matches = [isSame(given.user, CLICKHOUSE_USER), isSame(given.password, password)];
-  if (matches.includes(false)) {
-    throw new QueryError(
-      AUTHENTICATION_FAILED,
-      `${given.user}: Authentication failed: password is incorrect, or there is no user with such name`,
-      'AUTHENTICATION_FAILED',
-    );
-  }
+export function authenticate(message: IncomingMessage, url: URL, passwords: Passwords): User {
+  return findUser(passwords, readCredentials(message, url));
 }
 
-function readCredentials(message: IncomingMessage, url: URL): { user: string; password: string } {
+function readCredentials(message: IncomingMessage, url: URL): { name: string; password: string } {
   const basic = /^Basic +(.+)$/i.exec(header(message, 'authorization') ?? '')?.[1];
   if (basic !== undefined) {
     const text = Buffer.from(basic, 'base64').toString();
     const colon = text.indexOf(':');
     return {
-      user: colon < 0 ? text : text.slice(0, colon),
+      name: colon < 0 ? text : text.slice(0, colon),
       password: colon < 0 ? '' : text.slice(colon + 1),
     };
   }
   return {
-    user: header(message, 'x-clickhouse-user') ?? url.searchParams.get('user') ?? CLICKHOUSE_USER,
+    name: header(message, 'x-clickhouse-user') ?? url.searchParams.get('user') ?? CLICKHOUSE_USER,
     password: header(message, 'x-clickhouse-key') ?? url.searchParams.get('password') ?? '',
   };
-}
-
-/** Takes the same time whatever is given: the digests are equally long. */
-function isSame(given: string, wanted: string): boolean {
-  const [a, b] = [given, wanted].map((text) => createHash('sha256').update(text).digest()) as [
-    Buffer,
-    Buffer,
-  ];
-  return timingSafeEqual(a, b);
 }

@@ -9,12 +9,14 @@ import { decode } from './bodies/encodings.ts';
 import { isForm, readForm, readTables } from './bodies/form.ts';
 import { MAX_FRAME_BYTES, unpackFrames } from './bodies/frames.ts';
 import { openRequestBuffer } from './bodies/request-buffer.ts';
-import { MAX_RUNNING_QUERIES, Queries, type Question } from './queries.ts';
+import { Queries, type Question } from './queries.ts';
 import { authenticate, readRequest, requireLocal } from './request.ts';
 import { openEngine } from './sessions/engine.ts';
-import { createSessions } from './sessions/sessions.ts';
+import { createShares, MAX_RUNNING_QUERIES } from './shares.ts';
 import { createTokenChecks } from './statement/access.ts';
 import { MAX_HEAD_BYTES, MAX_QUERY_BYTES, readQuery } from './statement/query-text.ts';
+import type { AnalystReads } from './users/config.ts';
+import type { User } from './users/users.ts';
 
 /** Sent to the server's process when it starts. */
 export interface ServerOptions {
@@ -22,6 +24,13 @@ export interface ServerOptions {
   readonly port: number;
   readonly logLevel: string;
   readonly password: string;
+  /** A user that only reads; undefined: there is none. */
+  readonly analyst: AnalystOptions | undefined;
+}
+
+export interface AnalystOptions {
+  readonly password: string;
+  readonly reads: AnalystReads;
 }
 
 /** Longer than clients keep an idle connection, so that none is closed under a request. */
@@ -34,11 +43,12 @@ const MAX_HEADER_BYTES = 512 * 1024;
 
 /** Starts the embedded ClickHouse engine behind ClickHouse's HTTP interface, on loopback only. */
 export async function startServer(options: ServerOptions, log: Logger): Promise<Running> {
-  const engine = await openEngine(options.dataDir);
-  const sessions = createSessions(engine);
+  const engine = await openEngine(options.dataDir, options.analyst?.reads);
+  const shares = createShares(engine);
+  const passwords = { owner: options.password, analyst: options.analyst?.password };
   const newCheck = createTokenChecks(await engine.readTableFunctions());
   const buffer = openRequestBuffer({ dataDir: options.dataDir, pipeCount: MAX_RUNNING_QUERIES });
-  const queries = new Queries({ engine, sessions, buffer, log });
+  const queries = new Queries({ engine, shares, buffer, log });
   const active = new Map<ServerResponse, Promise<void>>();
 
   async function handle(message: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -58,13 +68,18 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
         response.writeHead(204, { Allow: 'GET, HEAD, POST, OPTIONS' }).end();
         return;
       }
-      authenticate(message, url, options.password);
+      const user = authenticate(message, url, passwords);
       writeCommonHeaders(response);
       if (isGreeting(message, url)) {
         response.end('Ok.\n');
         return;
       }
-      await answer(message, url.searchParams, response, gone.signal);
+      const given = url.searchParams;
+      const reading = () => read(user, message, given, response);
+      const question = isSmall(message, given)
+        ? await reading()
+        : await queries.inUpload(user, gone.signal, reading);
+      await queries.answer({ ...question, response, gone: gone.signal });
     } catch (error) {
       if (gone.signal.aborted || response.headersSent) {
         log.debug({ reason: errorText(error) }, 'a query ended early');
@@ -76,6 +91,7 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
   }
 
   async function read(
+    user: User,
     message: IncomingMessage,
     given: URLSearchParams,
     response: ServerResponse,
@@ -84,24 +100,13 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
     const form = isForm(message) ? await readForm(message, body) : undefined;
     for (const [name, value] of form?.fields ?? []) given.append(name, value);
     const tables = readTables(form?.files ?? new Map(), given);
-    const request = readRequest(message, given, [...(form?.files.keys() ?? [])]);
+    const request = readRequest(message, given, [...(form?.files.keys() ?? [])], user);
     writeQueryId(response, request.queryId);
     let maxFrameBytes = MAX_QUERY_BYTES;
     const text = form ? nothing() : request.framedBody ? unpackFrames(body, () => maxFrameBytes) : body;
     const query = await readQuery(text, request.query, newCheck);
     maxFrameBytes = MAX_FRAME_BYTES;
     return { request, query, tables };
-  }
-
-  async function answer(
-    message: IncomingMessage,
-    given: URLSearchParams,
-    response: ServerResponse,
-    gone: AbortSignal,
-  ): Promise<void> {
-    const reading = () => read(message, given, response);
-    const question = isSmall(message, given) ? await reading() : await queries.inUpload(gone, reading);
-    await queries.answer({ ...question, response, gone });
   }
 
   const server = createServer(
@@ -125,7 +130,7 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
       // Reads that still run are killed with their connections; inserts are waited for.
       server.closeAllConnections();
       await Promise.all([closed, ...active.values()]);
-      sessions.close();
+      for (const { sessions } of Object.values(shares)) sessions.close();
       await engine.close();
       buffer.remove();
     },

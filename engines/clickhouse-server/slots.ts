@@ -9,8 +9,10 @@ export interface Slots {
   release(slot: number): void;
 }
 
-export function createSlots(options: { count: number; maxWaiting: number }): Slots {
-  const free = Array.from({ length: options.count }, (_, i) => options.count - 1 - i);
+/** @param options.first the number of the first slot. */
+export function createSlots(options: { count: number; maxWaiting: number; first?: number }): Slots {
+  const { first = 0 } = options;
+  const free = Array.from({ length: options.count }, (_, i) => first + options.count - 1 - i);
   const waiting = new Set<(slot: number) => void>();
 
   async function acquire(signal: AbortSignal): Promise<number> {

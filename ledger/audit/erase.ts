@@ -96,6 +96,7 @@ export async function eraseCustomer(
   const { customerId, emailHash: hash } = customerMarks(named);
   const email = hash && `sha256:${hash}`;
   await tx`select erase_customer(${ids}::bigint[], ${programId}, ${customerId}, ${email})`;
+  await tx`select erase_cases(${ids}::bigint[])`;
   for (const { id, creditedBy } of orders) {
     await appendAuditLog(tx, {
       actor,
@@ -135,6 +136,10 @@ export async function eraseAffiliate(
     const day = closedAt(last).toISOString().slice(0, 10);
     return `who it is stands on its statement of ${missing.join(', ')}, which is made from ${day} (UTC) on: erase it then`;
   }
+  await tx`
+    select erase_cases(array(
+      select o.conversion_id from case_orders o join conversions c on c.id = o.conversion_id
+      where c.affiliate_id = ${affiliateId}))`;
   await tx`select erase_affiliate(${affiliateId})`;
   return undefined;
 }

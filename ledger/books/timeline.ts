@@ -73,7 +73,7 @@ export async function readTimeline(sql: DatabaseSql, conversionId: bigint): Prom
         concat_ws(': ', case action
           when 'conversion.approve' then 'approved' when 'conversion.reject' then 'rejected'
           when 'conversion.attribute' then 'credited' else 'hold ended'
-        end, after ->> 'note'), actor
+        end || coalesce(' in case ' || (after ->> 'case'), ''), after ->> 'note'), actor
         from audit_log where subject = ${`cnv_${conversionId}`}
           and action in ('conversion.approve', 'conversion.reject', 'conversion.confirm', 'conversion.attribute')
       union all

@@ -200,6 +200,7 @@ describe('decisions', () => {
             ip: clickIp,
             customerId: null,
             couponId: null,
+            paymentAccountHash: null,
           };
           const [before] = await countEarlier(tx, [question]);
           const decision =

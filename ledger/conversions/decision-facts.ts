@@ -14,6 +14,8 @@ export interface RateQuestion {
   readonly customerId: string | null;
   /** The coupon that credits it. */
   readonly couponId: number | null;
+  /** Hash of the account that paid, in hexadecimal. */
+  readonly paymentAccountHash: string | null;
 }
 
 /** What was decided before, without the order itself; counted up to {@link MAX_COUNTED}. */
@@ -24,20 +26,30 @@ export interface EarlierCounts {
   readonly fromCustomer: number;
   /** Orders credited by this coupon, received in the day before this one or later. */
   readonly fromCoupon: number;
+  /** Credited orders that the same account paid, received in the day before this one or later. */
+  readonly fromAccount: number;
 }
+
+export const NONE_EARLIER: EarlierCounts = {
+  fromIp: 0,
+  fromCustomer: 0,
+  fromCoupon: 0,
+  fromAccount: 0,
+};
 
 /** No threshold needs more, and a carrier's gateway may have a million. */
 export const MAX_COUNTED = 10_000;
 
 /**
- * Counts what the rate rules compare, one answer a question in the same order. Holds a lock per address, customer and coupon
- * until the transaction ends, all taken in one order, so that of concurrent decisions each sees those before it.
+ * Counts what the rate rules compare, one answer a question in the same order. Holds a lock per address, customer, coupon
+ * and account until the transaction ends, all taken in one order, so that of concurrent decisions each sees those before it.
  */
 export async function countEarlier(
   tx: DatabaseTransaction,
   questions: readonly RateQuestion[],
 ): Promise<EarlierCounts[]> {
-  const keys = questions.flatMap(({ programId, ip, customerId, couponId }) => [
+  const keys = questions.flatMap(({ programId, ip, customerId, couponId, paymentAccountHash: account }) => [
+    ...(account === null ? [] : [lockKey('account', programId, account)]),
     ...(couponId === null ? [] : [lockKey('coupon', programId, String(couponId))]),
     ...(ip === null ? [] : [lockKey('ip', programId, ip)]),
     ...(customerId === null ? [] : [lockKey('customer', programId, customerId)]),
@@ -45,16 +57,17 @@ export async function countEarlier(
   const sorted = [...new Set(keys)].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
   await tx`
     select pg_advisory_xact_lock(key) from unnest(${sorted}::bigint[]) with ordinality as k (key, i) order by i`;
-  const asked = questions.map(({ conversionId, programId, receivedAt, ip, customerId, couponId }, index) => ({
+  const asked = questions.map((question, index) => ({
     index,
-    id: conversionId.toString(),
-    program_id: programId,
-    at: receivedAt.toISOString(),
-    ip,
-    customer: customerId,
-    coupon: couponId,
+    id: question.conversionId.toString(),
+    program_id: question.programId,
+    at: question.receivedAt.toISOString(),
+    ip: question.ip,
+    customer: question.customerId,
+    coupon: question.couponId,
+    account: question.paymentAccountHash && `\\x${question.paymentAccountHash}`,
   }));
-  const rows = await tx<{ index: number; fromIp: bigint; fromCustomer: bigint; fromCoupon: bigint }[]>`
+  const rows = await tx<(Record<keyof EarlierCounts, bigint> & { index: number })[]>`
     select q.index,
       (select count(*) from (
         select from conversions c
@@ -67,22 +80,29 @@ export async function countEarlier(
       case when q.coupon is null then 0 else (select count(*) from (
         select from conversions c
         where c.coupon_id = q.coupon and c.received_at >= q.at - interval '1 day'
-          and c.id <> q.id limit ${MAX_COUNTED}) as near) end as from_coupon
+          and c.id <> q.id limit ${MAX_COUNTED}) as near) end as from_coupon,
+      case when q.account is null then 0 else (select count(*) from (
+        select from conversions c
+        where c.program_id = q.program_id and c.payment_account_hash = q.account
+          and c.received_at >= q.at - interval '1 day' and c.id <> q.id and c.affiliate_id is not null
+        limit ${MAX_COUNTED}) as near) end as from_account
     from json_to_recordset(${tx.json(asked)}::json)
-      as q (index integer, id bigint, program_id integer, at timestamptz, ip inet, customer text, coupon integer)`;
-  const counts = questions.map(() => ({ fromIp: 0, fromCustomer: 0, fromCoupon: 0 }));
-  for (const { index, fromIp, fromCustomer, fromCoupon } of rows) {
+      as q (index integer, id bigint, program_id integer, at timestamptz, ip inet, customer text, coupon integer,
+        account bytea)`;
+  const counts: EarlierCounts[] = questions.map(() => NONE_EARLIER);
+  for (const { index, fromIp, fromCustomer, fromCoupon, fromAccount } of rows) {
     counts[index] = {
       fromIp: Number(fromIp),
       fromCustomer: Number(fromCustomer),
       fromCoupon: Number(fromCoupon),
+      fromAccount: Number(fromAccount),
     };
   }
   return counts;
 }
 
 /** A 64-bit name of what is counted. */
-function lockKey(kind: 'ip' | 'customer' | 'coupon', programId: number, value: string): bigint {
+function lockKey(kind: 'ip' | 'customer' | 'coupon' | 'account', programId: number, value: string): bigint {
   return createHash('sha256').update(`conversions.${kind}:${programId}:${value}`).digest().readBigInt64BE(0);
 }
 

@@ -16,6 +16,9 @@ import { auditLedger } from '../audit/audit.ts';
 import { adjustBalance, forfeitBalance } from '../books/balance-adjustments.ts';
 import { vestDue } from '../books/commissions.ts';
 import { writeOffDebt } from '../books/debt.ts';
+import { addCaseOrders } from '../cases/case-orders.ts';
+import { openCase, setCaseState } from '../cases/cases.ts';
+import { decideCase } from '../cases/decide-case.ts';
 import { findConversionByOrder } from '../conversions/conversions.ts';
 import type { OrderItem } from '../conversions/items.ts';
 import { addRates } from '../conversions/rates.ts';
@@ -140,6 +143,10 @@ const anyStep = fc.oneof(
   fc.record({ kind: fc.constant('pay and arrive' as const) }),
   fc.record({ kind: fc.constant('pay and arrive' as const) }),
   fc.record({ kind: fc.constantFrom('accept' as const, 'decline' as const, 'confirm' as const), order }),
+  fc.record({
+    kind: fc.constant('decide in a case' as const),
+    approved: fc.array(order, { maxLength: ORDERS }),
+  }),
   fc.record({
     kind: fc.constantFrom('vest', 'pay', 'arrive', 'fail', 'return', 'write off' as const),
   }),
@@ -461,6 +468,7 @@ async function carryOut(world: World, step: Step): Promise<void> {
   const { programId } = parties;
   if (step.kind === 'bonus' || step.kind === 'deduction' || step.kind === 'forfeit' || step.kind === 'merge')
     return await actWithoutOrder(world, step);
+  if (step.kind === 'decide in a case') return await decideTogether(world, step);
   if (!('order' in step)) return await moveMoney(programId, step.kind);
   const orderId = ORDER_ID;
   const eventName = EVENTS[step.order] ?? 'sale';
@@ -547,6 +555,35 @@ async function carryOut(world: World, step: Step): Promise<void> {
     default:
       await report(world, { orderId, model, step });
   }
+}
+
+/** Every order in one case: those in `approved` are approved, all others rejected, as far as they are in review. */
+async function decideTogether(
+  { parties: { programId }, orders }: World,
+  { approved }: Step & { kind: 'decide in a case' },
+): Promise<void> {
+  const inBooks = await Promise.all(
+    orders.map(async (model) =>
+      model
+        ? await findConversionByOrder(ledger, { programId, orderId: ORDER_ID, eventName: model.event })
+        : undefined,
+    ),
+  );
+  const idOf = (place: number) => inBooks[place]?.id;
+  const ids = inBooks.flatMap((found) => (found ? [found.id] : []));
+  const approve = ids.filter((id) => approved.some((place) => idOf(place) === id));
+  const reject = ids.filter((id) => !approve.includes(id));
+  await inTransaction(ledger, async (tx) => {
+    const caseId = await openCase(tx, { programId, title: 'all', actor });
+    await addCaseOrders(tx, { caseId, programId, conversionIds: ids, actor });
+    await decideCase(tx, { caseId, reviewer: actor, note: 'test', approve, reject });
+    await setCaseState(tx, caseId, 'closed');
+  });
+  orders.forEach((model, place) => {
+    // One of which nothing is left waits for no reviewer.
+    if (model?.decision !== 'review' || inBooks[place]?.state !== 'review') return;
+    model.decision = approved.includes(place) ? 'credited' : 'rejected';
+  });
 }
 
 type Act = Extract<Step, { kind: 'bonus' | 'deduction' | 'forfeit' | 'merge' }>;
@@ -718,6 +755,8 @@ async function countEvents(): Promise<Record<string, bigint>> {
     select (select count(*) from commissions where cause = 'raise' and state = 'paid') as raises_paid,
       (select count(*) from commissions where cause = 'restoration' and state = 'paid') as restorations_paid,
       (select count(*) from commission_lines where kind = 'clawback') as clawbacks,
+      (select count(*) from case_orders where decided_as = 'approved') as approved_in_a_case,
+      (select count(*) from case_orders where decided_as = 'rejected') as rejected_in_a_case,
       (select count(*) from order_changes where kind = 'changed' and lowered_minor < 0) as lowered_and_raised,
       (select count(*) from order_changes where kind = 'refund_restored') as refunds_restored,
       (select count(*) from order_changes where kind = 'restored') as cancellations_restored,
@@ -753,6 +792,15 @@ test('whatever happens to orders, each level has what their last state makes of 
     fc.bigInt({ min: 1_000n, max: 30_000n }),
     fc.record(content),
     fc.array(anyStep, { minLength: 10, maxLength: 50, size: 'max' }),
+    // Reviews are seldom decided in a case by chance.
+    fc.constantFrom<readonly Step[]>(
+      [],
+      [],
+      ...[[], [1]].map((approved): Step[] => [
+        { kind: 'decide', order: 1, review: true },
+        { kind: 'decide in a case', approved },
+      ]),
+    ),
     // Debt is seldom forgiven and then owed again by chance.
     fc.constantFrom<readonly Step[]>(
       [],
@@ -763,7 +811,7 @@ test('whatever happens to orders, each level has what their last state makes of 
         { kind: 'pay and arrive' },
       ],
     ),
-    async (currency, amountMinor, first, further, ending) => {
+    async (currency, amountMinor, first, further, together, ending) => {
       const parties = await createParties(ledger, SALE);
       const { programId } = parties;
       await updateProgram(ledger, {
@@ -792,6 +840,7 @@ test('whatever happens to orders, each level has what their last state makes of 
         // Open to a coupon and to a person.
         { kind: 'report', order: 1, amountMinor, pending: false, ...first },
         { kind: 'leave', order: 1 },
+        ...together,
         ...further,
         ...ending,
       ];

@@ -17,6 +17,8 @@ export interface ReviewRequest {
   readonly conversionId: bigint;
   readonly reviewer: string;
   readonly note: string;
+  /** The case in which it is decided with others. */
+  readonly caseId?: number | undefined;
 }
 
 interface LockedConversion {
@@ -107,7 +109,7 @@ async function concludeReview(
   request: ReviewRequest,
   action: string,
 ): Promise<ReviewOutcome> {
-  const { conversionId, reviewer, note } = request;
+  const { conversionId, reviewer, note, caseId } = request;
   const [row] = await tx<[{ state: ConversionState }]>`
     select state from conversions where id = ${conversionId}`;
   await appendAuditLog(tx, {
@@ -115,7 +117,7 @@ async function concludeReview(
     action,
     subject: `cnv_${conversionId}`,
     before: { state: 'review' },
-    after: { state: row.state, note },
+    after: { state: row.state, note, ...(caseId !== undefined && { case: `cas_${caseId}` }) },
   });
   return { outcome: 'done', state: row.state };
 }

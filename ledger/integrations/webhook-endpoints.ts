@@ -12,6 +12,7 @@ export const WEBHOOK_EVENT_TYPES = [
   'payout.changed',
   'affiliate.created',
   'affiliate.status_changed',
+  'report.ready',
   'webhook.test',
 ] as const;
 export type WebhookEventType = (typeof WEBHOOK_EVENT_TYPES)[number];

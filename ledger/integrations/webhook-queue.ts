@@ -62,6 +62,17 @@ export async function addTestEvent(sql: DatabaseSql, endpoint: WebhookEndpoint):
     values ('webhook.test', ${programId}, ${affiliateId}, ${id}, ${`whk_${id}`})`;
 }
 
+/** Writes the event of a report that was made, for the endpoint that its owner has chosen. */
+export async function addReportEvent(
+  sql: DatabaseSql,
+  { endpoint, jobId }: { endpoint: WebhookEndpoint; jobId: bigint },
+): Promise<void> {
+  const { id, programId, affiliateId } = endpoint;
+  await sql`
+    insert into webhook_events (type, program_id, affiliate_id, endpoint_id, subject)
+    values ('report.ready', ${programId}, ${affiliateId}, ${id}, ${`job_${jobId}`})`;
+}
+
 /** Tests of the last minute to the endpoints of an affiliate; of a program to those of no affiliate. */
 export async function countRecentTests(
   sql: DatabaseSql,
@@ -128,7 +139,7 @@ export async function listenersOf(sql: DatabaseSql, event: WebhookEvent): Promis
     where program_id = ${programId} and (status = 'active' or keeps_until > clock_timestamp())
       and (${endpointId}::integer is null or id = ${endpointId})
       and (affiliate_id is null or affiliate_id = ${affiliateId})
-      and (cardinality(events) = 0 or ${type} = any(events) or ${type} = 'webhook.test')
+      and (cardinality(events) = 0 or ${type} = any(events) or ${endpointId}::integer is not null)
     order by id`;
 }
 

@@ -21,6 +21,10 @@ const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>
   coupons_campaign_known: ['campaign_id', 'there is no such campaign in the program'],
   coupons_code_once: ['code', 'belongs to an affiliate of the program at this time'],
   coupons_span: ['valid_until', 'must be later than valid_from'],
+  blocks_program_known: ['program_id', 'there is no such program'],
+  blocks_affiliate_known: ['affiliate_id', 'there is no such affiliate in the program'],
+  blocks_span: ['ends_at', 'must be in the future'],
+  blocks_once: ['value', 'is blocked already'],
   api_keys_program_known: ['program_id', 'there is no such program'],
   api_keys_affiliate_known: ['affiliate_id', 'there is no such affiliate in the program'],
   link_templates_campaign_known: ['campaign_id', 'there is no such campaign in the program'],
@@ -43,8 +47,13 @@ const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>
   terms_no_overlap: ['from', 'there are terms of this scope that begin later'],
   sources_program_known: ['program_id', 'there is no such program'],
   sources_host_unique: ['host', 'belongs to another source'],
+  saved_reports_program_known: ['program_id', 'there is no such program'],
+  saved_reports_webhook_known: ['webhook_id', 'there is no such webhook'],
   sign_up_pages_slug_unique: ['slug', 'is taken by another program'],
   applications_pending_once: ['token', 'is of an address whose application is here already'],
+  cases_program_known: ['program_id', 'there is no such program'],
+  cases_assigned_known: ['assigned_to', 'there is no such user'],
+  case_orders_open_once: ['conversion_ids', 'one of them is in another open case'],
   conversions_program_known: ['currency', 'must be the currency of the program'],
 };
 
@@ -66,7 +75,11 @@ export async function answeringInput<T>(command: PromiseLike<T>): Promise<T> {
 function inputFault(error: unknown): InputError | OperatingError | undefined {
   if (!(error instanceof DatabaseError) || !CONSTRAINT_CODES.has(error.code ?? '')) return undefined;
   const constraint = error.constraint ?? '';
-  if (constraint === 'affiliates_transition' || constraint === 'coupons_withdrawn') {
+  if (
+    constraint === 'affiliates_transition' ||
+    constraint === 'coupons_withdrawn' ||
+    constraint === 'blocks_ended'
+  ) {
     return new OperatingError('wrong_state', error.message, { cause: error });
   }
   const known = FAULTS[constraint];

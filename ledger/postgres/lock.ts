@@ -11,9 +11,12 @@ export async function lockRow(
     | 'campaigns'
     | 'affiliates'
     | 'applications'
+    | 'blocks'
     | 'links'
     | 'coupons'
+    | 'cases'
     | 'api_keys'
+    | 'saved_reports'
     | 'sources'
     | 'webhook_endpoints'
     | 'users',

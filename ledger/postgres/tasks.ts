@@ -27,6 +27,8 @@ const SCHEDULES = {
   /** The statements of a month are there in the first hours of its second day. */
   statements: { everySeconds: 86_400, leaseSeconds: 900 },
   housekeeping: { everySeconds: 3_600, leaseSeconds: 900 },
+  /** Reports are made so soon after the hour for which they are asked, and looked at so often while they wait. */
+  reports: { everySeconds: 300, leaseSeconds: 900 },
   /** So long a row of the books may wait for its place in the chain. */
   hash_chains: { everySeconds: 300, leaseSeconds: 300 },
 } as const satisfies Record<string, Schedule>;

@@ -195,7 +195,13 @@ async function injectAll({
 async function allowQuickOrders(http: Http, { apiUrl, demo }: Platform): Promise<void> {
   const answer = await http.send('PATCH', `${apiUrl}/v1/programs/prg_${demo.program.id}`, {
     headers: { Authorization: `Bearer ${demo.keys.operator}` },
-    body: { fraud_rules: { bot_click: false, instant_conversion: false, fast_conversions: false } },
+    body: {
+      fraud_rules: {
+        ...{ bot_click: false, instant_conversion: false, fast_conversions: false },
+        // Orders of a machine.
+        regular_click_to_order: false,
+      },
+    },
   });
   if (answer?.status !== 200) throw new Error(`the program cannot be changed: ${answer?.body}`);
 }

@@ -66,6 +66,8 @@ export interface TestApi {
   /** What the API has logged, one JSON object a line. */
   readonly logLines: readonly string[];
   readonly secretBox: SecretBox;
+  /** Where the files of reports are. */
+  readonly reportsFolder: string;
   /** What is to be sent, the oldest first. */
   mails(): Promise<Mail[]>;
   /** Opens no program: the operator's own people. */
@@ -96,6 +98,7 @@ export async function startTestApi(
   const logLines: string[] = [];
   const secretBox = createSecretBox([randomBytes(32)]);
   const folder = mkdtempSync(join(tmpdir(), 'afflux-api-'));
+  const reportsFolder = join(folder, 'reports');
   const streams = createStreams({ url: natsUrl });
   const { privateKey } = generateKeyPairSync('ed25519');
   const app = await buildApiServer({
@@ -107,7 +110,7 @@ export async function startTestApi(
     trustedProxies: ['127.0.0.1'],
     secretBox,
     quotas: { requestsPerMinute: 1_000_000, concurrentQueries: 4, ...quotas },
-    reportsFolder: join(folder, 'reports'),
+    reportsFolder,
     portalUrl: 'https://portal.example',
     sendsMails: false,
     webhookNetworks: ['127.0.0.1'],
@@ -116,6 +119,7 @@ export async function startTestApi(
     stripeWebhookSecret: 'whsec_test',
     payoutHour: 5,
     collectorUrl: 'https://go.example',
+    clickhouse: { url: 'http://default:secret@127.0.0.1:18123/afflux', isEmbedded: true },
     log: createLogger({ name: 'api', level: 'debug', write: (line) => void logLines.push(line) }),
     metrics: new Registry(),
   });
@@ -129,6 +133,7 @@ export async function startTestApi(
     stores: { books: database, warehouse: clickhouse },
     logLines,
     secretBox,
+    reportsFolder,
     mails: async () =>
       (await claimMails(ledger, { limit: 1_000, claimSeconds: 0 })).map((mail) => readMail(secretBox, mail)),
     operatorKey: key,

@@ -8,6 +8,9 @@ import type { TestPlatform } from './platform.ts';
 
 /** A real Chromium for the portal's tests. */
 
+/** Whether pages are walked through in full: every act, both themes, with pictures. By default the main ways only. */
+export const ALL_PAGES = process.env.AFFLUX_TEST_PAGES === '1';
+
 /** Pictures of every page, to be looked at; not kept in the repository. */
 const PICTURES = fromProject('.afflux/pictures');
 
@@ -52,7 +55,9 @@ interface AxeViolation {
   readonly nodes: readonly { readonly target: readonly string[] }[];
 }
 
+/** With {@link ALL_PAGES} only: a whole page takes Chromium 0.2 s. */
 export async function takePicture(page: Page, name: string): Promise<void> {
+  if (!ALL_PAGES) return;
   mkdirSync(PICTURES, { recursive: true });
   await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
 }

@@ -10,7 +10,7 @@ export function onCluster(sql: string, cluster: string): string {
   const quoted = `\`${cluster.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
   return sql
     .replace(
-      /^((?:CREATE (?:TABLE|MATERIALIZED VIEW|DICTIONARY)(?: IF NOT EXISTS)?|ALTER TABLE) \w+)/m,
+      /^((?:CREATE (?:TABLE|(?:MATERIALIZED )?VIEW|DICTIONARY)(?: IF NOT EXISTS)?|ALTER TABLE) \w+)/m,
       (head) => `${head} ON CLUSTER ${quoted}`,
     )
     .replace(

@@ -20,6 +20,11 @@ export function addresses(values: readonly string[]): string {
   return `[${values.map((ip) => `'${checkedIp(ip)}'`).join(',')}]`;
 }
 
+/** Texts of somebody's input as a list of string literals, without brackets. */
+export function texts(values: readonly string[]): string {
+  return values.map((value) => `'${value.replace(/[\\']/g, (sign) => `\\${sign}`)}'`).join(',');
+}
+
 function checkedIp(ip: string): string {
   // A zone ("%eth0") passes isIP, and only an address must reach the query's text.
   if (isIP(ip) === 0 || !/^[0-9a-fA-F.:]+$/.test(ip))

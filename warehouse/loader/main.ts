@@ -38,6 +38,7 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
     metrics: createLoaderMetrics(registry),
   });
   const health = await serveHealth({
+    host: config.metricsHost,
     port: config.loaderPort,
     metrics: registry,
     secretBox: createSecretBox(config.dataKeys),

@@ -1,5 +1,5 @@
 import { DeliverPolicy, type JetStreamClient, type JsMsg } from '@nats-io/jetstream';
-import { CLICKS_STREAM, clicksSubject } from '../../core/clicks/stream.ts';
+import { CLICKS_STREAM, clicksSubject, MAX_BATCH_BYTES } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
 import type { StreamMessage } from './batch.ts';
 
@@ -11,10 +11,16 @@ export interface Reader {
 }
 
 /**
- * On its way from the server at a time: some milliseconds of reading, well below the 64 MB that a server holds for a
- * connection (`max_pending`) before it cuts it off as too slow.
+ * On its way from the server at a time at the most: some milliseconds of reading, well below the 64 MB that a server holds
+ * for a connection (`max_pending`) before it cuts it off as too slow.
  */
-const READ_AHEAD_BYTES = 16 * 1024 * 1024;
+const READ_AHEAD_BYTES = 32 * 1024 * 1024;
+/**
+ * Requests are for messages and not for bytes. Of a request for bytes the client asks again for as many as it has just
+ * received; a batch that is larger ends it, and once all are ended that way the client asks for nothing more until it
+ * misses heartbeats, for 5 s (@nats-io/jetstream 3.4.0, `isMessageSizeExceedsMaxBytes` with nothing left to yield).
+ */
+const READ_AHEAD_BATCHES = READ_AHEAD_BYTES / MAX_BATCH_BYTES;
 /** A request for more is renewed this often; half of it without a heartbeat means that the consumer is gone. */
 const PULL_EXPIRES_MS = 5_000;
 
@@ -32,7 +38,7 @@ export async function openReader(options: {
     opt_start_seq: options.startSeq,
   });
   const messages = await consumer.consume({
-    max_bytes: READ_AHEAD_BYTES,
+    max_messages: READ_AHEAD_BATCHES,
     expires: PULL_EXPIRES_MS,
   });
   const iterator = messages[Symbol.asyncIterator]();

@@ -3,7 +3,7 @@ import { assert } from '../../core/errors.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS } from '../../core/time.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 import { RAW_FLAG_GROUP } from '../reports/report-tables.ts';
-import { offsetMinutes } from '../reports/reports.ts';
+import { hasWholeHours } from '../reports/reports.ts';
 import { WATERMARK_SQL } from '../watermark/watermark.ts';
 import { atTimes, LOOKUP_SETTINGS } from './lookups.ts';
 import { EXPLORED_DAYS, type Selection } from './subjects.ts';
@@ -219,9 +219,7 @@ export async function timeline(
   const spanMs = options.step === 'minute' ? DAY_MS : selection.countedDays * DAY_MS;
   const firstMs = Math.floor((now.getTime() - spanMs) / gridMs) * gridMs;
   // The rollup's hours are those of UTC.
-  const isWholeHours =
-    options.step === 'minute' ||
-    [firstMs, now.getTime()].every((ms) => offsetMinutes(zone, new Date(ms)) % 60 === 0);
+  const isWholeHours = options.step === 'minute' || hasWholeHours(zone, { from: new Date(firstMs), to: now });
   const startOf = (time: string) => `toUnixTimestamp(${start}(toTimeZone(${time}, {zone:String})))`;
   const { rows } = await warehouse.query<{ at: number; clicks: string; orders: string }>(
     `SELECT at, sum(c) AS clicks, sum(o) AS orders FROM (

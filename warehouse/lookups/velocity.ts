@@ -183,7 +183,7 @@ export async function affiliatesSharingAddresses(
      FROM (
        SELECT ip, arraySort(groupUniqArray(${MAX_AFFILIATES_AN_ADDRESS + 1})(affiliate_id)) AS affiliates, count() AS clicks
        FROM clicks
-       WHERE program_id = {programId:UInt32} AND bitAnd(flags, 7031) = 0 AND ip != toIPv6('::')
+       WHERE program_id = {programId:UInt32} AND bitAnd(flags, 15223) = 0 AND ip != toIPv6('::')
          AND ts >= fromUnixTimestamp64Milli({from:Int64}) AND ts < fromUnixTimestamp64Milli({to:Int64})
        GROUP BY ip HAVING length(affiliates) BETWEEN 2 AND ${MAX_AFFILIATES_AN_ADDRESS}
      )

@@ -1,3 +1,4 @@
+import { UNUSUAL_EXPONENTS } from '../../core/money.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../core/time.ts';
 /**
  * The dimensions and metrics of a report, and the tables that can answer: the vocabulary of {@link file://./reports.ts}.
@@ -42,11 +43,11 @@ const CAMPAIGNS = {
 } as const;
 /** Addresses are removed after 90 days; those of a person who was erased count as one. */
 const NO_ADDRESS = "t.ip = toIPv6('::') AND t.ts < now() - INTERVAL 90 DAY";
-/** 7031: INVALID_CLICK_FLAGS, 256: an impression; a test keeps them true. */
+/** 15223: INVALID_CLICK_FLAGS, 256: an impression; a test keeps them true. */
 const RAW = {
-  counts: 'countIf(bitAnd(flags, 256) = 0) AS m_clicks, countIf(bitAnd(flags, 7031) = 0) AS m_valid',
-  uniques: `uniqCombinedIf(14)(toUInt32(cityHash64(t.ip)), bitAnd(flags, 7031) = 0) AS m_ips,
-    uniqCombinedIf(14)(t.visitor, bitAnd(flags, 7031) = 0) AS m_visitors,
+  counts: 'countIf(bitAnd(flags, 256) = 0) AS m_clicks, countIf(bitAnd(flags, 15223) = 0) AS m_valid',
+  uniques: `uniqCombinedIf(14)(toUInt32(cityHash64(t.ip)), bitAnd(flags, 15223) = 0) AS m_ips,
+    uniqCombinedIf(14)(t.visitor, bitAnd(flags, 15223) = 0) AS m_visitors,
     countIf(${NO_ADDRESS}) AS m_ips_unknown, countIf(${NO_ADDRESS}) AS m_visitors_unknown`,
 } as const;
 
@@ -70,6 +71,17 @@ export function networkText(asn: string): string {
 const inZone = (start: string): string => `${start}({time}, {zone:String})`;
 const instant = (start: string): string =>
   `formatDateTime(toTimeZone(${inZone(start)}, 'UTC'), '%Y-%m-%dT%H:%i:00Z')`;
+
+/** How far the zone is ahead of UTC at a time, in seconds. */
+const offset = (at: string): string => `timezoneOffset(toTimeZone(${at}, {zone:String}))`;
+const SECONDS = 'toUnixTimestamp({time})';
+const CLOCKS_HOUR = `(${SECONDS} - (${SECONDS} + ${offset('{time}')}) % 3600)`;
+/**
+ * The hour where clocks are changed by half an hour: it begins when they show a whole hour, or with the change.
+ * toStartOfHour goes on from the first hour of the day.
+ */
+const UNEVEN_HOUR = `formatDateTime(toDateTime(${CLOCKS_HOUR}
+  + abs(${offset('{time}')} - ${offset(`toDateTime(${CLOCKS_HOUR}, 'UTC')`)}) % 3600, 'UTC'), '%Y-%m-%dT%H:%i:00Z')`;
 
 /** Days, weeks (by their Monday) and months are those of the report's time zone; hours and minutes are instants. */
 const TIME = {
@@ -130,18 +142,27 @@ export function idPrefix(name: ReportDimension): string {
 }
 
 /** The raw table has no column for the flag group: it is computed as the rollups' feeds compute it. */
-export const RAW_FLAG_GROUP = `multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 1) != 0, 'bot',
+export const RAW_FLAG_GROUP = `multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 8192) != 0, 'blocked',
+  bitAnd(flags, 1) != 0, 'bot',
   bitAnd(flags, 2) != 0, 'prefetch', bitAnd(flags, 4) != 0, 'head', bitAnd(flags, 624) != 0, 'inactive',
   bitAnd(flags, 2048) != 0, 'forced', bitAnd(flags, 4096) != 0, 'flood', bitAnd(flags, 8) != 0, 'repeat', 'ok')`;
 
+/** Where a dimension is read. `unevenHours`: within the report the zone's clocks are changed by a part of an hour. */
+export interface Source {
+  readonly name: string;
+  readonly time: string;
+  readonly unevenHours: boolean;
+}
+
 /** The expression of a dimension over the rows of a table. */
-export function dimensionSql(name: ReportDimension, table: { name: string; time: string }): string {
+export function dimensionSql(name: ReportDimension, table: Source): string {
   if (name === 'flag_group' && table.name === 'clicks') return RAW_FLAG_GROUP;
-  return DIMENSIONS[name].sql.replace('{time}', `t.${table.time}`);
+  const sql = name === 'hour' && table.unevenHours ? UNEVEN_HOUR : DIMENSIONS[name].sql;
+  return sql.replaceAll('{time}', `t.${table.time}`);
 }
 
 /** The expression by which a filter compares a dimension. */
-export function matchSql(name: ReportDimension, table: { name: string; time: string }): string {
+export function matchSql(name: ReportDimension, table: Source): string {
   const dimension: Dimension = DIMENSIONS[name];
   return dimension.match ?? dimensionSql(name, table);
 }
@@ -232,24 +253,44 @@ interface Metric {
   readonly exact?: string;
   readonly ofClicks: boolean;
   readonly ofConversions: boolean;
+  /** An amount in units of its currency. */
+  readonly isMoney?: boolean;
 }
 
 const ofClicks = (sql: string): Metric => ({ sql, ofClicks: true, ofConversions: false });
 const ofConversions = (sql: string): Metric => ({ sql, ofClicks: false, ofConversions: true });
 /** `sql` for each valid click; null without one. */
-const perClick = (sql: string): string => `if(s_valid = 0, NULL, ${sql} / s_valid)`;
+const perClick = (sql: string): string => `if(s_valid = 0, NULL, ${sql})`;
 /** Amounts of several currencies have no sum. */
 const ofOneCurrency = (sql: string): string => `if(length(s_currencies) > 1, NULL, ${sql})`;
+/** The finest minor unit of a currency has four digits: one scale holds every currency, and files of all months fit. */
+const MONEY_SCALE = 4;
+/** Digits of an amount per click behind those of the currency. */
+const PER_CLICK_DIGITS = 4;
+/** Minor units in one unit of the only currency; arrays begin at 1, and the currency of none is ''. */
+const UNIT = `transform(s_currencies[1], [${[...UNUSUAL_EXPONENTS.keys()].map((code) => `'${code}'`).join(', ')}],
+  [${[...UNUSUAL_EXPONENTS.values()].map((exponent) => `toUInt64(${10 ** exponent})`).join(', ')}], toUInt64(100))`;
+
+const minor = (sum: string): Metric => ofConversions(ofOneCurrency(`toInt64(${sum})`));
+/** In units of the currency, exact. */
 const money = (sum: string): Metric => ({
-  ...ofConversions(ofOneCurrency(`toFloat64(${sum})`)),
-  exact: ofOneCurrency(`toInt64(${sum})`),
+  ...ofConversions(ofOneCurrency(`toDecimal128(${sum}, ${MONEY_SCALE}) / ${UNIT}`)),
+  isMoney: true,
 });
 /** With four digits behind the minor unit in files. */
-const moneyPerClick = (sum: string): Metric => ({
-  sql: perClick(ofOneCurrency(`toFloat64(${sum})`)),
-  exact: perClick(ofOneCurrency(`toDecimal128(${sum}, 4)`)),
+const minorPerClick = (sum: string): Metric => ({
+  sql: perClick(ofOneCurrency(`toFloat64(${sum}) / s_valid`)),
+  exact: perClick(ofOneCurrency(`toDecimal128(${sum}, ${PER_CLICK_DIGITS}) / s_valid`)),
   ofClicks: true,
   ofConversions: true,
+});
+const moneyPerClick = (sum: string): Metric => ({
+  sql: perClick(
+    ofOneCurrency(`toDecimal128(${sum}, ${MONEY_SCALE + PER_CLICK_DIGITS}) / (s_valid * ${UNIT})`),
+  ),
+  ofClicks: true,
+  ofConversions: true,
+  isMoney: true,
 });
 
 const METRICS = {
@@ -264,12 +305,17 @@ const METRICS = {
   conversions_rejected: ofConversions('s_rejected'),
   conversions_refunded: ofConversions('s_refunded'),
   conversions_open: ofConversions('s_open'),
-  conversion_rate: { sql: perClick('s_attributed'), ofClicks: true, ofConversions: true },
-  revenue_minor: money('s_revenue'),
-  commission_minor: money('s_commission'),
-  epc_minor: moneyPerClick('s_commission'),
-  own_commission_minor: money('s_own_commission'),
-  own_epc_minor: moneyPerClick('s_own_commission'),
+  conversion_rate: { sql: perClick('s_attributed / s_valid'), ofClicks: true, ofConversions: true },
+  revenue: money('s_revenue'),
+  revenue_minor: minor('s_revenue'),
+  commission: money('s_commission'),
+  commission_minor: minor('s_commission'),
+  epc: moneyPerClick('s_commission'),
+  epc_minor: minorPerClick('s_commission'),
+  own_commission: money('s_own_commission'),
+  own_commission_minor: minor('s_own_commission'),
+  own_epc: moneyPerClick('s_own_commission'),
+  own_epc_minor: minorPerClick('s_own_commission'),
   seconds_to_convert: ofConversions('if(s_timed = 0, NULL, s_seconds / s_timed)'),
   currency: ofConversions(
     "multiIf(length(s_currencies) > 1, 'mixed', length(s_currencies) = 0, '', s_currencies[1])",
@@ -292,6 +338,12 @@ export function metricSql(name: ReportMetric): string {
 export function exactMetricSql(name: ReportMetric): string {
   const { sql, exact = sql }: Metric = METRICS[name];
   return exact;
+}
+
+/** Whether it is an amount in units of its currency. */
+export function isMoney(name: ReportMetric): boolean {
+  const { isMoney = false }: Metric = METRICS[name];
+  return isMoney;
 }
 
 /** Whether it needs clicks, alone or beside conversions. */

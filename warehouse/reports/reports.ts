@@ -1,4 +1,5 @@
 import { InputError } from '../../core/errors.ts';
+import { currencyExponent } from '../../core/money.ts';
 import { canonicalTimeZone, DAY_MS, HOUR_MS, MINUTE_MS } from '../../core/time.ts';
 import type { QueryParams, Warehouse } from '../clickhouse/client.ts';
 import { readWatermark } from '../watermark/watermark.ts';
@@ -10,6 +11,7 @@ import {
   CONVERSION_DIMENSIONS,
   dimensionKind,
   dimensionSql,
+  isMoney,
   isOfClicks,
   isOfConversions,
   isReportDimension,
@@ -24,6 +26,7 @@ import {
   type ReportDimension,
   type ReportMetric,
   type ReportTable,
+  type Source,
   UNIQUE_COLUMNS,
 } from './report-tables.ts';
 
@@ -36,6 +39,8 @@ const LIMITS = {
   operator: { max_execution_time: 15, max_memory_usage: 2_000_000_000 },
   affiliate: { max_execution_time: 5, max_memory_usage: 1_000_000_000 },
 } as const;
+/** Decimals stay text: a number of JSON is a float. */
+const EXACT = { output_format_json_quote_decimals: 1 } as const;
 export const EXPORT_LIMITS = { max_execution_time: 55, max_memory_usage: 4_000_000_000 } as const;
 
 /** clicks_minutely keeps 8 days; a report starts within 7, so that nothing expires while it is asked. */
@@ -50,13 +55,16 @@ export interface ReportFilter {
 }
 
 export interface ReportOptions {
-  /** Half-open range, widened to whole hours, or whole minutes when the table that answers knows them. */
+  /**
+   * Half-open range, widened to whole hours; to whole minutes by minute, in zones whose hours begin within those of UTC,
+   * and when the table that answers knows nothing else.
+   */
   readonly from: Date;
   readonly to: Date;
   /** IANA name, such as "Europe/Berlin"; default UTC. */
   readonly timeZone?: string;
   readonly groupBy: readonly ReportDimension[];
-  /** Default: the four counts of clicks. */
+  /** Default: the four counts of clicks. Amounts in units of a currency bring the metric `currency`. */
   readonly metrics?: readonly ReportMetric[];
   readonly filters?: readonly ReportFilter[];
   /** Only conversions of this event; clicks are counted in full. Default: of every event. */
@@ -70,7 +78,10 @@ export interface ReportOptions {
   readonly role?: 'operator' | 'affiliate';
 }
 
-/** Values by the name of each dimension and metric. Unknown text is ''. Money is null when currencies mix. */
+/**
+ * Values by the name of each dimension and metric. Unknown text is ''. Money is null when currencies mix; in units of the
+ * currency it is text such as "12.50". Whole numbers beyond 2^53 are text.
+ */
 export type ReportRow = { readonly [name in ReportDimension | ReportMetric]?: string | number | null };
 
 export interface Report {
@@ -93,11 +104,10 @@ export async function runReport(warehouse: Warehouse, options: ReportOptions): P
   const plan = planReport(options, MAX_REPORT_ROWS);
   // The watermark is read first, so that the counts hold everything that it covers.
   const completeTo = await readWatermark(warehouse);
-  const { rows } = await warehouse.query<ReportRow>(
-    plan.sql,
-    plan.params,
-    LIMITS[options.role ?? 'operator'],
-  );
+  const { rows } = await warehouse.query<ReportRow>(plan.sql, plan.params, {
+    ...LIMITS[options.role ?? 'operator'],
+    ...EXACT,
+  });
   return {
     rows: rows.map((row) => numbersOf(row, plan.metrics)),
     completeTo: completeTo === undefined ? undefined : new Date(completeTo),
@@ -199,11 +209,12 @@ function rowsSql(options: {
   const keyList = groupBy.map((name) => `k_${name}`);
   const grouped = keyList.length > 0 ? `GROUP BY ${keyList.join(', ')}` : '';
   const ofEvent = asked.eventName === undefined ? '' : 'AND t.event_name = {event:String}';
-  const select = (source: { name: string; time: string }, counts: string, from: string): string => {
+  const select = (of: ReportTable, counts: string, from: string): string => {
+    const source = { ...of, unevenHours: asked.unevenHours };
     const keys = groupBy.map((name) => dimensionSql(name, source));
     return `SELECT ${[...keys.map((key, i) => `${key} AS ${keyList[i]}`), counts].join(', ')} FROM ${from}
      WHERE t.${source.time} >= fromUnixTimestamp64Milli({from:Int64}) AND t.${source.time} < fromUnixTimestamp64Milli({to:Int64})
-     ${whereFilters(filters, source)} ${source === ORDERS_TABLE ? ofEvent : ''} ${within === '' ? '' : `AND (${keys.join(', ')}) IN (${within})`} ${grouped}`;
+     ${whereFilters(filters, source)} ${of === ORDERS_TABLE ? ofEvent : ''} ${within === '' ? '' : `AND (${keys.join(', ')}) IN (${within})`} ${grouped}`;
   };
   const clicksPart = () => select(table, `${table.counts}, ${uniques}`, `${table.name} AS t`);
   const nothing = CONVERSION_COLUMNS.map((name) => `0 AS m_${name}`).join(', ');
@@ -236,6 +247,8 @@ interface Asked {
   readonly filters: readonly ReportFilter[];
   readonly orderBy: NonNullable<ReportOptions['orderBy']>;
   readonly zone: string;
+  /** See {@link Source}. */
+  readonly unevenHours: boolean;
   readonly eventName: string | undefined;
   /** Whether a metric needs the conversions. */
   readonly conversions: boolean;
@@ -252,7 +265,9 @@ function checkedOptions(options: ReportOptions, maxRows: number): Asked {
   if (!groupBy.every(isReportDimension)) {
     throw new InputError('groupBy', `must be among ${REPORT_DIMENSIONS.join(', ')}`);
   }
-  const metrics = [...new Set(options.metrics ?? CLICK_METRICS)];
+  const given = options.metrics ?? CLICK_METRICS;
+  const hasMoney = given.some((name) => isReportMetric(name) && isMoney(name));
+  const metrics = [...new Set<ReportMetric>(hasMoney ? [...given, 'currency'] : given)];
   if (metrics.length === 0 || !metrics.every(isReportMetric)) {
     throw new InputError('metrics', `must be among ${REPORT_METRICS.join(', ')}`);
   }
@@ -274,7 +289,8 @@ function checkedOptions(options: ReportOptions, maxRows: number): Asked {
   if (ofOrders !== undefined && ofClicks !== undefined) {
     throw new InputError('metrics', `${ofClicks} cannot be grouped or filtered by ${ofOrders}`);
   }
-  return { groupBy, metrics, filters, orderBy, zone, eventName: options.eventName, conversions };
+  const unevenHours = groupBy.includes('hour') && partsOfHours(zone, options).size > 1;
+  return { groupBy, metrics, filters, orderBy, zone, unevenHours, eventName: options.eventName, conversions };
 }
 
 function checkedZone(zone: string): string {
@@ -303,7 +319,9 @@ function checkFilter({ dimension, values }: ReportFilter): void {
 function chooseTable(options: ReportOptions, { groupBy, filters, zone }: Asked): ReportTable {
   const needed = [...groupBy, ...filters.map(({ dimension }) => dimension)];
   const timed = groupBy.some((name) => dimensionKind(name) === 'time');
-  const fine = timed && [options.from, options.to].some((time) => offsetMinutes(zone, time) % 60 !== 0);
+  const isHour = (time: Date): boolean => time.getTime() % HOUR_MS === 0;
+  // Totals are of the same range as the days that they stand beside.
+  const fine = !hasWholeHours(zone, options) && (timed || !isHour(options.from) || !isHour(options.to));
   if (needed.some((name) => OF_ORDERS_ALONE.has(name))) {
     return { ...ORDERS_TABLE, stepMs: fine || groupBy.includes('minute') ? MINUTE_MS : HOUR_MS };
   }
@@ -321,17 +339,25 @@ function chooseTable(options: ReportOptions, { groupBy, filters, zone }: Asked):
   return table;
 }
 
-/** How far a time zone is ahead of UTC. */
-export function offsetMinutes(zone: string, at: Date): number {
-  const parts = new Intl.DateTimeFormat('en', { timeZone: zone, timeZoneName: 'longOffset' }).formatToParts(
-    at,
-  );
-  const offset = parts.find(({ type }) => type === 'timeZoneName')?.value ?? '';
-  const [, hours = '0', minutes = '0'] = /([+-]\d\d):(\d\d)/.exec(offset) ?? [];
-  return Number(hours) * 60 + Number(minutes);
+/**
+ * By how many minutes the zone's hours begin after those of UTC within the range, each number once: half an hour may be
+ * that of a part of the year only (Lord Howe Island). No zone has had another offset for less than a day.
+ */
+function partsOfHours(zone: string, { from, to }: { from: Date; to: Date }): ReadonlySet<number> {
+  const clock = new Intl.DateTimeFormat('en', { timeZone: zone, minute: 'numeric' });
+  const partAt = (time: number): number =>
+    (Number(clock.format(time)) - (Math.floor(time / MINUTE_MS) % 60) + 60) % 60;
+  const parts = new Set([partAt(to.getTime())]);
+  for (let time = from.getTime(); time < to.getTime(); time += DAY_MS) parts.add(partAt(time));
+  return parts;
 }
 
-function whereFilters(filters: readonly ReportFilter[], source: { name: string; time: string }): string {
+/** Whether hours and days of the zone begin with hours of UTC all the time. */
+export function hasWholeHours(zone: string, range: { from: Date; to: Date }): boolean {
+  return [...partsOfHours(zone, range)].every((part) => part === 0);
+}
+
+function whereFilters(filters: readonly ReportFilter[], source: Source): string {
   return filters
     .map(({ dimension, exclude }, i) => {
       const type = dimensionKind(dimension) === 'id' ? 'UInt32' : 'String';
@@ -363,8 +389,25 @@ export function sortColumns({
 }
 
 function numbersOf(row: ReportRow, metrics: readonly ReportMetric[]): ReportRow {
-  const numbers = metrics
+  const values = metrics
     .filter((name) => name !== 'currency')
-    .map((name) => [name, row[name] === null ? null : Number(row[name])]);
-  return { ...row, ...Object.fromEntries(numbers) };
+    .map((name) => {
+      const value = row[name] ?? null;
+      if (value === null) return [name, null];
+      return [name, isMoney(name) ? amountText(String(value), row) : exactNumber(value)];
+    });
+  return { ...row, ...Object.fromEntries(values) };
+}
+
+/** Text where a number of JavaScript would be another one. */
+function exactNumber(value: string | number): string | number {
+  const number = Number(value);
+  return Number.isInteger(number) && !Number.isSafeInteger(number) ? value : number;
+}
+
+/** With the digits of its currency at least: an amount per click has more. */
+function amountText(decimal: string, { currency }: ReportRow): string {
+  const [whole = '', fraction = ''] = decimal.split('.');
+  const digits = currencyExponent(String(currency)) ?? 2;
+  return fraction === '' && digits === 0 ? whole : `${whole}.${fraction.padEnd(digits, '0')}`;
 }

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { parseEvidence } from '../../../attribution/decide/evidence.ts';
+import { explainBlockedClicks } from '../../../attribution/tools/blocking-entries.ts';
 import { explainConversion, LOST } from '../../../attribution/tools/explain.ts';
+import { ruleSentence } from '../../../attribution/tools/explain-rules.ts';
 import { explainLaterCoupons } from '../../../attribution/tools/later-coupons.ts';
 import { listCommissions } from '../../../ledger/books/commissions.ts';
 import { readTimeline, TIMELINE_KINDS, type TimelineEvent } from '../../../ledger/books/timeline.ts';
@@ -29,6 +31,10 @@ const ruleView = z.object({
   observed: z.union([z.string(), z.number()]).nullable(),
   threshold: z.union([z.string(), z.number()]),
   window_seconds: z.number().nullable(),
+  sentence: z
+    .string()
+    .nullable()
+    .meta({ description: 'The figures behind what was observed; null where there are no others.' }),
 });
 
 const explanationView = z
@@ -124,12 +130,13 @@ export function addExplanationRoute(app: ApiServer, { ledger }: ApiContext): voi
         conversion_id: formatId('conversion', id),
         lines: [
           ...explainConversion({ conversion, commissions: page.rows, terms }),
+          ...(await explainBlockedClicks(ledger, conversion)),
           ...(await explainLaterCoupons(ledger, conversion)),
         ],
-        rules: rules.map(({ windowSeconds, version: _, ...rule }) => ({
-          ...rule,
-          window_seconds: windowSeconds,
-        })),
+        rules: rules.map((result) => {
+          const { windowSeconds, version: _, figures: __, ...rule } = result;
+          return { ...rule, window_seconds: windowSeconds, sentence: ruleSentence(result) ?? null };
+        }),
         timeline: inOrder([...clicks, ...events]),
       };
     },

@@ -3,14 +3,6 @@ import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { MAX_EVENT_LENGTH, MAX_EVENTS } from '../../../ledger/programs/events.ts';
 import {
-  FRAUD_RULE_NAMES,
-  FRAUD_RULES,
-  type FraudRuleName,
-  type FraudThresholds,
-  MAX_FRAUD_THRESHOLD,
-  thresholdOf,
-} from '../../../ledger/programs/fraud-rules.ts';
-import {
   COMMISSION_BASES,
   COUPON_EVIDENCE,
   createProgram,
@@ -44,21 +36,9 @@ import {
   timeText,
   urlText,
 } from '../../schemas/schemas.ts';
+import { thresholds, thresholdsInForce } from '../fraud-thresholds.ts';
 
 const MAX_HOST_LENGTH = 253;
-const threshold = z.union([z.int().min(0).max(MAX_FRAUD_THRESHOLD), z.boolean()]);
-const thresholds = z
-  .strictObject(
-    Object.fromEntries(FRAUD_RULE_NAMES.map((name) => [name, threshold.exactOptional()])) as Record<
-      FraudRuleName,
-      z.ZodExactOptional<typeof threshold>
-    >,
-  )
-  .meta({
-    id: 'FraudRules',
-    description: `Thresholds by rule; false switches one off. ${FRAUD_RULE_NAMES.map((name) => `${name}: ${FRAUD_RULES[name].unit}, default ${FRAUD_RULES[name].fallback}`).join('; ')}.`,
-  });
-
 const couponEvidence = z.enum(COUPON_EVIDENCE).meta({
   description:
     'Which counts when a click, or the customer’s first order, is of one affiliate and a coupon of another.',
@@ -189,18 +169,13 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
       payout_method_hold_days: program.payoutMethodHoldDays,
       payouts_need_approval: program.payoutsNeedApproval,
       fingerprint_match: program.fingerprintMatch,
-      fraud_rules: inForce(program.fraudRules),
+      fraud_rules: thresholdsInForce(program.fraudRules),
       coupon_evidence: program.couponEvidence,
       rules_version: program.rulesVersion,
       require_second_factor: program.requireSecondFactor,
       mail_sender_name: program.mailSenderName,
     }),
   };
-}
-
-/** The thresholds as they count, defaults included. */
-function inForce(given: FraudThresholds): z.output<typeof thresholds> {
-  return Object.fromEntries(FRAUD_RULE_NAMES.map((name) => [name, thresholdOf(given, name)]));
 }
 
 function visible(principal: Principal, program: Program | undefined): Program {

@@ -91,8 +91,9 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
       schema: {
         operationId: 'startImport',
         tags,
-        summary: 'Import affiliates, links or orders from CSV; a dry run by default',
-        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions; with link_code instead of click_id an order of the past is credited to that link at once, by the terms in force when it occurred, and commission_paid (true or false) says whether that was paid before. The job lists the refused rows with their lines. Cells may be separated by comma, semicolon or tab.`,
+        summary:
+          'Import affiliates, links, coupons, orders or entries of the block list from CSV; a dry run by default',
+        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions; with link_code instead of click_id an order of the past is credited to that link at once, by the terms in force when it occurred, and commission_paid (true or false) says whether that was paid before. blocks: kind, value, affiliate_ref_code and sub (of a sub_id), action, reason, ends_at. The job lists the refused rows with their lines. Cells may be separated by comma, semicolon or tab.`,
         consumes: ['text/csv'],
         querystring: z.object({
           kind: z.enum(IMPORT_KINDS),

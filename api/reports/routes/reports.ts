@@ -1,8 +1,9 @@
 import { createReadStream } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { Logger } from '../../../core/service/log.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
-import { createJob, getJob } from '../../../ledger/integrations/jobs.ts';
+import { createJob, getJob, type Job } from '../../../ledger/integrations/jobs.ts';
 import type { Database } from '../../../ledger/postgres/db.ts';
 import type { Warehouse } from '../../../warehouse/clickhouse/client.ts';
 import {
@@ -28,7 +29,7 @@ import { acceptedFormat } from '../../http/wire/encodings.ts';
 import { bigintId, formatId, type IntegerIdKind } from '../../schemas/ids.ts';
 import { fileBytes, formatTime, timeText, wholeNumber } from '../../schemas/schemas.ts';
 import { formatJob, jobView, READING_REPORTS } from '../job-view.ts';
-import { isDownloadSigned, reportFile, runReportJob } from '../report-jobs.ts';
+import { isDownloadSigned, type ReportResult, reportFile, rightsOf, runReportJob } from '../report-jobs.ts';
 import { inParameters, type ReportQuery, reportOptions, reportQuery } from '../report-query.ts';
 
 const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
@@ -149,7 +150,7 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
         });
         const { folder, secretBox, log } = context;
         const after = () => {
-          const report = { ledger, warehouse, secretBox, log, folder, job, report: options };
+          const report = { ledger, warehouse, secretBox, log, folder, job, principal, report: options };
           request.lastingQuery = runReportJob(report);
           return request.lastingQuery;
         };
@@ -191,7 +192,7 @@ function addDownloadRoute(app: ApiServer, { ledger, secretBox, folder }: ReportC
       const { id } = request.params;
       const job = isDownloadSigned(secretBox, { id }, request.query) ? await getJob(ledger, id) : undefined;
       const file = job?.state === 'done' ? await reportFile(folder, job) : undefined;
-      if (!job || !file || !(await mayReadReports(ledger, job.actor))) throw notFound('file with this link');
+      if (!job || !file || !(await mayRead(ledger, job))) throw notFound('file with this link');
       const { format } = job.request as { format: ExportFormat };
       return reply
         .type(MEDIA_TYPES[format])
@@ -202,10 +203,17 @@ function addDownloadRoute(app: ApiServer, { ledger, secretBox, folder }: ReportC
   });
 }
 
-/** Whether who asked for a report still may: the link in wrong hands ends with the key or user that made it. */
-async function mayReadReports(ledger: Database, actor: string): Promise<boolean> {
+/**
+ * Whether who asked for a report still may read it: the link in wrong hands ends with the key or user that made it, and
+ * with the rights for which it was made.
+ */
+async function mayRead(ledger: Database, { actor, result }: Job): Promise<boolean> {
   const principal = await principalOfActor(ledger, actor);
-  return principal !== undefined && refusalOf(principal, READING_REPORTS) === undefined;
+  if (principal === undefined || refusalOf(principal, READING_REPORTS) !== undefined) return false;
+  const { rights } = result as Partial<ReportResult>;
+  const present = rightsOf(principal);
+  // Files of before have none, and are gone within a week.
+  return rights === undefined || isDeepStrictEqual({ ...rights }, { ...present });
 }
 
 async function jsonReport(warehouse: Warehouse, options: ReportOptions, query: ReportQuery) {

@@ -1,7 +1,7 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { payoutAnnotation } from '../annotations.ts';
 import { buildBoard, line } from '../board.ts';
-import { drillDown } from '../links.ts';
+import { drillDown, explorer, portalPage } from '../links.ts';
 import { numbers, type PanelSource, rows } from '../panels.ts';
 import { freshness } from '../pieces/freshness.ts';
 import { comingOutOfHold } from '../pieces/hold.ts';
@@ -11,6 +11,7 @@ import { clickhouse, postgres } from '../sources.ts';
 import {
   ALL_CLICKS,
   adHoc,
+  COMMISSION,
   CONDITIONS,
   CREDITED,
   chosen,
@@ -18,10 +19,12 @@ import {
   HOURS_IN_RANGE,
   major,
   ORDERS_IN_RANGE,
+  REVENUE,
   VALID_CLICKS,
   withNames,
 } from '../sql.ts';
-import { adHocVariables, variable } from '../variables.ts';
+import { adHocVariables, portalVariable, variable } from '../variables.ts';
+import { INVALID_FLAGS } from './fraud.ts';
 
 const ALL = ['campaign', 'affiliate', 'country', 'device'] as const;
 const OF_ORDERS = ['campaign', 'affiliate', 'country'] as const;
@@ -40,6 +43,7 @@ export function affiliate(): Dashboard {
       variable('country'),
       variable('device'),
       ...adHocVariables(),
+      portalVariable(),
     ],
     annotations: [payoutAnnotation()],
     top: [line(4, [4, freshness()], [10, clickFigures()], [10, orderFigures()]), line(4, [24, balances()])],
@@ -119,16 +123,18 @@ function balances(): PanelSource {
       'Current balances from the ledger, independent of the range. Pending: in the hold or in review. Available: part of the next payout. In transit: in a submitted payout. Adjustments: bonuses less deductions, part of the next payout. Debt, zero or negative: paid for orders refunded later.',
     unit: 'locale',
     decimals: 2,
-    columns: { Pending: {}, Available: {}, 'In transit': {}, Paid: {}, Adjustments: {}, Debt: {} },
+    money: true,
+    seriesBy: 'unit',
     queries: [
       postgres(
         `
-SELECT pending::float8 AS "Pending", available::float8 AS "Available", in_transit::float8 AS "In transit", paid::float8 AS "Paid",
-  adjustments::float8 AS "Adjustments", debt::float8 AS "Debt"
+SELECT now() AS "time", place.name || ' ' || currency AS unit, place.amount::float8 AS "Money"
 FROM grafana_balances
+CROSS JOIN LATERAL (VALUES ('Pending', pending), ('Available', available), ('In transit', in_transit), ('Paid', paid),
+  ('Adjustments', adjustments), ('Debt', debt)) AS place (name, amount)
 WHERE ${chosenInLedger('affiliate')}
-ORDER BY currency LIMIT 1`,
-        'table',
+ORDER BY currency`,
+        'series',
       ),
     ],
   });
@@ -159,7 +165,7 @@ function brought(kind: 'link' | 'campaign', title: string): PanelSource {
         `${withNames({
           kind,
           as: 'Name',
-          columns: 'c.valid AS Valid, o.credited AS Credited, o.commission AS Commission',
+          columns: 'c.valid AS Valid, o.credited AS Credited, o.commission AS Commission, o.unit AS Currency',
           inner: `
   SELECT ${id} AS id, ${VALID_CLICKS} AS valid
   FROM clicks_hourly AS t
@@ -168,7 +174,8 @@ function brought(kind: 'link' | 'campaign', title: string): PanelSource {
   GROUP BY id ORDER BY valid DESC, id LIMIT 50`,
           join: `
 LEFT JOIN (
-  SELECT ${id} AS id, countIf(${CREDITED}) AS credited, ${major('sum(commission_minor)', 'any(currency)')} AS commission
+  SELECT ${id} AS id, countIf(${CREDITED}) AS credited, ${major('sum(commission_minor)', 'any(currency)')} AS commission,
+    toString(any(currency)) AS unit
   FROM conversions FINAL
   WHERE ${ORDERS_IN_RANGE}
     AND ${chosen(...OF_ORDERS)}
@@ -201,7 +208,7 @@ SELECT if(mine, 'This affiliate', 'Everybody') AS Who,
   sumIf(t.clicks, flag_group = 'bot') / sum(t.clicks) AS Bots,
   sumIf(t.clicks, flag_group = 'repeat') / sum(t.clicks) AS Repeats,
   sumIf(t.clicks, flag_group = 'forced') / sum(t.clicks) AS Forced,
-  sumIf(t.clicks, flag_group IN ('prefetch', 'head', 'inactive', 'flood')) / sum(t.clicks) AS "Other invalid",
+  sumIf(t.clicks, flag_group IN ('prefetch', 'head', 'inactive', 'flood', 'blocked')) / sum(t.clicks) AS "Other invalid",
   if(${VALID_CLICKS} = 0, 0, ${VALID_CLICKS} / uniqCombinedMergeIf(14)(t.ips, flag_group IN ('ok', 'repeat'))) AS "Clicks an address"
 FROM clicks_hourly AS t
 ARRAY JOIN if(${CONDITIONS.affiliate}, [1, 0], [0]) AS mine
@@ -239,11 +246,15 @@ ${adHoc('conversions')}`,
   });
 }
 
-/** The commonest values of a column of the raw clicks. */
-function commonest(column: string, title: string, description: string): PanelSource {
+/** Clicks of the dashboard's range, without the pixel's loads. */
+const CLICKS_IN_RANGE = `ts >= $__fromTime_ms AND ts <= $__toTime_ms
+    AND bitAnd(flags, 256) = 0`;
+
+function referrers(): PanelSource {
   return rows({
-    title,
-    description: `${description} The 25 commonest among the clicks of the last day of the range.`,
+    title: 'Referrers',
+    description:
+      'Referrer of the visitors of the range; empty if the browser sent none. The 100 with the most clicks.',
     unit: 'short',
     sortBy: 'Clicks',
     empty: 'No clicks in this range',
@@ -251,12 +262,11 @@ function commonest(column: string, title: string, description: string): PanelSou
     queries: [
       clickhouse(
         `
-SELECT toString(${column}) AS Value, count() AS Clicks, countIf(bitAnd(flags, 1) != 0) AS Bots
+SELECT toString(referrer_domain) AS Value, count() AS Clicks, countIf(bitAnd(flags, 1) != 0) AS Bots
 FROM clicks
-WHERE ts >= greatest($__fromTime_ms, $__toTime_ms - INTERVAL 1 DAY) AND ts <= $__toTime_ms
-  AND bitAnd(flags, 256) = 0
+WHERE ${CLICKS_IN_RANGE}
   AND ${chosen(...ALL)}
-GROUP BY Value ORDER BY Clicks DESC, Value LIMIT 25
+GROUP BY Value ORDER BY Clicks DESC, Value LIMIT 100
 ${adHoc('clicks')}`,
         'table',
       ),
@@ -264,10 +274,45 @@ ${adHoc('clicks')}`,
   });
 }
 
-const referrers = (): PanelSource =>
-  commonest('referrer_domain', 'Referrers', 'Referrer of the visitors; empty if the browser sent none.');
-const subs = (): PanelSource =>
-  commonest('sub1', 'Placements (sub1)', 'The affiliate’s own labels in its links.');
+function subs(): PanelSource {
+  return rows({
+    title: 'Placements (sub1)',
+    description:
+      'The affiliate’s own labels in its links: clicks of the range and the credited orders of the range that they brought. The 100 with the most orders, then clicks. The device holds for clicks only.',
+    unit: 'short',
+    empty: 'No clicks in this range',
+    columns: {
+      Value: { width: 220 },
+      Valid: { bar: true },
+      Revenue: { unit: 'locale', decimals: 2 },
+      Commission: { unit: 'locale', decimals: 2 },
+    },
+    queries: [
+      clickhouse(
+        `
+SELECT value AS Value, sum(n) AS Clicks, sum(v) AS Valid, sum(credited) AS Orders, sum(revenue) AS Revenue,
+  sum(commission) AS Commission, max(unit) AS Currency
+FROM (
+  SELECT sub1 AS value, count() AS n, countIf(bitAnd(flags, ${INVALID_FLAGS}) = 0) AS v, 0 AS credited, 0 AS revenue,
+    0 AS commission, '' AS unit
+  FROM clicks
+  WHERE ${CLICKS_IN_RANGE}
+    AND ${chosen(...ALL)}
+  GROUP BY value
+  UNION ALL
+  SELECT sub1 AS value, 0, 0, countIf(${CREDITED}), ${REVENUE}, ${COMMISSION}, toString(currency)
+  FROM conversions FINAL
+  WHERE ${ORDERS_IN_RANGE}
+    AND ${chosen(...OF_ORDERS)}
+  GROUP BY value, currency
+)
+GROUP BY value ORDER BY Orders DESC, Clicks DESC, Value LIMIT 100
+${adHoc('clicks', 'conversions')}`,
+        'table',
+      ),
+    ],
+  });
+}
 
 function payouts(): PanelSource {
   return rows({
@@ -297,26 +342,27 @@ ORDER BY id DESC LIMIT 50`,
 function latest(): PanelSource {
   return rows({
     title: 'Latest conversions',
-    description: 'The last 100 conversions of the range with decision and reason; commission of all levels.',
+    description:
+      'The last 100 conversions of the range with the order id of the shop, link, decision and reason; commission of all levels. From the ledger, which knows neither country nor device.',
     unit: 'none',
     empty: 'No conversions in this range',
     columns: {
       Time: { unit: 'dateTimeAsIso', width: 170 },
+      Conversion: { link: portalPage('conversions', { title: 'this conversion', search: 'Conversion' }) },
+      'Link ID': { width: 80, link: explorer('link', { from: 'Link ID', prefix: 'lnk_' }) },
       Amount: { unit: 'locale', decimals: 2 },
       Commission: { unit: 'locale', decimals: 2 },
       'After the click': { unit: 's' },
     },
     queries: [
-      clickhouse(
+      postgres(
         `
-SELECT occurred_at AS Time, concat('cnv_', toString(conversion_id)) AS Conversion, toString(state) AS State,
-  toString(reason) AS Reason, ${major('amount_minor')} AS Amount, ${major('commission_minor')} AS Commission,
-  toString(currency) AS Currency, dateDiff('second', click_ts, occurred_at) AS "After the click", toString(country) AS Country
-FROM conversions FINAL
-WHERE ${ORDERS_IN_RANGE}
-  AND ${chosen(...OF_ORDERS)}
-ORDER BY occurred_at DESC LIMIT 100
-${adHoc('conversions')}`,
+SELECT occurred_at AS "Time", 'cnv_' || id AS "Conversion", order_id AS "Order", link AS "Link", link_id AS "Link ID",
+  state AS "State", coalesce(reason, '') AS "Reason", amount::float8 AS "Amount", commission::float8 AS "Commission",
+  currency AS "Currency", extract(epoch FROM occurred_at - click_ts)::float8 AS "After the click"
+FROM grafana_orders
+WHERE $__timeFilter(occurred_at) AND ${chosenInLedger('campaign', 'affiliate')}
+ORDER BY occurred_at DESC, id DESC LIMIT 100`,
         'table',
       ),
     ],

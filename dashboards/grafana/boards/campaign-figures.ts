@@ -159,6 +159,7 @@ function amount(options: {
     description: `${description} One number per currency. ${COMPARED}`,
     unit: 'locale',
     decimals: 2,
+    money: true,
     seriesBy: 'unit',
     change,
     queries: [
@@ -205,6 +206,7 @@ export function earningsPerClick(): PanelSource {
     description: `Earned at all levels per valid click and currency. Clicks are not split by currency, so select one program where there are several. ${COMPARED}`,
     unit: 'locale',
     decimals: 3,
+    money: true,
     seriesBy: 'unit',
     change: 'neither',
     queries: [clickhouse(`${bothPeriods(inner, { as: 'EPC', by: 'unit' })}\n${BOTH}`, 'series')],

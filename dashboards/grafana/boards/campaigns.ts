@@ -1,7 +1,7 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { deployAnnotation, payoutAnnotation } from '../annotations.ts';
 import { buildBoard, line } from '../board.ts';
-import { drillDown } from '../links.ts';
+import { drillDown, explorer } from '../links.ts';
 import { bars, type Columns, countries, overTime, type PanelSource, rows, shares } from '../panels.ts';
 import { freshness } from '../pieces/freshness.ts';
 import { clicksByFlagGroup, conversionsByState } from '../pieces/traffic.ts';
@@ -17,10 +17,11 @@ import {
   type Named,
   ORDERS_IN_RANGE,
   perClick,
+  REVENUE,
   VALID_CLICKS,
   withNames,
 } from '../sql.ts';
-import { adHocVariables, variable } from '../variables.ts';
+import { adHocVariables, portalVariable, variable } from '../variables.ts';
 import {
   ALL,
   BOTH,
@@ -44,7 +45,7 @@ export function campaigns(): Dashboard {
       'Campaigns: clicks, conversions, revenue and commission by affiliate, link, country and device.',
     from: 'now-7d',
     refresh: '1m',
-    variables: [...ALL.map((filter) => variable(filter)), ...adHocVariables()],
+    variables: [...ALL.map((filter) => variable(filter)), ...adHocVariables(), portalVariable()],
     annotations: [payoutAnnotation(), deployAnnotation()],
     top: [
       line(
@@ -64,6 +65,7 @@ export function campaigns(): Dashboard {
         lines: [
           line(9, [12, clicksByFlagGroup(...ALL)], [12, conversionsByState(...OF_ORDERS)]),
           line(8, [12, rateOverTime()], [12, moneyOverTime()]),
+          line(9, [24, cohorts()]),
         ],
       },
       {
@@ -80,23 +82,82 @@ export function campaigns(): Dashboard {
 
 function moneyOverTime(): PanelSource {
   return overTime({
-    title: 'Commission',
+    title: 'Revenue and commission',
     description:
-      'Earned at all levels, less what was taken back, by the time of the order; one series per currency.',
+      'By the time of the order, a series for each and each currency. Revenue: value of credited orders minus refunds. Commission: earned at all levels, less what was taken back.',
     unit: 'locale',
-    draw: 'bars',
+    money: true,
+    draw: 'lines',
     interval: '1h',
     seriesBy: 'unit',
     queries: [
       clickhouse(
         `
-SELECT $__timeInterval(occurred_at) AS time, toString(currency) AS unit, ${COMMISSION} AS commission
-FROM conversions FINAL
-WHERE ${ORDERS_IN_RANGE}
-  AND ${chosen(...OF_ORDERS)}
-GROUP BY time, currency ORDER BY time, unit
+SELECT time, concat(pair.1, ' ', unit) AS unit, pair.2 AS amount
+FROM (
+  SELECT $__timeInterval(occurred_at) AS time, toString(currency) AS unit,
+    arrayJoin([('Revenue', ${REVENUE}), ('Commission', ${COMMISSION})]) AS pair
+  FROM conversions FINAL
+  WHERE ${ORDERS_IN_RANGE}
+    AND ${chosen(...OF_ORDERS)}
+  GROUP BY time, currency
+)
+ORDER BY time, unit
 ${adHoc('conversions')}`,
         'series',
+      ),
+    ],
+  });
+}
+
+/** Within which time of the click an order counts, in seconds. */
+const COHORT_SPANS = [
+  ['Within 1 h', 3_600],
+  ['Within 1 day', 86_400],
+  ['Within 7 days', 604_800],
+  ['Within 30 days', 2_592_000],
+] as const;
+
+/** Orders by the day of their click: a day is complete only when the spans behind it have passed. */
+function cohorts(): PanelSource {
+  const counts = COHORT_SPANS.map(
+    ([name, span]) =>
+      `countIf(${CREDITED} AND dateDiff('second', assumeNotNull(click_ts), occurred_at) <= ${span}) AS "${name}"`,
+  );
+  return rows({
+    title: 'Orders by the day of their click',
+    description:
+      'Valid clicks of each day (UTC) of the range, and how many credited orders they brought within which time. The last days are incomplete: their orders are still to come. Orders without a click are omitted.',
+    unit: 'short',
+    empty: 'No clicks in this range',
+    columns: {
+      'Day (UTC)': { width: 110 },
+      Rate: { unit: 'percentunit', decimals: 2 },
+      'Valid clicks': { bar: true },
+    },
+    queries: [
+      clickhouse(
+        `
+SELECT toString(c.day) AS "Day (UTC)", c.valid AS "Valid clicks", ${COHORT_SPANS.map(([name]) => `o."${name}" AS "${name}"`).join(', ')},
+  o.orders AS "In all", ${perClick('o.orders', 'c.valid')} AS Rate
+FROM (
+  SELECT toDate(hour, 'UTC') AS day, ${VALID_CLICKS} AS valid
+  FROM clicks_hourly AS t
+  WHERE ${HOURS_IN_RANGE}
+    AND ${chosen(...OF_ORDERS)}
+  GROUP BY day
+) AS c
+LEFT JOIN (
+  SELECT toDate(assumeNotNull(click_ts), 'UTC') AS day, ${counts.join(',\n    ')},
+    countIf(${CREDITED}) AS orders
+  FROM conversions FINAL
+  WHERE isNotNull(click_ts) AND click_ts >= toDateTime64(toStartOfHour($__fromTime), 3) AND click_ts <= $__toTime_ms
+    AND ${chosen(...OF_ORDERS)}
+  GROUP BY day
+) AS o ON o.day = c.day
+ORDER BY c.day DESC
+${BOTH}`,
+        'table',
       ),
     ],
   });
@@ -116,6 +177,9 @@ const DRILL_DOWNS: Readonly<Record<'campaign' | 'affiliate' | 'link', Columns[st
   link: { link: drillDown('affiliate', { variable: 'affiliate', from: 'Affiliate', keep: ['program'] }) },
 };
 
+const explored = (kind: 'affiliate' | 'link') =>
+  explorer(kind, { from: 'ID', prefix: kind === 'affiliate' ? 'aff_' : 'lnk_' });
+
 /** The campaigns, affiliates or links with the most valid clicks, and what came of them. */
 function top(kind: Exclude<Named, 'program'>, title: string): PanelSource {
   const id = `${kind}_id`;
@@ -128,7 +192,7 @@ function top(kind: Exclude<Named, 'program'>, title: string): PanelSource {
     empty: 'No clicks in this range',
     columns: {
       Name: { ...DRILL_DOWNS[kind], width: 260 },
-      ID: { unit: 'none', width: 70 },
+      ID: { unit: 'none', width: 70, ...(kind !== 'campaign' && { link: explored(kind) }) },
       ...(owner ? { Affiliate: { unit: 'none', width: 90 } } : {}),
       Valid: { bar: true },
       Rate: { unit: 'percentunit', decimals: 2, width: 90 },

@@ -1,6 +1,6 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { buildBoard, line } from '../board.ts';
-import { AFFILIATE_COLUMNS, drillDown } from '../links.ts';
+import { AFFILIATE_COLUMNS, drillDown, explorer } from '../links.ts';
 import { numbers, overTime, type PanelSource, rows } from '../panels.ts';
 import { freshness } from '../pieces/freshness.ts';
 import { timeToOrder } from '../pieces/time-to-order.ts';
@@ -11,19 +11,20 @@ import {
   chosen,
   chosenInLedger,
   HOURS_IN_RANGE,
+  idsOf,
   major,
   namesOf,
   ORDERS_IN_RANGE,
   withNames,
 } from '../sql.ts';
-import { adHocVariables, variable } from '../variables.ts';
-import { fastest, fastestAffiliates, networks } from './velocity.ts';
+import { adHocVariables, portalVariable, variable } from '../variables.ts';
+import { fastest, fastestAffiliates, networkOwners } from './velocity.ts';
 
 const ALL = ['program', 'campaign', 'affiliate', 'country', 'device'] as const;
 const OF_ORDERS = ['program', 'campaign', 'affiliate', 'country'] as const;
 
 /** Bits of `flags` that make a click invalid (core/clicks/click-record.ts; a test compares). */
-export const INVALID_FLAGS = 7031;
+export const INVALID_FLAGS = 15223;
 /** An address with more affiliates than this is a provider's gateway, and says nothing of any of them. */
 const MAX_AFFILIATES_AN_ADDRESS = 20;
 
@@ -34,15 +35,17 @@ export function fraud(): Dashboard {
     description: 'Click velocity, networks, fired rules, and commission held for review.',
     from: 'now-24h',
     refresh: '30s',
-    variables: [...ALL.map((filter) => variable(filter)), ...adHocVariables()],
+    variables: [...ALL.map((filter) => variable(filter)), ...adHocVariables(), portalVariable()],
     annotations: [],
     top: [line(4, [4, freshness()], [5, robots()], [5, hits()], [5, waiting()], [5, held()])],
     sections: [
       {
         title: 'Velocity now',
         lines: [
-          line(9, [12, fastest('ip')], [12, fastest('subnet')]),
-          line(9, [12, fastest('fingerprint')], [12, fastestAffiliates(...ALL)]),
+          line(9, [24, fastest('ip')]),
+          line(9, [24, fastest('subnet')]),
+          line(9, [24, fastest('fingerprint')]),
+          line(9, [12, fastestAffiliates(...ALL)], [12, networkOwners()]),
         ],
       },
       {
@@ -54,10 +57,7 @@ export function fraud(): Dashboard {
       },
       {
         title: 'Traffic',
-        lines: [
-          line(9, [12, clicksByFlagGroup(...ALL)], [12, robotsByAffiliate()]),
-          line(9, [10, networks()], [14, shared()]),
-        ],
+        lines: [line(9, [12, clicksByFlagGroup(...ALL)], [12, robotsByAffiliate()]), line(9, [24, shared()])],
       },
       { title: 'Held', lines: [line(9, [24, heldByAffiliate()])] },
     ],
@@ -140,15 +140,16 @@ function held(): PanelSource {
       'Commission currently held for review, by currency, independent of the range; from the ledger.',
     unit: 'locale',
     decimals: 2,
-    perRow: true,
+    money: true,
+    seriesBy: 'unit',
     queries: [
       postgres(
         `
-SELECT currency AS "Currency", sum(amount)::float8 AS "Held"
+SELECT now() AS "time", currency AS unit, sum(amount)::float8 AS "Held"
 FROM grafana_commissions
 WHERE state = 'held' AND ${chosenInLedger('program', 'campaign', 'affiliate')}
-GROUP BY currency ORDER BY currency LIMIT 10`,
-        'table',
+GROUP BY currency ORDER BY currency`,
+        'series',
       ),
     ],
   });
@@ -313,12 +314,16 @@ function shared(): PanelSource {
         width: 180,
         link: drillDown('affiliate', { variable: 'affiliate', from: 'ID', keep: ['program'] }),
       },
-      ID: { unit: 'none', width: 70 },
+      ID: { unit: 'none', width: 70, link: explorer('affiliate', { from: 'ID', prefix: 'aff_' }) },
       Second: {
         width: 180,
         link: drillDown('affiliate', { variable: 'affiliate', from: 'Second ID', keep: ['program'] }),
       },
-      'Second ID': { unit: 'none', width: 90 },
+      'Second ID': {
+        unit: 'none',
+        width: 90,
+        link: explorer('affiliate', { from: 'Second ID', prefix: 'aff_' }),
+      },
       Addresses: { bar: true },
     },
     queries: [
@@ -338,6 +343,7 @@ FROM (
   )
   ARRAY JOIN arrayEnumerate(affiliates) AS i
   ARRAY JOIN range(i + 1, length(affiliates) + 1) AS j
+  WHERE $__conditionalAll(hasAny([affiliates[i], affiliates[j]], ${idsOf('affiliate')}), $affiliate)
   GROUP BY one, two HAVING addresses >= 2
   ORDER BY addresses DESC, one, two LIMIT 50
 ) AS p

@@ -2,13 +2,13 @@ import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { DAY_S } from '../../../core/time.ts';
 import { payoutAnnotation } from '../annotations.ts';
 import { buildBoard, line } from '../board.ts';
-import { AFFILIATE_COLUMNS } from '../links.ts';
+import { AFFILIATE_COLUMNS, portalPage } from '../links.ts';
 import { type Column, numbers, overTime, type PanelSource, rows } from '../panels.ts';
 import { freshness } from '../pieces/freshness.ts';
 import { comingOutOfHold } from '../pieces/hold.ts';
 import { postgres } from '../sources.ts';
 import { chosenInLedger } from '../sql.ts';
-import { variable } from '../variables.ts';
+import { portalVariable, variable } from '../variables.ts';
 
 /** An audit older than this, in seconds, is stale. */
 const STALE_AUDIT_SECONDS = DAY_S;
@@ -22,7 +22,7 @@ export function money(): Dashboard {
     description: 'Balances owed, in transit and paid, payouts by state, and the audit of the books.',
     from: 'now-30d',
     refresh: '5m',
-    variables: [variable('program'), variable('affiliate')],
+    variables: [variable('program'), variable('affiliate'), portalVariable()],
     annotations: [payoutAnnotation()],
     top: [
       line(
@@ -54,7 +54,11 @@ export function money(): Dashboard {
       { title: 'Audit', lines: [line(9, [6, proved()], [18, proofs()])] },
       {
         title: 'Payouts',
-        lines: [line(9, [10, payoutsByState()], [14, payoutsOverTime()]), line(9, [24, openPayouts()])],
+        lines: [
+          line(9, [10, payoutsByState()], [14, payoutsOverTime()]),
+          line(9, [24, openPayouts()]),
+          line(9, [24, unpayable()]),
+        ],
       },
       {
         title: 'Movements',
@@ -73,15 +77,16 @@ function balance(account: string, title: string, description: string): PanelSour
     description: `${description} Current value, independent of the range; one number per currency; from the ledger.`,
     unit: 'locale',
     decimals: 2,
-    perRow: true,
+    money: true,
+    seriesBy: 'unit',
     queries: [
       postgres(
         `
-SELECT currency AS "Currency", sum(${account})::float8 AS "${title}"
+SELECT now() AS "time", currency AS unit, sum(${account})::float8 AS "${title}"
 FROM grafana_balances
 WHERE ${chosenInLedger('program', 'affiliate')}
-GROUP BY currency ORDER BY 2 DESC, 1 LIMIT 10`,
-        'table',
+GROUP BY currency ORDER BY currency`,
+        'series',
       ),
     ],
   });
@@ -156,6 +161,7 @@ function payoutsOverTime(): PanelSource {
     title: 'Payouts by day',
     description: 'Amounts of payouts by day of creation (UTC); one series per currency and current state.',
     unit: 'locale',
+    money: true,
     draw: 'stacked bars',
     interval: '1d',
     seriesBy: 'kind',
@@ -176,11 +182,12 @@ function openPayouts(): PanelSource {
   return rows({
     title: 'Payouts that need attention',
     description:
-      'Payouts that are unknown, failed or returned, or in transit for more than a day, independent of the range.',
+      'By need, the oldest first, all of them, independent of the range: no answer from the provider; under way for more than a day; failed or returned, until a later payout takes its place; waiting for approval.',
     unit: 'none',
     empty: 'No payouts need attention',
     columns: {
-      Payout: { width: 90 },
+      Need: { width: 250 },
+      Payout: { width: 90, link: portalPage('payouts', { title: 'this payout', search: 'Payout' }) },
       ...AFFILIATE_COLUMNS,
       Amount: MONEY,
       Created: { unit: 'dateTimeFromNow' },
@@ -188,13 +195,37 @@ function openPayouts(): PanelSource {
     queries: [
       postgres(
         `
-SELECT 'pay_' || id AS "Payout", affiliate AS "Affiliate", affiliate_id AS "ID", amount::float8 AS "Amount", currency AS "Currency",
-  state AS "State", provider AS "Provider", created_at AS "Created", coalesce(failure, '') AS "Failure"
-FROM grafana_payouts
-WHERE (state IN ('unknown', 'failed', 'returned')
-    OR state IN ('created', 'submitting', 'submitted') AND created_at < clock_timestamp() - interval '1 day')
-  AND ${chosenInLedger('program', 'affiliate')}
-ORDER BY id DESC LIMIT 100`,
+SELECT need AS "Need", 'pay_' || id AS "Payout", affiliate AS "Affiliate", affiliate_id AS "ID", amount::float8 AS "Amount",
+  currency AS "Currency", state AS "State", provider AS "Provider", created_at AS "Created", coalesce(failure, '') AS "Failure"
+FROM grafana_payouts_open
+WHERE ${chosenInLedger('program', 'affiliate')}
+ORDER BY need, created_at, id`,
+        'table',
+      ),
+    ],
+  });
+}
+
+function unpayable(): PanelSource {
+  return rows({
+    title: 'Available and not payable',
+    description:
+      'Affiliates with available money and no account that it can be paid to now: none is set, a payment to it was refused or came back, or it is new and on hold. Current values, independent of the range; all of them.',
+    unit: 'none',
+    empty: 'All available money can be paid',
+    columns: { ...AFFILIATE_COLUMNS, Available: MONEY, 'Held until': { unit: 'dateTimeAsIso' } },
+    queries: [
+      postgres(
+        `
+SELECT b.affiliate AS "Affiliate", b.affiliate_id AS "ID", b.program AS "Program", b.available::float8 AS "Available",
+  b.currency AS "Currency",
+  CASE WHEN m.affiliate_id IS NULL THEN 'no account' WHEN m.refused_at IS NOT NULL THEN 'account refused'
+    ELSE 'account on hold' END AS "Reason",
+  CASE WHEN m.held_until > clock_timestamp() THEN m.held_until END AS "Held until"
+FROM (SELECT * FROM grafana_balances WHERE available > 0 AND ${chosenInLedger('program', 'affiliate')}) AS b
+LEFT JOIN grafana_payout_methods AS m ON m.affiliate_id = b.affiliate_id
+WHERE m.affiliate_id IS NULL OR m.refused_at IS NOT NULL OR m.held_until > clock_timestamp()
+ORDER BY b.available DESC, b.affiliate_id`,
         'table',
       ),
     ],
@@ -207,6 +238,7 @@ function movements(): PanelSource {
     description:
       'Sums of journals on affiliates’ accounts by day (UTC) and kind; moves between accounts of one affiliate sum to zero and are omitted.',
     unit: 'locale',
+    money: true,
     draw: 'bars',
     signed: true,
     interval: '1d',

@@ -6,6 +6,17 @@ import { freshness, LATE_SECONDS, STUCK_SECONDS } from '../pieces/freshness.ts';
 import { GAP_HOURS, GAPS } from '../pieces/gaps.ts';
 import { clickhouse, promql } from '../sources.ts';
 import { MINUTES_IN_RANGE } from '../sql.ts';
+import { portalVariable } from '../variables.ts';
+import {
+  cpu,
+  diskFree,
+  memory,
+  refusedCalls,
+  refusedOverTime,
+  storeDisk,
+  storeMemory,
+  webhooks,
+} from './operations.ts';
 
 const quantile = (q: number, histogram: string): string =>
   `histogram_quantile(${q}, sum by (le) (rate(${histogram}_bucket[$__rate_interval])))`;
@@ -19,7 +30,7 @@ export function pipeline(): Dashboard {
     description: 'The path of a click from redirect to report: rates, latency, backlogs, gaps.',
     from: 'now-3h',
     refresh: '10s',
-    variables: [],
+    variables: [portalVariable()],
     annotations: [deployAnnotation()],
     top: [line(4, [5, freshness()], [5, gapFigures()], [5, waiting()], [5, deadLetters()], [4, away()])],
     sections: [
@@ -40,6 +51,17 @@ export function pipeline(): Dashboard {
       {
         title: 'Attribution and API',
         lines: [line(8, [8, decisions()], [8, mirrorLag()], [8, apiLatency()])],
+      },
+      {
+        title: 'Calls and webhooks',
+        lines: [line(9, [9, refusedOverTime()], [15, refusedCalls()]), line(9, [24, webhooks()])],
+      },
+      {
+        title: 'Machines',
+        lines: [
+          line(8, [8, cpu()], [8, memory()], [8, diskFree()]),
+          line(8, [12, storeDisk()], [12, storeMemory()]),
+        ],
       },
       { title: 'Audit', lines: [line(9, [24, gapsByLease()])] },
     ],

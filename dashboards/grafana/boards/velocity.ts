@@ -1,72 +1,115 @@
-import { AFFILIATE_COLUMNS } from '../links.ts';
-import { type Columns, type PanelSource, rows, shares } from '../panels.ts';
+import { AFFILIATE_COLUMNS, explorer, portalPage } from '../links.ts';
+import { type Columns, type PanelSource, rows } from '../panels.ts';
 import { clickhouse } from '../sources.ts';
-import { adHoc, CHOSEN_BY_CAMPAIGN, chosen, type Filter, minutesAgo, NO_AD_HOC, withNames } from '../sql.ts';
+import { adHoc, chosen, type Filter, minutesAgo, nameOr, namesOf, withNames } from '../sql.ts';
 
-/** Who is fast now: panels over the tables of velocity, which keep 26 hours and know nothing but the campaign. */
+/**
+ * Who is fast now, by the clicks themselves: the tables that the look-ups read know nothing but the campaign, and a
+ * panel has to show whose clicks they are, and what came of them.
+ */
 
+const ALL = ['program', 'campaign', 'affiliate', 'country', 'device'] as const;
+const OF_ORDERS = ['program', 'campaign', 'affiliate', 'country'] as const;
+
+const IPV4 = `ip BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255')`;
+const plain = (ip: string): string => `replaceRegexpOne(toString(${ip}), '^::ffff:', '')`;
+
+/** `key` is of a row of clicks, and of one of conversions; `shown` is what the portal's explorer takes. */
 const VELOCITY = {
   ip: {
     title: 'Addresses',
-    table: 'velocity_ip',
-    show: `replaceRegexpOne(toString(ip), '^::ffff:', '')`,
-    keys: 'subnet, ip',
     column: 'Address',
+    key: 'ip',
+    known: `ip != toIPv6('::')`,
+    shown: plain('k.key'),
+    note: '',
   },
   subnet: {
     title: 'Networks',
-    table: 'velocity_ip',
-    show: `replaceRegexpOne(toString(subnet), '^::ffff:', '')`,
-    keys: 'subnet',
     column: 'Network',
+    key: `(tupleElement(IPv6CIDRToRange(ip, if(${IPV4}, 120, 64)), 1), if(${IPV4}, '/24', '/64'))`,
+    known: `ip != toIPv6('::')`,
+    shown: `concat(${plain('k.key.1')}, k.key.2)`,
+    note: 'A network is a /24 of IPv4 or a /64 of IPv6. ',
   },
   fingerprint: {
     title: 'Fingerprints',
-    table: 'velocity_fingerprint',
-    show: 'toString(fingerprint)',
-    keys: 'fingerprint',
     column: 'Fingerprint',
+    key: 'fingerprint',
+    known: 'fingerprint != 0',
+    shown: 'toString(k.key)',
+    note: 'A fingerprint covers User-Agent and language: many visitors share it, so many campaigns are normal. ',
   },
 } as const;
 
 const SPANS: Columns = {
   '1 min': {
-    width: 80,
+    width: 70,
     steps: [
       [30, 'orange'],
       [60, 'red'],
     ],
   },
-  '5 min': { width: 80 },
+  '5 min': { width: 70 },
   '60 min': { bar: true },
   'Last seen': { unit: 'dateTimeFromNow' },
 };
 
-/** The keys with the most clicks within the last hour. */
+/** An order, whose page in the portal has the rest. */
+const LAST_ORDER: Columns = {
+  'Last order': {
+    width: 110,
+    link: portalPage('conversions', { title: 'this order', search: 'Last order' }),
+  },
+};
+
+/** The keys with the most clicks within the last hour, whose they are, and their orders. */
 export function fastest(key: keyof typeof VELOCITY): PanelSource {
-  const { title, table, show, keys, column } = VELOCITY[key];
+  const { title, column, note } = VELOCITY[key];
   return rows({
     title: `${title}, last hour`,
-    description: `The 25 with the most clicks in the last 60 minutes, independent of the range; the variables program and campaign apply. ${key === 'subnet' ? 'A network is a /24 of IPv4 or a /64 of IPv6. ' : ''}${key === 'fingerprint' ? 'A fingerprint covers User-Agent and language, so it has one user agent; many visitors share it, so many campaigns are normal. ' : ''}Bots are included.`,
+    description: `The 25 with the most clicks in the last 60 minutes, independent of the range, with the affiliate that has most of them, how many share them, and their orders of the last 24 hours. ${note}Bots are included.`,
     unit: 'short',
     sortBy: '60 min',
     empty: 'No clicks in the last hour',
-    columns: { ...SPANS, [column]: { width: 190 } },
-    queries: [
-      clickhouse(
-        `
-SELECT ${show} AS "${column}", countIf(ts >= ${minutesAgo(1)}) AS "1 min", countIf(ts >= ${minutesAgo(5)}) AS "5 min",
-  count() AS "60 min", uniqExact(campaign_id) AS Campaigns, uniqExact(agent) AS "User agents",
-  toFloat64(toUnixTimestamp64Milli(max(ts))) AS "Last seen"
-FROM ${table}
-WHERE ts >= ${minutesAgo(60)}
-  AND ${CHOSEN_BY_CAMPAIGN}
-GROUP BY ${keys} ORDER BY "60 min" DESC, "${column}" LIMIT 25
-${NO_AD_HOC}`,
-        'table',
-      ),
-    ],
+    columns: {
+      [column]: { width: 170, link: explorer(key, { from: column }) },
+      ...SPANS,
+      ...AFFILIATE_COLUMNS,
+      ...LAST_ORDER,
+    },
+    queries: [clickhouse(fastestSql(key), 'table')],
   });
+}
+
+function fastestSql(by: keyof typeof VELOCITY): string {
+  const { key, known, shown, column } = VELOCITY[by];
+  return `
+SELECT ${shown} AS "${column}", k.m1 AS "1 min", k.m5 AS "5 min", k.m60 AS "60 min", k.campaigns AS Campaigns,
+  k.agents AS "User agents", ${nameOr('k.affiliate')} AS Affiliate, k.affiliate AS ID, k.affiliates AS Affiliates,
+  o.orders AS Orders, o.last AS "Last order", toFloat64(toUnixTimestamp64Milli(k.seen)) AS "Last seen"
+FROM (
+  SELECT key, sum(c1) AS m1, sum(c5) AS m5, sum(c60) AS m60, argMax(affiliate_id, c60) AS affiliate, count() AS affiliates,
+    length(groupUniqArrayArray(c)) AS campaigns, length(groupUniqArrayArray(a)) AS agents, max(last) AS seen
+  FROM (
+    SELECT ${key} AS key, affiliate_id, countIf(ts >= ${minutesAgo(1)}) AS c1, countIf(ts >= ${minutesAgo(5)}) AS c5,
+      count() AS c60, groupUniqArray(campaign_id) AS c, groupUniqArray(user_agent) AS a, max(ts) AS last
+    FROM clicks
+    WHERE ts >= ${minutesAgo(60)} AND bitAnd(flags, 256) = 0 AND ${known}
+      AND ${chosen(...ALL)}
+    GROUP BY key, affiliate_id
+  ) GROUP BY key ORDER BY m60 DESC, key LIMIT 25
+) AS k
+LEFT JOIN (
+  SELECT ${key} AS key, count() AS orders, concat('cnv_', toString(argMax(conversion_id, occurred_at))) AS last
+  FROM conversions FINAL
+  WHERE occurred_at >= ${minutesAgo(1_440)} AND ${known}
+    AND ${chosen(...OF_ORDERS)}
+  GROUP BY key
+) AS o ON o.key = k.key
+LEFT JOIN ${namesOf('affiliate')} AS n ON n.id = k.affiliate
+ORDER BY "60 min" DESC, "${column}"
+${adHoc('clicks', 'conversions')}`;
 }
 
 export function fastestAffiliates(...filters: readonly Filter[]): PanelSource {
@@ -112,32 +155,37 @@ ${adHoc('clicks_minutely')}`,
   });
 }
 
-export function networks(): PanelSource {
-  return shares({
-    title: 'Networks by owner, last day',
+export function networkOwners(): PanelSource {
+  return rows({
+    title: 'Owners of networks, last day',
     description:
-      'Autonomous systems of the clicks of the last 24 hours (by RouteViews, DB-IP.com and NRO): the ten largest and all others. Cloud and hosting networks have no human visitors. Unknown until "afflux geo load" has run. The variables program and campaign apply.',
+      'The 25 autonomous systems with the most clicks of the last 24 hours (by RouteViews, DB-IP.com and NRO), and the affiliate that has most of them. Cloud and hosting networks have no human visitors. Unknown until "afflux geo load" has run.',
     unit: 'short',
+    sortBy: 'Clicks',
+    empty: 'No clicks in the last day',
+    columns: {
+      Owner: { width: 200 },
+      ASN: { unit: 'none', width: 80, link: explorer('asn', { from: 'ASN', prefix: 'AS' }) },
+      Clicks: { bar: true },
+      ...AFFILIATE_COLUMNS,
+    },
     queries: [
       clickhouse(
         `
-SELECT if(place <= 10, owner, 'all others') AS Network, sum(clicks) AS Clicks
+SELECT if(k.key = 0, 'unknown', dictGet('organisations', 'organisation', k.key)) AS Owner, k.key AS ASN, k.clicks AS Clicks,
+  ${nameOr('k.affiliate')} AS Affiliate, k.affiliate AS ID, k.affiliates AS Affiliates
 FROM (
-  SELECT if(asn = 0, 'unknown', concat('AS', toString(asn), ' ', dictGet('organisations', 'organisation', asn))) AS owner,
-    clicks, row_number() OVER (ORDER BY clicks DESC, asn) AS place
+  SELECT key, sum(c) AS clicks, argMax(affiliate_id, c) AS affiliate, count() AS affiliates
   FROM (
-    SELECT dictGet('asn', 'asn', subnet) AS asn, sum(clicks) AS clicks
-    FROM (
-      SELECT subnet, count() AS clicks FROM velocity_ip
-      WHERE ts >= ${minutesAgo(1_440)}
-        AND ${CHOSEN_BY_CAMPAIGN}
-      GROUP BY subnet
-    )
-    GROUP BY asn
-  )
-)
-GROUP BY Network ORDER BY min(place)
-${NO_AD_HOC}`,
+    SELECT asn AS key, affiliate_id, count() AS c FROM clicks
+    WHERE ts >= ${minutesAgo(1_440)} AND bitAnd(flags, 256) = 0
+      AND ${chosen(...ALL)}
+    GROUP BY key, affiliate_id
+  ) GROUP BY key ORDER BY clicks DESC, key LIMIT 25
+) AS k
+LEFT JOIN ${namesOf('affiliate')} AS n ON n.id = k.affiliate
+ORDER BY Clicks DESC, ASN
+${adHoc('clicks')}`,
         'table',
       ),
     ],

@@ -7,20 +7,20 @@ export function comingOutOfHold(...filters: readonly LedgerFilter[]): PanelSourc
   return rows({
     title: 'End of holds',
     description:
-      'Pending commissions by the day they become available; commissions in review stay until a reviewer decides.',
+      'Pending commissions by the day (UTC) they become available; commissions in review stay until a reviewer decides.',
     unit: 'locale',
     decimals: 2,
     empty: 'Nothing in the hold',
-    columns: { Day: { unit: 'dateTimeAsIso' }, Commissions: { unit: 'short', decimals: 0 } },
+    columns: { 'Day (UTC)': { width: 110 }, Commissions: { unit: 'short', decimals: 0 } },
     queries: [
       postgres(
         `
-SELECT date_trunc('day', available_at) AS "Day", count(*) AS "Commissions",
+SELECT to_char(available_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS "Day (UTC)", count(*) AS "Commissions",
   coalesce(sum(amount) FILTER (WHERE state = 'pending'), 0)::float8 AS "Amount",
   coalesce(sum(amount) FILTER (WHERE state = 'held'), 0)::float8 AS "In review", currency AS "Currency"
 FROM grafana_commissions
 WHERE state IN ('pending', 'held') AND ${chosenInLedger(...filters)}
-GROUP BY 1, currency ORDER BY 1, currency LIMIT 100`,
+GROUP BY 1, currency ORDER BY 1, currency LIMIT 400`,
         'table',
       ),
     ],

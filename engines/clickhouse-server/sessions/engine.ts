@@ -2,8 +2,8 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ChdbResult, drainPending, Session } from 'chdb';
 import { asQueryError } from '../errors.ts';
-import { ACCESS_CONFIG } from '../statement/access.ts';
-import { quote } from './context.ts';
+import { type AnalystReads, accessConfig, USER_SETTING } from '../users/config.ts';
+import { joined, quote } from './context.ts';
 
 /** The rows and bytes of a query's result; of an INSERT from a file those that it wrote. */
 export interface QueryStats {
@@ -30,13 +30,14 @@ export interface EngineSession {
 }
 
 export interface ClickHouseEngine {
-  open(): EngineSession;
+  /** @param statements what makes it a user's: no query runs in it before they have. */
+  open(statements: readonly string[]): EngineSession;
   /** The settings of a new session by name, where they are not the engine's own defaults. */
   readonly profile: ReadonlyMap<string, string>;
   /** Makes the query whose text has this comment fail, if it runs. */
   kill(mark: string): Promise<void>;
-  /** Texts of the queries that have been killed and still run. */
-  killed(): Promise<string[]>;
+  /** Texts of the queries that have been killed and still run, with their analyst's name; '' for the owner. */
+  killed(): Promise<[query: string, analyst: string][]>;
   /** How far the query whose text has this comment has come; undefined when it does not run. */
   progress(mark: string): Promise<QueryProgress | undefined>;
   /** A statement as the engine understands it, in one spelling. @throws QueryError for one that does not parse. */
@@ -49,11 +50,11 @@ export interface ClickHouseEngine {
 const MAX_COMMAND_BYTES = 64 * 1024 ** 2;
 
 /** Opens the ClickHouse engine of a data folder. Only one process can have it open. */
-export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
+export async function openEngine(dataDir: string, reads?: AnalystReads): Promise<ClickHouseEngine> {
   const path = join(dataDir, 'engine');
   mkdirSync(path, { recursive: true });
   const config = join(dataDir, 'access.xml');
-  writeFileSync(config, ACCESS_CONFIG);
+  writeFileSync(config, accessConfig(reads));
   // The engine shuts down with its last session; this one keeps it up, and kills queries.
   const keeper = new Session(path, {
     connectionArgs: [`--config-file=${config}`, `--users_config=${config}`],
@@ -75,11 +76,15 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
     });
   }
 
-  function open(): EngineSession {
+  function open(statements: readonly string[]): EngineSession {
     const session = spare ?? new Session(path);
     spare = undefined;
+    const entered = statements.length > 0 ? session.queryAsync(joined(statements)) : undefined;
+    // Reported by the query that cannot run.
+    entered?.catch(() => undefined);
     async function run(sql: string, format: string): Promise<QueryResult> {
       try {
+        await entered;
         const result: ChdbResult = await session.queryAsync(sql, { format });
         return {
           rows: result.rowsRead,
@@ -91,18 +96,24 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
         throw asQueryError(error);
       }
     }
-    return { run, close: () => replace(session) };
+    function close(): void {
+      if (entered === undefined) replace(session);
+      // A session is not closed under its own statements.
+      else void entered.catch(() => undefined).then(() => replace(session));
+    }
+    return { run, close };
   }
 
   async function kill(mark: string): Promise<void> {
     await keeper.queryAsync(`KILL QUERY WHERE ${hasMark(mark)}`);
   }
 
-  async function killed(): Promise<string[]> {
-    const rows = await keeper.queryAsync('SELECT query FROM system.processes WHERE is_cancelled', {
-      format: 'JSONCompactEachRow',
-    });
-    return rowsOf<[string]>(rows).map(([query]) => query);
+  async function killed(): Promise<[query: string, analyst: string][]> {
+    const rows = await keeper.queryAsync(
+      `SELECT query, Settings['${USER_SETTING}'] FROM system.processes WHERE is_cancelled`,
+      { format: 'JSONCompactEachRow' },
+    );
+    return rowsOf<[string, string]>(rows);
   }
 
   async function progress(mark: string): Promise<QueryProgress | undefined> {

@@ -1,4 +1,5 @@
 import { asQueryError, QueryError } from '../errors.ts';
+import type { User } from '../users/users.ts';
 import { joined, type QueryContext, quote, quoteName, statementsOf } from './context.ts';
 import type { ClickHouseEngine, EngineSession, QueryResult } from './engine.ts';
 
@@ -34,13 +35,10 @@ export interface Sessions {
    * The session that the request names, or one of its own: none is used twice, so nothing can leak from one query to the next.
    * @throws QueryError 373 while another request uses the session, 372 when it must exist and does not.
    */
-  open(request: SessionRequest | undefined): QuerySession;
+  open(request: SessionRequest | undefined, user: User): QuerySession;
   /** Ends the sessions that no request uses. */
   close(): void;
 }
-
-/** Each keeps 130 KB in the engine while idle; a client has one. */
-const MAX_NAMED_SESSIONS = 256;
 
 const TABLE_ALREADY_EXISTS = 57;
 const TOO_MANY_SESSIONS = 202;
@@ -48,31 +46,33 @@ const SESSION_NOT_FOUND = 372;
 const SESSION_IS_LOCKED = 373;
 
 /** Keeps what clients make in sessions that they name (`session_id`): temporary tables, and what SET and USE change. */
-export function createSessions(engine: ClickHouseEngine): Sessions {
+export function createSessions(engine: ClickHouseEngine, options: { maxNamed: number }): Sessions {
+  const { maxNamed } = options;
   const named = new Map<string, NamedSession>();
 
-  function open(request: SessionRequest | undefined): QuerySession {
-    if (request === undefined) return openOnce(engine);
-    const session = named.get(request.id) ?? create(request);
+  function open(request: SessionRequest | undefined, user: User): QuerySession {
+    if (request === undefined) return openOnce(engine, user);
+    const key = `${user.name} ${request.id}`;
+    const session = named.get(key) ?? create(request, user, key);
     return session.hold(request.timeoutMs);
   }
 
-  function create({ id, mustExist }: SessionRequest): NamedSession {
+  function create({ id, mustExist }: SessionRequest, user: User, key: string): NamedSession {
     if (mustExist) throw new QueryError(SESSION_NOT_FOUND, `Session ${id} not found`, 'SESSION_NOT_FOUND');
-    if (named.size >= MAX_NAMED_SESSIONS) {
+    if (named.size >= maxNamed) {
       throw new QueryError(
         TOO_MANY_SESSIONS,
-        `The embedded engine keeps ${MAX_NAMED_SESSIONS} sessions, and all are in use or wait for their session_timeout`,
+        `The embedded engine keeps ${maxNamed} sessions, and all are in use or wait for their session_timeout`,
         'TOO_MANY_SIMULTANEOUS_QUERIES',
       );
     }
     const session = new NamedSession({
       id,
-      session: engine.open(),
-      profile: engine.profile,
-      ended: () => named.delete(id),
+      session: engine.open(user.statements),
+      profile: new Map([...engine.profile, ...user.settings]),
+      ended: () => named.delete(key),
     });
-    named.set(id, session);
+    named.set(key, session);
     return session;
   }
 
@@ -83,8 +83,8 @@ export function createSessions(engine: ClickHouseEngine): Sessions {
   return { open, close };
 }
 
-function openOnce(engine: ClickHouseEngine): QuerySession {
-  const session = engine.open();
+function openOnce(engine: ClickHouseEngine, user: User): QuerySession {
+  const session = engine.open(user.statements);
   return {
     run: ({ context, sql, format }) => session.run(joined(statementsOf(context)) + sql, format),
     close: () => session.close(),

@@ -3,7 +3,7 @@ import { type Token, tokens } from './lexer.ts';
 
 /**
  * What a request may reach: the tables of this engine, and neither files nor the network. The engine's own access control
- * refuses every source that has a privilege of its own ({@link ACCESS_CONFIG}). What has none is refused here, by
+ * refuses every source that has a privilege of its own (users/config.ts). What has none is refused here, by
  * lists of what is allowed. The server's own ways to move rows (INTO OUTFILE, FROM INFILE) need no privilege.
  */
 
@@ -84,104 +84,9 @@ export const FREE_TEXT_SETTINGS: readonly string[] = [
   'insert_deduplication_token',
   'log_comment',
   'output_format_pretty_grid_charset',
-];
-
-/** The other settings that take a text, an address or a map, and three that change how a text is read. */
-const FIXED_SETTINGS = [
-  'additional_result_filter',
-  'ai_function_embedding_default_credentials',
-  'ai_function_text_default_credentials',
-  'chdb_client_name',
-  'cluster_for_parallel_replicas',
-  'column_names_for_schema_inference',
-  'compatibility',
-  'default_view_definer',
-  'dialect',
-  'distributed_cache_file_cache_name',
-  'distributed_plan_force_exchange_kind',
-  'errors_output_format',
-  'exclude_materialize_skip_indexes_on_insert',
-  'filesystem_cache_name',
-  'force_optimize_projection_name',
-  'format_avro_schema_registry_url',
-  'format_custom_field_delimiter',
-  'format_custom_result_after_delimiter',
-  'format_custom_result_before_delimiter',
-  'format_custom_row_after_delimiter',
-  'format_custom_row_before_delimiter',
-  'format_custom_row_between_delimiter',
-  'format_json_object_each_row_column_for_object_name',
-  'format_regexp',
-  'format_schema',
-  'format_schema_message_name',
-  'format_schema_source',
-  'format_template_resultset',
-  'format_template_resultset_format',
-  'format_template_row',
-  'format_template_row_format',
-  'format_template_rows_between_delimiter',
-  'function_implementation',
-  'http_response_headers',
-  'iceberg_metadata_compression_method',
-  'implicit_table_at_top_level',
-  'input_format_mysql_dump_table_name',
-  'input_format_orc_reader_time_zone_name',
-  'input_format_record_errors_file_path',
-  'input_format_values_deduce_templates_of_expressions',
-  'input_format_values_interpret_expressions',
-  'local_filesystem_read_method',
-  'metrics_perf_events_list',
-  'network_compression_method',
-  'output_format_avro_codec',
-  'output_format_avro_confluent_subject',
-  'output_format_avro_string_column_pattern',
-  'output_format_image_terminal_mode',
-  'output_format_orc_writer_time_zone_name',
-  'output_format_schema',
-  'output_format_sql_insert_table_name',
-  'parallel_replicas_custom_key',
-  'polyglot_dialect',
-  'preferred_optimize_projection_name',
-  'promql_database',
-  'promql_table',
+  // Of an analyst it is fixed: see users/config.ts.
   'query_cache_tag',
-  'remote_filesystem_read_method',
-  'rename_files_after_processing',
-  's3queue_default_zookeeper_path',
-  'schema_inference_hints',
-  'send_logs_source_regexp',
-  'stream_like_engine_insert_queue',
-  'temporary_files_codec',
-  'trace_profile_events_list',
-  'url_base',
-  'workload',
 ];
-
-/** Of tables, views, dictionaries and databases. Nothing for sources, users, functions, backups and the server itself. */
-const PRIVILEGES = `SELECT, INSERT, ALTER, SHOW, TRUNCATE, OPTIMIZE, dictGet, SYSTEM RELOAD DICTIONARY, KILL QUERY,
-  CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE DICTIONARY,
-  DROP DATABASE, DROP TABLE, DROP VIEW, DROP DICTIONARY`;
-
-/**
- * The engine's configuration. Its only user has no password in here: the HTTP server asks for it, and a dictionary that
- * was created with an earlier one still reads its table.
- */
-export const ACCESS_CONFIG = `<clickhouse>
-  <profiles><default>
-    <input_format_values_interpret_expressions>0</input_format_values_interpret_expressions>
-    <input_format_values_deduce_templates_of_expressions>0</input_format_values_deduce_templates_of_expressions>
-    <constraints>${FIXED_SETTINGS.map((name) => `<${name}><const/></${name}>`).join('')}</constraints>
-  </default></profiles>
-  <users><default>
-    <no_password/>
-    <networks><ip>::/0</ip></networks>
-    <profile>default</profile>
-    <quota>default</quota>
-    <grants><query>GRANT ${PRIVILEGES} ON *.*</query></grants>
-  </default></users>
-  <quotas><default/></quotas>
-</clickhouse>
-`;
 
 const FILTERS = 'ADDITIONAL_TABLE_FILTERS';
 
@@ -203,12 +108,16 @@ export function createTokenChecks(tableFunctions: readonly string[]): () => Toke
     let readsSettings = false;
     return (token, text) => {
       if (token.kind === '(' && refusedCalls.has(name)) throw refused(name);
+      const previousName = name;
       name = nameOf(token, text);
       readsSettings ||= token.word === 'SETTINGS' || (token.word === 'SET' && previous === undefined);
       // The engine checks a value against the fixed settings and readonly, but not their return to its own default.
       if (readsSettings && previous?.kind === '=' && token.word === 'DEFAULT') {
         throw refused('= DEFAULT for a setting');
       }
+      // With a profile come its fixed settings and limits, and those of another are gone.
+      if (readsSettings && token.kind === '=' && previousName === 'PROFILE')
+        throw refused('the setting profile');
       if (OUTSIDE_FUNCTIONS.has(name)) throw refused(name);
       readsFilters ||= name === FILTERS;
       if (readsFilters && token.kind === 'text') {

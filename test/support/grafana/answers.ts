@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { CLICKHOUSE, POSTGRES } from '../../../dashboards/grafana/sources.ts';
+import { CLICKHOUSE, POSTGRES } from '../../../dashboards/grafana/data-source-ids.ts';
 import { askClickHouse } from '../engines.ts';
 import type { TestLedger } from '../ledger.ts';
 import { expandClickHouse, expandPostgres, type Situation } from './sample-data.ts';

@@ -2,6 +2,7 @@ import { ClickFlag, type ClickRecord } from '../../../core/clicks/click-record.t
 import { HOUR_MS, MINUTE_MS } from '../../../core/time.ts';
 import { recordAuditChecks } from '../../../ledger/audit/checks.ts';
 import { recordRefund } from '../../../ledger/decisions/refunds.ts';
+import { insertPostbackCalls } from '../../../ledger/integrations/postback-calls.ts';
 import { answerAll, type PaymentAnswer } from '../../../ledger/payouts/provider.ts';
 import { BANK_LIMITS } from '../../../ledger/payouts/providers/bank-csv.ts';
 import { runPayouts } from '../../../ledger/payouts/run.ts';
@@ -123,7 +124,8 @@ const DAYS_OF_CLICKS = 3;
 
 /**
  * Two programs with three days of clicks, an address that becomes fast, two affiliates at the same addresses, orders in
- * every state, payouts that were paid, refused or never answered, and an audit of which one check failed.
+ * every state, payouts that were paid, refused or never answered, refused calls, a webhook with a backlog, and an audit of which
+ * one check failed.
  */
 export async function insertSampleData(stores: {
   books: TestLedger;
@@ -160,8 +162,8 @@ export async function insertSampleData(stores: {
   );
   await orders(books, other, 3);
   await pay(books, () => ({ outcome: 'refused', reason: 'no such account' }));
-  // The accounts are looked into, and paid again.
-  await books.owner`update payout_methods set refused_at = null`;
+  // All accounts but one are looked into, and paid again.
+  await books.owner`update payout_methods set refused_at = null where affiliate_id <> ${other.chain[0]}`;
   await orders(books, shop, 2);
   await pay(books, () => undefined);
   await orders(books, shop, 4);
@@ -170,6 +172,7 @@ export async function insertSampleData(stores: {
     await creditOrder(ledger, shop, { amountMinor: 5_000n, ...review });
   }
   await creditOrder(ledger, shop, { amountMinor: 7_000n, outcome: 'rejected', reason: 'self_referral' });
+  await edges(books, shop);
   await recordAuditChecks(ledger, new Date(now), [
     { store: 'clicks', name: 'leases', ok: true, detail: 'no gap' },
     { store: 'ledger', name: 'balances_agree', ok: false, detail: 'not so' },
@@ -189,6 +192,33 @@ export async function publishWatermark(warehouse: Warehouse, completeTo: number)
 
 async function orders({ ledger }: TestLedger, parties: TestParties, count: number): Promise<void> {
   for (let i = 0; i < count; i++) await creditOrder(ledger, parties, { amountMinor: 4_000n + BigInt(i) });
+}
+
+/** Calls of which most were refused, and a webhook that waits for one event and lost another. */
+async function edges({ ledger, owner }: TestLedger, { programId }: TestParties): Promise<void> {
+  const call = { requestId: 'r', via: 'postback', programId, actor: null, ip: null, params: {} } as const;
+  const rest = { detail: null, conversionId: null, replayOf: null };
+  await insertPostbackCalls(ledger, [
+    ...Array.from({ length: 6 }, (_, n) => ({
+      ...call,
+      ...rest,
+      outcome: 'rejected' as const,
+      status: 422,
+      code: 'invalid_amount',
+      orderId: `refused-${n}`,
+    })),
+    { ...call, ...rest, outcome: 'accepted', status: 200, code: null, orderId: 'taken' },
+  ]);
+  await owner`
+    insert into webhook_endpoints (program_id, role, url, secret)
+    values (${programId}, 'operator', 'https://hook.example/k3y?token=x', '')`;
+  await owner`
+    with events as (
+      insert into webhook_events (type, program_id, subject)
+      values ('payout.created', ${programId}, 'pending'), ('payout.created', ${programId}, 'dead') returning id, subject
+    )
+    insert into webhook_deliveries (endpoint_id, event_id, body, state, done_at)
+    select (select max(id) from webhook_endpoints), id, '', subject, case subject when 'dead' then now() end from events`;
 }
 
 /** A run whose provider answers so, or not at all. */

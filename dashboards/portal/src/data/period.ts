@@ -2,7 +2,7 @@ import { HOUR_MS } from '../../../../core/time.ts';
 import { TIME_ZONE } from '../text/format.ts';
 import { t } from '../text/t.ts';
 
-/** Ranges of reports: whole hours, days of the reader's own zone, half-open. */
+/** Ranges of reports: days of the reader's own zone, half-open. */
 
 export interface Range {
   readonly from: string;
@@ -20,7 +20,7 @@ export function lastDays(days: number): Range {
   from.setHours(0, 0, 0, 0);
   from.setDate(from.getDate() - days + 1);
   return {
-    from: new Date(Math.floor(from.getTime() / HOUR_MS) * HOUR_MS).toISOString(),
+    from: from.toISOString(),
     to: new Date(nextHour()).toISOString(),
   };
 }

@@ -39,7 +39,13 @@ export async function readById(
   signal: AbortSignal,
 ): Promise<FiguresById> {
   const { range, by, metrics, program } = options;
-  const query = { ...range, group_by: by, metrics: metrics.join(','), program_id: program };
+  const query = {
+    ...range,
+    time_zone: TIME_ZONE,
+    group_by: by,
+    metrics: metrics.join(','),
+    program_id: program,
+  };
   const report = await take(api.GET('/v1/reports', { params: { query }, signal }));
   const rows = new Map(report.rows.map((row) => [String(row[`${by}_id`]), row]));
   return { completeTo: report.complete_to, of: (id) => rows.get(id) };

@@ -41,10 +41,18 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       path: '/questions',
       page: lazyPage(async () => (await import('./partners/questions.tsx')).QuestionsPage),
     },
+    { path: '/analysts', page: lazyPage(async () => (await import('./fraud/analysts.tsx')).AnalystsPage) },
+    { path: '/cases', page: lazyPage(async () => (await import('./fraud/cases/cases.tsx')).CasesPage) },
+    { path: '/cases/:id', page: lazyPage(async () => (await import('./fraud/cases/case.tsx')).CasePage) },
     { path: '/velocity', page: lazyPage(async () => (await import('./fraud/velocity.tsx')).VelocityPage) },
     {
       path: '/explorer/:key/:value',
       page: lazyPage(async () => (await import('./fraud/explorer/explorer.tsx')).ExplorerPage),
+    },
+    { path: '/blocks', page: lazyPage(async () => (await import('./fraud/blocks.tsx')).BlocksPage) },
+    {
+      path: '/fraud-rules',
+      page: lazyPage(async () => (await import('./fraud/rules/rules.tsx')).FraudRulesPage),
     },
     { path: '/payouts', page: lazyPage(async () => (await import('./money/payouts.tsx')).PayoutsPage) },
     {
@@ -98,8 +106,12 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       pages: [
         { path: '/conversions', title: t('common.conversions') },
         { path: '/reviews', title: t('common.review_queue'), roles: ['operator', 'fraud'] },
+        { path: '/cases', title: t('cases.title'), roles: ['operator', 'fraud'] },
         { path: '/questions', title: t('common.questions'), roles: ['operator', 'fraud'] },
         { path: '/velocity', title: t('common.velocity'), roles: ['operator', 'fraud'] },
+        { path: '/blocks', title: t('blocks.title'), roles: ['operator', 'fraud'] },
+        { path: '/fraud-rules', title: t('common.fraud_rules'), roles: ['operator', 'fraud'] },
+        { path: '/analysts', title: t('common.analysts'), roles: ['operator', 'fraud'] },
       ],
     },
     {

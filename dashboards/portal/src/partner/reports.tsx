@@ -1,4 +1,4 @@
-import { DIMENSIONS, ReportBuilder } from '../ui/report-builder.tsx';
+import { DIMENSIONS, ReportBuilder } from '../ui/reports/report-builder.tsx';
 
 const CONVERSION_METRICS = [
   'conversions',

@@ -38,6 +38,14 @@ const clock = new Intl.DateTimeFormat(LOCALE, {
 });
 const exact = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'full', timeStyle: 'long' });
 
+const weekday = new Intl.DateTimeFormat(LOCALE, { weekday: 'long', timeZone: 'UTC' });
+
+/** Of 1, Monday, to 7. */
+export function weekdayName(number: number): string {
+  // The first of January 2024 was a Monday.
+  return weekday.format(Date.UTC(2024, 0, number));
+}
+
 /** The short name of the zone that times are shown in, such as CET. */
 export const ZONE_NAME =
   clock.formatToParts(new Date()).find(({ type }) => type === 'timeZoneName')?.value ?? TIME_ZONE;

@@ -17,4 +17,11 @@ export const RULE_UNITS = {
   repeat_orders: t('ruleUnits.orders_of_one_customer_a'),
   coupon_without_click: t('ruleUnits.orders_of_one_code_without'),
   fast_conversions: t('ruleUnits.percent_within_two_minutes'),
+  repeat_payment_account: t('ruleUnits.orders_of_one_payment_account'),
+  shared_payout_account: t('ruleUnits.orders_with_other_partners'),
+  leaked_coupon: t('ruleUnits.one_day_in'),
+  forced_clicks_share: t('ruleUnits.percent_of_forced_clicks'),
+  regular_click_to_order: t('ruleUnits.percent_of_variation'),
+  conversion_rate: t('ruleUnits.times_the_campaigns_rate'),
+  anomaly: t('ruleUnits.one_day_in'),
 } as const satisfies Record<RuleName, string | null>;

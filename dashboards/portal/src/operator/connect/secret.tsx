@@ -40,12 +40,14 @@ export function Secret(props: { source: Source; kind: Kind; onChanged: () => voi
 
 function OwnSecret(props: {
   source: Source;
+  kind: Kind;
   shown: string | undefined;
   onMade: (secret: string) => void;
   onChanged: () => void;
 }) {
   const { source, shown } = props;
   const [isSure, setSure] = useState(false);
+  const [isTyping, setTyping] = useState(false);
   const { run, busy, error } = useAction(async () => {
     const params = { path: { id: source.id }, header: newAttempt() };
     const { secret } = await take(api.POST('/v1/sources/{id}/rotate-secret', { params, body: {} }));
@@ -53,6 +55,7 @@ function OwnSecret(props: {
     setSure(false);
     props.onChanged();
   });
+  if (isTyping) return <SecretForm {...props} onClose={() => setTyping(false)} />;
   return (
     <>
       {shown === undefined ? (
@@ -68,23 +71,17 @@ function OwnSecret(props: {
         <Button kind="plain" onClick={() => (isSure ? void run() : setSure(true))} busy={busy}>
           {isSure ? t('secret.confirm_the_new_secret') : t('secret.new_secret')}
         </Button>
+        <Button kind="plain" onClick={() => setTyping(true)}>
+          {t('secret.enter')}
+        </Button>
       </div>
     </>
   );
 }
 
-function VendorSecret({ source, kind, onChanged }: { source: Source; kind: Kind; onChanged: () => void }) {
+function VendorSecret(props: { source: Source; kind: Kind; onChanged: () => void }) {
   const [isOpen, setOpen] = useState(false);
-  const [secret, setSecret] = useState('');
-  const { run, busy, error } = useAction(async () => {
-    const params = { path: { id: source.id }, header: newAttempt() };
-    await take(api.POST('/v1/sources/{id}/rotate-secret', { params, body: { secret } }));
-    setSecret('');
-    setOpen(false);
-    onChanged();
-  });
-  const faults = fieldProblems(error);
-  if (source.has_secret && !isOpen) {
+  if (props.source.has_secret && !isOpen) {
     return (
       <div class="actions">
         <span class="status good">{t('secret.is_set')}</span>
@@ -92,6 +89,25 @@ function VendorSecret({ source, kind, onChanged }: { source: Source; kind: Kind;
       </div>
     );
   }
+  return <SecretForm {...props} onClose={isOpen ? () => setOpen(false) : undefined} />;
+}
+
+/** The secret that stands where the calls come from, to be copied from there. */
+function SecretForm(props: {
+  source: Source;
+  kind: Kind;
+  onChanged: () => void;
+  onClose: (() => void) | undefined;
+}) {
+  const [secret, setSecret] = useState('');
+  const { run, busy, error } = useAction(async () => {
+    const params = { path: { id: props.source.id }, header: newAttempt() };
+    await take(api.POST('/v1/sources/{id}/rotate-secret', { params, body: { secret } }));
+    setSecret('');
+    props.onClose?.();
+    props.onChanged();
+  });
+  const faults = fieldProblems(error);
   return (
     <Form
       class="form secret"
@@ -99,10 +115,10 @@ function VendorSecret({ source, kind, onChanged }: { source: Source; kind: Kind;
       busy={busy}
       error={faults.secret ? undefined : error}
       onSubmit={() => void run()}
-      onCancel={isOpen ? () => setOpen(false) : undefined}
+      onCancel={props.onClose}
     >
       <TextField
-        label={t('secret.from_kind', { kind: kind.title })}
+        label={t('secret.from_kind', { kind: props.kind.title })}
         type="password"
         autocomplete="off"
         hint={t('secret.hint')}

@@ -206,10 +206,10 @@ function Rules({ rules }: { rules: Explanation['rules'] }) {
         {
           title: t('evidence.rule'),
           head: true,
-          cell: ({ rule }) => (
+          cell: ({ rule, sentence }) => (
             <>
               {words(rule)}
-              <span class="sub">{RULE_UNITS[rule as keyof typeof RULE_UNITS]}</span>
+              <span class="sub">{sentence ?? RULE_UNITS[rule as keyof typeof RULE_UNITS]}</span>
             </>
           ),
         },

@@ -1,4 +1,5 @@
 import { useState } from 'preact/hooks';
+import { Link } from '../../app/router.tsx';
 import { mayRead, useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
@@ -71,6 +72,9 @@ export function OrderDetails(props: {
               <Button onClick={() => void confirm.run()} busy={confirm.busy}>
                 {t('orderDetails.end_the_hold')}
               </Button>
+            )}
+            {mayRead('evidence', user.role) && (
+              <Link to={`/cases?related=${conversion.id}`}>{t('orderDetails.open_a_case')}</Link>
             )}
           </div>
         )}

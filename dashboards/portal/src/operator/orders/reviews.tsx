@@ -13,6 +13,7 @@ import { TextArea } from '../../ui/forms.tsx';
 import { choicesOf, ListTools } from '../../ui/list-tools.tsx';
 import { OrderThread } from '../../ui/orders/order-thread.tsx';
 import { NO_REASON, ReasonChoice, reasonBody } from '../../ui/orders/partner-reason.tsx';
+import { OpenCase } from '../fraud/cases/open-case.tsx';
 import { Evidence } from './evidence.tsx';
 import { HeldReason } from './held-reason.tsx';
 
@@ -30,6 +31,8 @@ const SORTS = [
 export function ReviewsPage() {
   const { program } = useSession();
   const [chosen, setChosen] = useState<string>();
+  const [together, setTogether] = useState<ReadonlySet<string>>(new Set());
+  const [isOpening, setOpening] = useState(false);
   const names = useNames();
   const list = useList((query, signal) => api.GET('/v1/conversions', { params: { query }, signal }), {
     query: { program_id: program.id, state: 'review' },
@@ -43,6 +46,12 @@ export function ReviewsPage() {
     rows.findIndex(({ id }) => id === chosen),
   );
   const shown = rows[place];
+  const ids = rows.map(({ id }) => id).filter((id) => together.has(id));
+  const toggle = (id: string) => {
+    const next = new Set(together);
+    if (!next.delete(id)) next.add(id);
+    setTogether(next);
+  };
   return (
     <Page title={t('common.review_queue')} lead={t('reviews.conversions_that_a_fraud_rule')}>
       <ListTools
@@ -68,9 +77,20 @@ export function ReviewsPage() {
       {shown && (
         <div class="split">
           <nav class="card queue" aria-label={t('reviews.conversions_to_review')}>
+            {ids.length > 0 && (
+              <Button kind="primary" onClick={() => setOpening(true)}>
+                {t('cases.open_with', { count: ids.length })}
+              </Button>
+            )}
             <ul>
               {rows.map((row) => (
                 <li key={row.id}>
+                  <input
+                    type="checkbox"
+                    aria-label={t('cases.select_order', { orderId: row.order_id })}
+                    checked={together.has(row.id)}
+                    onChange={() => toggle(row.id)}
+                  />
                   <button type="button" aria-pressed={row === shown} onClick={() => setChosen(row.id)}>
                     <span class="timeline-head">
                       <strong>{row.order_id}</strong>
@@ -106,6 +126,7 @@ export function ReviewsPage() {
           </Card>
         </div>
       )}
+      {isOpening && <OpenCase conversionIds={ids} onClose={() => setOpening(false)} />}
     </Page>
   );
 }

@@ -1,15 +1,12 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { navigate } from '../../app/router.tsx';
+import { Link, navigate } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeVersion } from '../../data/api.ts';
 import { useData } from '../../data/use-data.ts';
-import { words } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
-import { RULE_UNITS } from '../../text/rule-units.ts';
-import { t } from '../../text/t.ts';
+import { rich, t } from '../../text/t.ts';
 import { Button, Card, Loading, Page, Problem } from '../../ui/basics.tsx';
-import { Check, Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
-import { NumberField } from '../../ui/number-field.tsx';
+import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { NewProgram } from '../setup/new-program.tsx';
 import { SetupList } from '../setup/setup-list.tsx';
 import { General, Privacy } from './general-settings.tsx';
@@ -92,8 +89,12 @@ export function SettingsPage() {
               />
             </Card>
           </div>
-          <Card title={t('common.fraud_rules')} note={t('settings.thresholds_from_which_an_order')}>
-            <FraudRules key={keyOf('rules')} data={data.data} version={version} onSaved={save('rules')} />
+          <Card title={t('common.fraud_rules')}>
+            <p>
+              {rich('settings.thresholds_have_a_page', {
+                link: (text) => <Link to="/fraud-rules">{text}</Link>,
+              })}
+            </p>
           </Card>
           <LinkTemplates />
         </>
@@ -169,49 +170,4 @@ function OrderSettings(props: SettingsProps) {
 
 function choicesOf(texts: Readonly<Record<string, string>>) {
   return Object.entries(texts).map(([value, text]) => ({ value, text }));
-}
-
-type Rules = NonNullable<Program['fraud_rules']>;
-type RuleName = keyof Rules;
-
-const RULE_NAMES = Object.keys(RULE_UNITS) as RuleName[];
-
-function FraudRules(props: SettingsProps) {
-  const [before] = useState<Rules>(props.data.fraud_rules ?? {});
-  const [rules, setRules] = useState<Rules>(before);
-  const { run, busy, error } = useSave(props, {});
-  const faults = fieldProblems(error);
-  const submit = () => {
-    // Those that were not touched stay as they are, also where they are defaults.
-    const changed = RULE_NAMES.filter((name) => rules[name] !== before[name]);
-    const values = Object.fromEntries(changed.map((name) => [name, rules[name]]));
-    void run(changed.length > 0 ? { fraud_rules: values } : {});
-  };
-  return (
-    <Form
-      submit={t('settings.save_thresholds')}
-      busy={busy}
-      error={Object.keys(faults).length > 0 ? undefined : error}
-      onSubmit={submit}
-    >
-      {RULE_NAMES.map((name) => {
-        const unit = RULE_UNITS[name];
-        const set = (threshold: number | boolean) => setRules({ ...rules, [name]: threshold });
-        if (unit === null) {
-          return <Check key={name} label={words(name)} checked={rules[name] === true} onChange={set} />;
-        }
-        return (
-          <NumberField
-            key={name}
-            label={`${words(name)}, ${unit}`}
-            whole
-            value={typeof rules[name] === 'number' ? String(rules[name]) : ''}
-            onChange={(text) => set(text.trim() === '' ? false : Number(text))}
-            fault={faults[`fraud_rules.${name}`]}
-            placeholder={t('settings.off')}
-          />
-        );
-      })}
-    </Form>
-  );
 }

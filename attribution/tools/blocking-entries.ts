@@ -1,0 +1,39 @@
+import { type Block, entriesInForce } from '../../ledger/blocks/blocks.ts';
+import type { Conversion } from '../../ledger/conversions/conversions.ts';
+import type { DatabaseSql } from '../../ledger/postgres/db.ts';
+import { parseEvidence } from '../decide/evidence.ts';
+
+/** Listed of each kind of answer; a click has few. */
+const MAX_ENTRIES = 20;
+
+/**
+ * The entries of the block lists by which a click of the order was blocked: those that were in force for what is known of it.
+ * Entries of other kinds than its address and its affiliate's sub ids are named as what they are, possible ones.
+ */
+export async function explainBlockedClicks(sql: DatabaseSql, conversion: Conversion): Promise<string[]> {
+  const blocked = (parseEvidence(conversion.evidence)?.candidates ?? []).filter(
+    ({ lost }) => lost === 'blocked_click',
+  );
+  const lines: string[] = [];
+  for (const { identity, at, affiliateId, ip } of blocked) {
+    const { programId } = conversion;
+    const question = { programId, at: new Date(at), affiliateId, ip, limit: MAX_ENTRIES };
+    const { certain, possible } = await entriesInForce(sql, question);
+    if (certain.length > 0) {
+      lines.push(
+        `Click ${identity} was blocked by what was in force then: ${certain.map(describe).join('; ')}.`,
+      );
+    } else if (possible.length > 0) {
+      lines.push(
+        `Click ${identity} was blocked by one of those in force then: ${possible.map(describe).join('; ')}.`,
+      );
+    }
+  }
+  return lines;
+}
+
+/** What an entry of every program says is not for those of one program. */
+function describe({ id, programId, kind, value, reason }: Block): string {
+  if (programId === null) return `blk_${id}, an entry of every program`;
+  return `blk_${id}, ${kind} ${JSON.stringify(value)} (“${reason}”)`;
+}

@@ -1,0 +1,46 @@
+import type { RuleResult } from '../decide/evidence.ts';
+
+/** What a fraud rule saw, in sentences. */
+
+type Sentence = (observed: string | number, figures: Readonly<Record<string, number>>) => string;
+
+const surgeOf = (what: string): Sentence => {
+  return (observed, { orders, mean, days }) =>
+    `${what} ${count(orders, 'order')} that day by then, after ${mean} a day in the ${days} days before: so many come on one day in ${Number(observed).toLocaleString('en')}.`;
+};
+
+/** Rules whose figures say more than what is compared. */
+const SENTENCES: Readonly<Record<string, Sentence>> = {
+  repeat_payment_account: (observed) =>
+    `The account that paid has paid ${count(Number(observed), 'order')} within a day.`,
+  shared_payout_account: (observed, { affiliates = 0 }) =>
+    affiliates === 0
+      ? 'No other affiliate is paid to the same account.'
+      : `${count(affiliates, 'other affiliate')} ${affiliates === 1 ? 'is' : 'are'} paid to the same account, and the customer has ${count(Number(observed), 'order')} with them.`,
+  leaked_coupon: surgeOf('The coupon has credited without a click'),
+  forced_clicks_share: (observed, { forced, clicks }) =>
+    `Of the affiliate’s ${clicks} clicks in the campaign in the day before, ${forced} were made by pages: ${observed} percent.`,
+  regular_click_to_order: (observed, { orders, mean_seconds }) =>
+    `The times from click to order of the affiliate’s latest ${orders} orders vary by ${observed} percent around ${mean_seconds} s.`,
+  conversion_rate: (observed, { orders, clicks, others_orders, others_clicks }) =>
+    `The affiliate had ${count(orders, 'order')} of ${clicks} clicks in the campaign in the day before, the others ${others_orders} of ${others_clicks}: at least ${observed} times their rate.`,
+  anomaly: surgeOf('The affiliate has'),
+};
+
+/** Undefined where the figures that are compared say everything. */
+export function ruleSentence({ rule, observed, figures = {} }: RuleResult): string | undefined {
+  return observed === null ? undefined : SENTENCES[rule]?.(observed, figures);
+}
+
+export function explainRule(result: RuleResult): string {
+  const { rule, fired, effect, observed, threshold, windowSeconds } = result;
+  const within = windowSeconds === null ? '' : ` within ${windowSeconds / 3_600} h`;
+  if (observed === null) return `Rule ${rule} could not be applied (threshold ${threshold}).`;
+  const outcome = fired ? `fired: ${effect}` : 'did not fire';
+  const sentence = ruleSentence(result);
+  return `Rule ${rule} ${outcome}; observed ${observed}${within}, threshold ${threshold}.${sentence ? ` ${sentence}` : ''}`;
+}
+
+function count(number: number | undefined, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
+}

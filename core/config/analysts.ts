@@ -1,0 +1,55 @@
+import { createHmac } from 'node:crypto';
+import type { Config } from './config.ts';
+
+/** Users of ClickHouse for people and dashboards, who only read: one for every program, and one for each. */
+export const ANALYST_USER = 'analyst';
+
+/** What the views of warehouse/migrations/0015_analyst_views.sql take a program from. */
+const PROGRAM_ANALYST = /^analyst_prg_([1-9]\d{0,9})$/;
+
+/** The user who reads the rows of one program. */
+export function programAnalyst(programId: number): string {
+  return `${ANALYST_USER}_prg_${programId}`;
+}
+
+/** The program of such a user; undefined for any other name. */
+export function programOfAnalyst(user: string): number | undefined {
+  const digits = PROGRAM_ANALYST.exec(user)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+/** Follows from the analysts' password, from which it does not lead back: a new one changes them all. */
+export function programAnalystPassword(analystPassword: string, programId: number): string {
+  return createHmac('sha256', analystPassword)
+    .update(programAnalyst(programId))
+    .digest('base64url')
+    .slice(0, 32);
+}
+
+/** How an analyst reaches ClickHouse, without the password. */
+export interface AnalystAddress {
+  /** Without user, password and database. */
+  readonly url: string;
+  readonly database: string;
+  readonly user: string;
+}
+
+/** Of the analyst of every program, or of one. @param clickhouseUrl the platform's own. */
+export function analystAddress(clickhouseUrl: string, programId?: number): AnalystAddress {
+  const { origin, pathname } = new URL(clickhouseUrl);
+  return {
+    url: origin,
+    database: decodeURIComponent(pathname.slice(1)) || 'default',
+    user: programId === undefined ? ANALYST_USER : programAnalyst(programId),
+  };
+}
+
+/** With the password. */
+export function analystLogin(
+  { clickhouseUrl, analystPassword }: Pick<Config, 'clickhouseUrl' | 'analystPassword'>,
+  programId?: number,
+): AnalystAddress & { password: string } {
+  const password =
+    programId === undefined ? analystPassword : programAnalystPassword(analystPassword, programId);
+  return { ...analystAddress(clickhouseUrl, programId), password };
+}

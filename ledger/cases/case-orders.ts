@@ -1,0 +1,197 @@
+import { InputError } from '../../core/errors.ts';
+import type { ConversionReason, ConversionState } from '../conversions/conversions.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
+import { answeringInput } from '../postgres/input-faults.ts';
+
+/** The orders of a case, what they share, and others that share it. */
+
+/**
+ * Orders that a case holds at the most. They are decided in one transaction, which holds the accounts of the program: until
+ * it ends no other order of the program is decided, and no payout built.
+ */
+export const MAX_CASE_ORDERS = 500;
+
+/** An order as its reviewer sees it. */
+export interface CaseOrder {
+  readonly conversionId: bigint;
+  readonly orderId: string;
+  readonly eventName: string;
+  readonly state: ConversionState;
+  readonly reason: ConversionReason | null;
+  readonly affiliateId: number | null;
+  readonly linkId: number | null;
+  readonly amountMinor: bigint;
+  readonly refundedMinor: bigint;
+  readonly currency: string;
+  /** What all levels have by it, whether held or not, in minor units. */
+  readonly commissionMinor: bigint;
+  readonly occurredAt: Date;
+  readonly clickTs: Date | null;
+  /** Of the customer and of the click. */
+  readonly ip: string | null;
+  readonly clickIp: string | null;
+  /** 64 bits, unsigned, in decimal. */
+  readonly fingerprint: string | null;
+  readonly customerId: string | null;
+  /** The later order of a subscription: it follows this one. */
+  readonly recurringOf: bigint | null;
+  readonly addedAt: Date;
+  /** By a decision of this case. */
+  readonly decidedAs: 'approved' | 'rejected' | null;
+}
+
+/** In the order in which they were recorded. */
+export async function listCaseOrders(sql: DatabaseSql, caseId: number): Promise<CaseOrder[]> {
+  return await sql<CaseOrder[]>`
+    select c.id as conversion_id, c.order_id, c.event_name, c.state, c.reason, c.affiliate_id, c.link_id, c.amount_minor,
+      c.refunded_minor, c.currency, c.occurred_at, c.click_ts, host(c.ip) as ip, host(c.click_ip) as click_ip,
+      ${unsigned(sql)} as fingerprint, c.customer_id, c.recurring_of, o.added_at, o.decided_as, (
+        select coalesce(sum(m.amount_minor - m.reversed_minor), 0)::bigint from commissions m
+        where m.conversion_id = c.id
+      ) as commission_minor
+    from case_orders o join conversions c on c.id = o.conversion_id
+    where o.case_id = ${caseId} order by c.id`;
+}
+
+/** A fingerprint as it was before it was kept in a signed column. */
+const unsigned = (sql: DatabaseSql) => sql`
+  (case when c.fingerprint < 0 then c.fingerprint::numeric + 18446744073709551616 else c.fingerprint end)::text`;
+
+/**
+ * Adds orders of the program to a case that the caller has locked; those that are in it stay in it. Returns how many are
+ * new. @throws InputError naming conversion_ids: of another program, in another open case, or too many.
+ */
+export async function addCaseOrders(
+  tx: DatabaseTransaction,
+  added: { caseId: number; programId: number; conversionIds: readonly bigint[]; actor: string },
+): Promise<number> {
+  const { caseId, programId, conversionIds, actor } = added;
+  const ids = [...new Set(conversionIds)];
+  const found = await tx<{ id: bigint; otherCase: number | null }[]>`
+    select c.id, o.case_id as other_case from conversions c
+    left join case_orders o on o.conversion_id = c.id and o.case_state = 'open' and o.case_id <> ${caseId}
+    where c.id = any(${ids}::bigint[]) and c.program_id = ${programId}`;
+  const known = new Set(found.map(({ id }) => id));
+  const unknown = ids.find((id) => !known.has(id));
+  if (unknown !== undefined)
+    throw new InputError('conversion_ids', `there is no order cnv_${unknown} in the program of the case`);
+  const taken = found.find(({ otherCase }) => otherCase !== null);
+  if (taken)
+    throw new InputError('conversion_ids', `cnv_${taken.id} is in the open case cas_${taken.otherCase}`);
+  const inserted = await answeringInput(
+    tx`
+      insert into case_orders (case_id, case_state, conversion_id, added_by)
+      select ${caseId}, 'open', id, ${actor} from unnest(${ids}::bigint[]) as id order by id
+      on conflict (case_id, conversion_id) do nothing`.affected(),
+  );
+  const [{ count }] = await tx<[{ count: bigint }]>`
+    select count(*) from case_orders where case_id = ${caseId}`;
+  if (count > MAX_CASE_ORDERS)
+    throw new InputError('conversion_ids', `a case holds ${MAX_CASE_ORDERS} orders at the most`);
+  return inserted;
+}
+
+/** Takes an order out of a case that the caller has locked. Returns whether it was in it. */
+export async function removeCaseOrder(
+  tx: DatabaseTransaction,
+  { caseId, conversionId }: { caseId: number; conversionId: bigint },
+): Promise<boolean> {
+  const removed = await tx`
+    delete from case_orders where case_id = ${caseId} and conversion_id = ${conversionId}`.affected();
+  return removed > 0;
+}
+
+/** What orders can have in common. Networks are /24 of IPv4 and /64 of IPv6, as in the rules. */
+export const SHARED_KINDS = [
+  'ip',
+  'subnet',
+  'fingerprint',
+  'customer',
+  'payment_account',
+  'affiliate',
+  'payout_account',
+] as const;
+export type SharedKind = (typeof SHARED_KINDS)[number];
+
+/** One value that several orders have. */
+export interface SharedValue {
+  readonly kind: SharedKind;
+  /** Of an account: the beginning of its hash, which tells accounts apart and names none. */
+  readonly value: string;
+  readonly orders: number;
+  readonly affiliates: number;
+}
+
+/** Each kind and value of each conversion `c`; a customer is known by the id and by the address. */
+const values = (sql: DatabaseSql) => sql`
+  cross join lateral (
+    select 'ip', host(c.ip) union select 'ip', host(c.click_ip)
+    union select 'subnet', ${network(sql, sql`c.ip`)} union select 'subnet', ${network(sql, sql`c.click_ip`)}
+    union select 'fingerprint', ${unsigned(sql)}
+    union select 'customer', c.customer_id
+    union select 'customer', 'sha256:' || encode(c.customer_email_hash, 'hex')
+    union select 'payment_account', left(encode(c.payment_account_hash, 'hex'), ${HASH_LENGTH})
+    union select 'affiliate', 'aff_' || c.affiliate_id
+    union select 'payout_account', (
+      select left(encode(p.account_hash, 'hex'), ${HASH_LENGTH}) from payout_methods p
+      where p.affiliate_id = c.affiliate_id)
+  ) as v (kind, value)`;
+
+/** Of 64 digits: 48 bits tell the accounts of a program apart. */
+const HASH_LENGTH = 12;
+
+function network(sql: DatabaseSql, address: ReturnType<DatabaseSql>) {
+  return sql`text(network(set_masklen(${address}, case family(${address}) when 4 then 24 else 64 end)))`;
+}
+
+/** Values of one kind at the most. */
+const MAX_SHARED = 20;
+
+/** What at least two orders of a case have in common, the most common first. */
+export async function sharedInCase(sql: DatabaseSql, caseId: number): Promise<SharedValue[]> {
+  return await sql<SharedValue[]>`
+    select kind, value, orders, affiliates from (
+      select v.kind, v.value, count(*)::integer as orders, count(distinct c.affiliate_id)::integer as affiliates,
+        row_number() over (partition by v.kind order by count(*) desc, v.value) as place
+      from case_orders o join conversions c on c.id = o.conversion_id ${values(sql)}
+      where o.case_id = ${caseId} and v.value is not null
+      group by v.kind, v.value having count(*) > 1
+    ) shared
+    where place <= ${MAX_SHARED}
+    order by array_position(${[...SHARED_KINDS]}::text[], kind), place`;
+}
+
+/** An order in review that shares something with another one. */
+export interface RelatedOrder {
+  readonly conversionId: bigint;
+  readonly orderId: string;
+  readonly reason: ConversionReason | null;
+  readonly affiliateId: number | null;
+  readonly amountMinor: bigint;
+  readonly currency: string;
+  readonly shared: readonly SharedKind[];
+}
+
+/**
+ * Orders in review that share one of `kinds` with an order, itself among them when it is in review; those of open cases are
+ * left out. The one that was recorded first comes first.
+ */
+export async function relatedOrders(
+  sql: DatabaseSql,
+  options: { programId: number; conversionId: bigint; kinds: readonly SharedKind[] },
+): Promise<{ readonly orders: RelatedOrder[]; readonly hasMore: boolean }> {
+  const { programId, conversionId, kinds } = options;
+  const rows = await sql<RelatedOrder[]>`
+    with wanted as materialized (
+      select v.kind, v.value from conversions c ${values(sql)}
+      where c.id = ${conversionId} and c.program_id = ${programId} and v.value is not null
+        and v.kind = any(${[...kinds]}::text[])
+    )
+    select c.id as conversion_id, c.order_id, c.reason, c.affiliate_id, c.amount_minor, c.currency,
+      array_agg(distinct v.kind) as shared
+    from conversions c ${values(sql)} join wanted w on w.kind = v.kind and w.value = v.value
+    where c.program_id = ${programId} and c.state = 'review'
+      and not exists (select from case_orders o where o.conversion_id = c.id and o.case_state = 'open')
+    group by c.id order by c.id limit ${MAX_CASE_ORDERS + 1}`;
+  return { orders: rows.slice(0, MAX_CASE_ORDERS), hasMore: rows.length > MAX_CASE_ORDERS };
+}

@@ -1,0 +1,409 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { InputError } from '../../core/errors.ts';
+import {
+  createParties,
+  creditOrder,
+  decisionFor,
+  freshLedger,
+  recordDecision,
+  type TestLedger,
+  type TestParties,
+} from '../../test/support/ledger.ts';
+import { auditLedger } from '../audit/audit.ts';
+import { eraseCustomer, findCustomer } from '../audit/erase.ts';
+import { vestDue } from '../books/commissions.ts';
+import { readTimeline } from '../books/timeline.ts';
+import { getConversion, recordConversion, recordConversions } from '../conversions/conversions.ts';
+import { recordDecisions } from '../decisions/decisions.ts';
+import { recordRefund } from '../decisions/refunds.ts';
+import { approveConversion, rejectConversion } from '../decisions/reviews.ts';
+import { type Database, inTransaction } from '../postgres/db.ts';
+import {
+  addCaseOrders,
+  listCaseOrders,
+  MAX_CASE_ORDERS,
+  relatedOrders,
+  sharedInCase,
+} from './case-orders.ts';
+import { addCaseNote, getCase, listCaseNotes, openCase, setCaseState } from './cases.ts';
+import { type CaseOutcome, decideCase } from './decide-case.ts';
+
+let db: TestLedger;
+let ledger: Database;
+beforeAll(async () => {
+  db = await freshLedger({ max: 8 });
+  ledger = db.ledger;
+});
+afterAll(async () => await db?.close());
+
+const actor = 'test';
+/** Of a click that is none. */
+const BY_HAND = { node: null, seq: null, ip: null, linkId: null };
+
+async function reviewed(
+  parties: TestParties,
+  of: Partial<Parameters<typeof creditOrder>[2]> = {},
+): Promise<bigint> {
+  return await creditOrder(ledger, parties, {
+    amountMinor: 10_000n,
+    outcome: 'review',
+    reason: 'instant_conversion',
+    ...of,
+  });
+}
+
+async function caseOf({ programId }: TestParties, conversionIds: readonly bigint[]): Promise<number> {
+  return await inTransaction(ledger, async (tx) => {
+    const caseId = await openCase(tx, { programId, title: 'One visitor', actor });
+    await addCaseOrders(tx, { caseId, programId, conversionIds, actor });
+    return caseId;
+  });
+}
+
+async function decide(caseId: number, how: { approve?: bigint[]; reject?: bigint[] }): Promise<CaseOutcome> {
+  const { approve = [], reject = [] } = how;
+  return await inTransaction(ledger, (tx) =>
+    decideCase(tx, { caseId, reviewer: 'ann', note: 'one person', approve, reject }),
+  );
+}
+
+const states = async (ids: readonly bigint[]) =>
+  await Promise.all(ids.map(async (id) => (await getConversion(ledger, id))?.state));
+
+async function pendingOf({ chain }: TestParties): Promise<bigint | undefined> {
+  const [has] = await ledger<{ minor: bigint }[]>`
+    select balance_minor as minor from accounts where affiliate_id = ${chain[0]} and kind = 'pending'`;
+  return has?.minor;
+}
+
+async function expectBooksToHold(): Promise<void> {
+  expect((await auditLedger(ledger)).filter(({ ok }) => !ok)).toEqual([]);
+}
+
+/** A later order of the subscription that `first` began, which waits for it. */
+async function renewal(parties: TestParties, first: bigint): Promise<bigint> {
+  const { conversion } = await recordConversion(ledger, {
+    programId: parties.programId,
+    orderId: randomUUID(),
+    amountMinor: 10_000n,
+    currency: 'EUR',
+    source: 'api',
+  });
+  const decision = decisionFor(parties, conversion.id, {
+    outcome: 'review',
+    reason: 'first_order_in_review',
+  });
+  await inTransaction(ledger, (tx) =>
+    recordDecision(tx, { ...decision, recurringOf: first, firstInReview: true }),
+  );
+  return conversion.id;
+}
+
+describe('a decision of a case', () => {
+  test('decides each order as its own review does, and its timeline names the case', async () => {
+    const parties = await createParties(ledger);
+    const [good, bad, alone] = [await reviewed(parties), await reviewed(parties), await reviewed(parties)];
+    const caseId = await caseOf(parties, [good, bad]);
+    expect(await decide(caseId, { approve: [good], reject: [bad] })).toEqual({
+      outcome: 'done',
+      approved: [good],
+      rejected: [bad],
+      skipped: [],
+    });
+    await inTransaction(ledger, (tx) =>
+      rejectConversion(tx, { conversionId: alone, reviewer: 'ann', note: 'one person' }),
+    );
+    expect(await states([good, bad, alone])).toEqual(['attributed', 'rejected', 'rejected']);
+    expect(await pendingOf(parties)).toBe(1_000n);
+    const reviews = await Promise.all(
+      [good, bad].map(async (id) => (await readTimeline(ledger, id)).find(({ kind }) => kind === 'reviewed')),
+    );
+    expect(reviews.map((event) => event?.note)).toEqual([
+      `approved in case cas_${caseId}: one person`,
+      `rejected in case cas_${caseId}: one person`,
+    ]);
+    const journals = await ledger<{ conversionId: bigint; kind: string; sum: bigint }[]>`
+      select conversion_id, kind, count(*) as sum from journals j join entries e on e.journal_id = j.id
+      where conversion_id in (${bad}, ${alone}) group by 1, 2 order by 1, 2`;
+    const of = (id: bigint) =>
+      journals.filter((row) => row.conversionId === id).map(({ kind, sum }) => [kind, sum]);
+    expect(of(bad)).toEqual(of(alone));
+    expect(await getCase(ledger, caseId)).toMatchObject({ state: 'decided', orders: 2, inReview: 0 });
+    expect((await listCaseOrders(ledger, caseId)).map(({ decidedAs }) => decidedAs)).toEqual([
+      'approved',
+      'rejected',
+    ]);
+    expect(await listCaseNotes(ledger, { caseId, limit: 10 })).toMatchObject([
+      { act: 'decision', author: 'ann', text: 'one person', approved: 1, rejected: 1 },
+    ]);
+    await expectBooksToHold();
+  });
+
+  test('skips what was decided or refunded meanwhile, and stays open while an order is in review', async () => {
+    const parties = await createParties(ledger);
+    const ids = [
+      await reviewed(parties),
+      await reviewed(parties),
+      await reviewed(parties, { orderId: 'back' }),
+    ];
+    const credited = await creditOrder(ledger, parties, { amountMinor: 5_000n });
+    const left = await reviewed(parties);
+    const [first = 0n, second = 0n, refunded = 0n] = ids;
+    const caseId = await caseOf(parties, [...ids, credited, left]);
+    await inTransaction(ledger, async (tx) => {
+      await approveConversion(tx, { conversionId: second, reviewer: 'bob', note: '' });
+      const { programId } = parties;
+      await recordRefund(tx, { programId, orderId: 'back', refundRef: 'r', actor });
+    });
+    expect(await decide(caseId, { reject: [...ids, credited] })).toEqual({
+      outcome: 'done',
+      approved: [],
+      rejected: [first],
+      skipped: [
+        { conversionId: second, state: 'attributed' },
+        { conversionId: refunded, state: 'refunded' },
+        { conversionId: credited, state: 'attributed' },
+      ],
+    });
+    expect(await getCase(ledger, caseId)).toMatchObject({ state: 'open', orders: 5, inReview: 1 });
+    expect(await decide(caseId, { reject: ids })).toEqual({ outcome: 'nothing_in_review' });
+    expect(await decide(caseId, { approve: [left] })).toMatchObject({ outcome: 'done', approved: [left] });
+    expect(await decide(caseId, { approve: [left] })).toEqual({ outcome: 'wrong_state', state: 'decided' });
+    await expectBooksToHold();
+  });
+
+  test('later orders of a subscription follow their first, unless the case decides them otherwise', async () => {
+    const parties = await createParties(ledger);
+    const first = await reviewed(parties);
+    const [asked, follows, outside] = [
+      await renewal(parties, first),
+      await renewal(parties, first),
+      await renewal(parties, first),
+    ];
+    const caseId = await caseOf(parties, [first, asked, follows]);
+    expect(await decide(caseId, { reject: [first], approve: [asked] })).toEqual({
+      outcome: 'done',
+      approved: [asked],
+      rejected: [first, follows],
+      skipped: [],
+    });
+    expect(await states([first, asked, follows, outside])).toEqual([
+      'rejected',
+      'attributed',
+      'rejected',
+      'rejected',
+    ]);
+    expect(await getCase(ledger, caseId)).toMatchObject({ state: 'decided' });
+    await expectBooksToHold();
+  });
+
+  test('names what is not its own, and decides nothing then', async () => {
+    const parties = await createParties(ledger);
+    const [own, other] = [await reviewed(parties), await reviewed(parties)];
+    const caseId = await caseOf(parties, [own]);
+    await expect(decide(caseId, { approve: [own, other] })).rejects.toThrow(
+      new InputError('approve', `cnv_${other} is not an order of this case`),
+    );
+    await expect(decide(caseId, { approve: [own], reject: [own] })).rejects.toThrow('also to be approved');
+    expect(await states([own])).toEqual(['review']);
+    expect(await decide(2_000_000_000, { approve: [own] })).toEqual({ outcome: 'not_found' });
+  });
+});
+
+describe('at the same time', () => {
+  test('two people decide a case once', async () => {
+    const parties = await createParties(ledger);
+    const ids = await Promise.all([1, 2, 3, 4].map(() => reviewed(parties)));
+    const caseId = await caseOf(parties, ids);
+    const outcomes = await Promise.all([decide(caseId, { approve: ids }), decide(caseId, { reject: ids })]);
+    expect(outcomes.map(({ outcome }) => outcome).sort()).toEqual(['done', 'wrong_state']);
+    expect(new Set(await states(ids)).size).toBe(1);
+    expect(await listCaseNotes(ledger, { caseId, limit: 10 })).toHaveLength(1);
+    await expectBooksToHold();
+  });
+
+  test('cases, single reviews, decisions under tiers and vesting end without a deadlock', {
+    timeout: 60_000,
+  }, async () => {
+    const tiers = [{ fromMinor: 1_000_000n, rateBps: 2_000 }];
+    const before = await deadlocks();
+    for (let round = 0; round < 2; round++) {
+      const parties = await createParties(ledger, { tiers });
+      const [affiliateId, parentId] = parties.chain;
+      const report = async () =>
+        (
+          await recordConversion(ledger, {
+            programId: parties.programId,
+            orderId: randomUUID(),
+            amountMinor: 10_000n,
+            currency: 'EUR',
+            source: 'api',
+          })
+        ).conversion.id;
+      // Two affiliates in turn, so that the orders of a case touch volumes and accounts in no order.
+      const credit = (id: bigint, i: number, outcome: 'review' | 'attributed') => {
+        const reason = outcome === 'review' ? 'instant_conversion' : null;
+        const decision = decisionFor(parties, id, { outcome, reason });
+        const of = { ...BY_HAND, affiliateId: i % 2 === round % 2 ? affiliateId : parentId };
+        return { ...decision, click: decision.click && { ...decision.click, ...of } };
+      };
+      const ids: bigint[] = [];
+      for (let i = 0; i < 40; i++) ids.push(await report());
+      await inTransaction(ledger, (tx) =>
+        recordDecisions(
+          tx,
+          ids.map((id, i) => credit(id, i, 'review')),
+        ),
+      );
+      const one = ids.filter((_, i) => i % 3 !== 0);
+      const two = ids.filter((_, i) => i % 3 === 0);
+      const cases = [await caseOf(parties, one), await caseOf(parties, two)] as const;
+      const alone = ids.toReversed().filter((_, i) => i % 4 === 0);
+      const later: bigint[][] = [];
+      for (let i = 0; i < 6; i++) later.push([await report(), await report()]);
+      const halves = (of: bigint[]) => ({
+        reject: of.filter((_, i) => i % 4 < 2),
+        approve: of.filter((_, i) => i % 4 >= 2),
+      });
+      await Promise.all([
+        decide(cases[0], halves(one)),
+        decide(cases[1], halves(two)),
+        ...alone.map((conversionId) =>
+          inTransaction(ledger, (tx) => rejectConversion(tx, { conversionId, reviewer: 'bob', note: '' })),
+        ),
+        ...later.map((pair) =>
+          inTransaction(ledger, (tx) =>
+            recordDecisions(
+              tx,
+              pair.map((id, i) => credit(id, i, 'attributed')),
+            ),
+          ),
+        ),
+        ...[1, 2, 3, 4].map(() => vestDue(ledger, { now: new Date(), limit: 100, ...parties })),
+      ]);
+      expect((await states(ids)).filter((state) => state === 'review')).toEqual([]);
+      const [wrong] = await ledger<{ times: bigint }[]>`
+        select count(*) as times from audit_log where subject = any(${ids.map((id) => `cnv_${id}`)}::text[])
+          and action in ('conversion.approve', 'conversion.reject')`;
+      expect(wrong?.times).toBe(BigInt(ids.length));
+    }
+    expect(await deadlocks()).toBe(before);
+    await expectBooksToHold();
+  });
+
+  async function deadlocks(): Promise<bigint> {
+    const [row] = await ledger<{ deadlocks: bigint }[]>`
+      select deadlocks from pg_stat_database where datname = current_database()`;
+    return row?.deadlocks ?? -1n;
+  }
+});
+
+test('as many orders as a case holds are decided in one act', { timeout: 120_000 }, async () => {
+  const parties = await createParties(ledger);
+  const { programId } = parties;
+  const order = { programId, amountMinor: 10_000n, currency: 'EUR', source: 'api' } as const;
+  const ids = await inTransaction(ledger, async (tx) => {
+    const orders = Array.from({ length: MAX_CASE_ORDERS }, () => ({ ...order, orderId: randomUUID() }));
+    const recorded = (await recordConversions(tx, orders)).flatMap((one) =>
+      one instanceof InputError ? [] : [one.conversion.id],
+    );
+    const held = { outcome: 'review', reason: 'instant_conversion' } as const;
+    await recordDecisions(
+      tx,
+      recorded.map((id) => decisionFor(parties, id, held)),
+    );
+    return recorded.toSorted((a, b) => (a < b ? -1 : 1));
+  });
+  const caseId = await caseOf(parties, ids);
+  const extra = await reviewed(parties);
+  await expect(
+    inTransaction(ledger, async (tx) => {
+      await addCaseOrders(tx, { caseId, programId, conversionIds: [extra], actor });
+    }),
+  ).rejects.toThrow('a case holds 500 orders at the most');
+  const began = performance.now();
+  const half = ids.length / 2;
+  const outcome = await decide(caseId, { approve: ids.slice(0, half), reject: ids.slice(half) });
+  const took = performance.now() - began;
+  process.stdout.write(`${MAX_CASE_ORDERS} orders decided in ${Math.round(took)} ms\n`);
+  expect(outcome).toMatchObject({ outcome: 'done', skipped: [] });
+  // With the one that did not fit, which is still held.
+  expect(await pendingOf(parties)).toBe(BigInt(half + 1) * 1_000n);
+  await expectBooksToHold();
+});
+
+describe('the orders of a case', () => {
+  test('are of its program, and in one open case', async () => {
+    const [parties, foreign] = [await createParties(ledger), await createParties(ledger)];
+    const [own, theirs] = [await reviewed(parties), await reviewed(foreign)];
+    const caseId = await caseOf(parties, [own]);
+    await expect(caseOf(parties, [theirs])).rejects.toThrow(`no order cnv_${theirs} in the program`);
+    await expect(caseOf(parties, [own])).rejects.toThrow(`cnv_${own} is in the open case cas_${caseId}`);
+    await inTransaction(ledger, (tx) => setCaseState(tx, caseId, 'closed'));
+    const next = await caseOf(parties, [own]);
+    expect(next).toBeGreaterThan(caseId);
+    await expect(inTransaction(ledger, (tx) => setCaseState(tx, caseId, 'open'))).rejects.toThrow(
+      'in another open case',
+    );
+    const rivals = await Promise.allSettled([1, 2].map(async () => await caseOf(foreign, [theirs])));
+    expect(rivals.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+  });
+
+  test('share addresses, networks and accounts, by which others are found', async () => {
+    const [parties, foreign] = [await createParties(ledger), await createParties(ledger)];
+    const here = await reviewed(parties, { clickIp: '198.51.100.7' });
+    const same = await reviewed(parties, { clickIp: '198.51.100.7' });
+    const near = await reviewed(parties, { clickIp: '198.51.100.99' });
+    const far = await reviewed(parties, { clickIp: '192.0.2.1' });
+    await reviewed(foreign, { clickIp: '198.51.100.7' });
+    const caseId = await caseOf(parties, [here, same, near]);
+    expect(
+      (await sharedInCase(ledger, caseId))
+        .map(({ kind, value, orders }) => [kind, value, orders])
+        .slice(0, 3),
+    ).toEqual([
+      ['ip', '198.51.100.7', 2],
+      ['subnet', '198.51.100.0/24', 3],
+      ['affiliate', `aff_${parties.chain[0]}`, 3],
+    ]);
+    await inTransaction(ledger, (tx) => setCaseState(tx, caseId, 'closed'));
+    const related = async (kinds: Parameters<typeof relatedOrders>[1]['kinds'], conversionId = here) =>
+      (await relatedOrders(ledger, { programId: parties.programId, conversionId, kinds })).orders.map(
+        ({ conversionId: id }) => id,
+      );
+    expect(await related(['ip'])).toEqual([here, same]);
+    expect(await related(['ip', 'subnet'])).toEqual([here, same, near]);
+    expect(await related(['payout_account'])).toEqual([here, same, near, far]);
+    expect(await related(['ip'], far)).toEqual([far]);
+    await caseOf(parties, [same]);
+    expect(await related(['ip'])).toEqual([here]);
+  });
+
+  test('keep nothing of an erased customer in the notes of the case', async () => {
+    const parties = await createParties(ledger);
+    const { programId } = parties;
+    const { conversion } = await recordConversion(ledger, {
+      programId,
+      orderId: 'erased',
+      amountMinor: 1n,
+      currency: 'EUR',
+      source: 'api',
+      customerId: 'ann-7',
+    });
+    await inTransaction(ledger, (tx) =>
+      recordDecision(tx, decisionFor(parties, conversion.id, { outcome: 'attributed', reason: null })),
+    );
+    const caseId = await inTransaction(ledger, async (tx) => {
+      const subject = { kind: 'customer', value: 'ann-7' } as const;
+      const id = await openCase(tx, { programId, title: 'Ann', subject, actor });
+      await addCaseOrders(tx, { caseId: id, programId, conversionIds: [conversion.id], actor });
+      await addCaseNote(tx, { caseId: id, act: 'note', author: actor, text: 'Ann is ann-7' });
+      return id;
+    });
+    const customer = await findCustomer(ledger, { programId, named: 'ann-7' });
+    await inTransaction(ledger, (tx) => eraseCustomer(tx, { customer, actor }));
+    expect(await getCase(ledger, caseId)).toMatchObject({ title: 'erased', subject: null, orders: 1 });
+    expect(await listCaseNotes(ledger, { caseId, limit: 10 })).toMatchObject([{ text: 'erased' }]);
+  });
+});
