@@ -70,7 +70,7 @@ function groups(text: string, { mayEndInIpv4 }: { mayEndInIpv4: boolean }): numb
 /** The address "::", as a click has it whose visitor's address is not known: it says nothing of who two visitors are. */
 export const UNKNOWN_IP = '::';
 
-/** Whether an address is as a shortened one is stored. One in 256 of IPv4 is so in full, and nobody tells these apart. */
+/** Whether an address is as a shortened one is stored. One in 256 of IPv4 is so in full, and no one tells these apart. */
 export function isShortened(ip: Uint8Array): boolean {
   return ip.subarray(networkBytes(ip)).every((byte) => byte === 0);
 }

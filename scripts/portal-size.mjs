@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 
 const MOST_BYTES = 130_000;
-const MOST_LATER_BYTES = 80_000;
+const MOST_LATER_BYTES = 90_000;
 const SOURCE_LANGUAGE = 'en.ts';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const folder = join(root, 'dist', 'portal');

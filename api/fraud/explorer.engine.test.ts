@@ -191,7 +191,7 @@ describe('the explorer', () => {
       // The credited order has no link, and the customer's has no click.
       const expected = [key === 'customer' ? 0 : isParty ? 3 : 2, key === 'link' ? 0 : 1];
       expect([key, clicks.total, orders.total]).toEqual([key, ...expected]);
-      // Within the program nobody shares it.
+      // No one of the program shares it.
       expect([key, (body.related as { key: string }[]).filter((one) => one.key === 'account')]).toEqual([
         key,
         [],

@@ -2220,6 +2220,7 @@ export default {
   'velocity.addresses_are_of_all_programs':
     'Addresses click in all programs, so these figures are of all of them, whichever is chosen.',
   'velocity.beginning_of_an_address': 'Beginning of an address or a number, network, name',
+  'velocity.browser': 'Browser',
   'velocity.choose_a_longer_window': 'Choose a longer window, or clear the search.',
   'velocity.first': 'First',
   'velocity.first_seen_zone': 'First seen today ({zone})',
@@ -2227,6 +2228,7 @@ export default {
   'velocity.most_clicks': 'Most clicks',
   'velocity.most_orders': 'Most orders',
   'velocity.most_orders_per_click': 'Most orders per click',
+  'velocity.network': 'Network',
   'velocity.newest': 'Newest',
   'velocity.no_results': 'No results',
   'velocity.orders_per_click': 'Orders per click',
