@@ -53,7 +53,7 @@ describe.skipIf(chromium === undefined)('the explorer, in a browser', () => {
     await page.getByRole('region', { name: 'Orders' }).getByRole('row').nth(1).waitFor();
     await page.getByRole('img', { name: 'Clicks and orders over time' }).waitFor();
     await look(page, 'explorer-address');
-    const block = await page.getByRole('link', { name: 'Block' }).getAttribute('href');
+    const block = await page.getByRole('link', { name: 'Block', exact: true }).getAttribute('href');
     expect(block).toBe(`/portal/blocks?kind=address&value=${encodeURIComponent(address)}`);
     await page.getByRole('button', { name: 'Last day by minute' }).click();
     await page.getByRole('img', { name: 'Clicks and orders over time' }).waitFor();
