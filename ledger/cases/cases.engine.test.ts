@@ -30,7 +30,7 @@ import {
 } from './case-orders.ts';
 import { addCaseNote, getCase, listCaseNotes, openCase, setCaseState } from './cases.ts';
 import { type CaseOutcome, decideCase } from './decide-case.ts';
-import type { Subject } from './subjects.ts';
+import { eraseCases, type Subject } from './subjects.ts';
 
 let db: TestLedger;
 let ledger: Database;
@@ -566,6 +566,18 @@ describe('erasing', () => {
     const caseId = await begun(parties, { kind: 'customer', value: 'nobody@example.com' });
     await erase(parties, 'nobody@example.com');
     expect(await told([caseId])).toEqual([FORGOTTEN]);
+  });
+
+  test('an address forgets the cases of it in every program', async () => {
+    const [here, there] = [await createParties(ledger), await createParties(ledger)];
+    const gone = await Promise.all(
+      [here, there].map((parties) => begun(parties, { kind: 'ip', value: '2001:db8::77' })),
+    );
+    const kept = await begun(here, { kind: 'ip', value: '2001:db8::78' });
+    const subjects = [{ kind: 'ip', value: '2001:DB8:0::77' }] as const;
+    await inTransaction(ledger, (tx) => eraseCases(tx, { programId: null, conversionIds: [], subjects }));
+    expect(await told(gone)).toEqual([FORGOTTEN, FORGOTTEN]);
+    expect(await told([kept])).toMatchObject([['Ann Smith', { value: '2001:db8::78' }, 'Ann Smith again']]);
   });
 
   test('an affiliate forgets the cases of itself, its account and its links', async () => {
