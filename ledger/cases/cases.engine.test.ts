@@ -518,7 +518,7 @@ describe('erasing', () => {
     });
   }
 
-  const told = async (caseIds: readonly number[]) =>
+  const textsOf = async (caseIds: readonly number[]) =>
     await Promise.all(
       caseIds.map(async (caseId) => {
         const found = await getCase(ledger, caseId);
@@ -554,8 +554,8 @@ describe('erasing', () => {
       await begun(foreign, { kind: 'customer', value: 'ann-7' }),
     ];
     await erase(parties, 'ann-7');
-    expect(await told([holding, held2, ...gone])).toEqual(Array.from({ length: 5 }, () => FORGOTTEN));
-    expect(await told(kept)).toMatchObject([
+    expect(await textsOf([holding, held2, ...gone])).toEqual(Array.from({ length: 5 }, () => FORGOTTEN));
+    expect(await textsOf(kept)).toMatchObject([
       ['Ann Smith', { value: 'bob-8' }, 'Ann Smith again'],
       ['Ann Smith', { value: 'ann-7' }, 'Ann Smith again'],
     ]);
@@ -565,7 +565,7 @@ describe('erasing', () => {
     const parties = await createParties(ledger);
     const caseId = await begun(parties, { kind: 'customer', value: 'nobody@example.com' });
     await erase(parties, 'nobody@example.com');
-    expect(await told([caseId])).toEqual([FORGOTTEN]);
+    expect(await textsOf([caseId])).toEqual([FORGOTTEN]);
   });
 
   test('an address forgets the cases of it in every program', async () => {
@@ -576,8 +576,10 @@ describe('erasing', () => {
     const kept = await begun(here, { kind: 'ip', value: '2001:db8::78' });
     const subjects = [{ kind: 'ip', value: '2001:DB8:0::77' }] as const;
     await inTransaction(ledger, (tx) => eraseCases(tx, { programId: null, conversionIds: [], subjects }));
-    expect(await told(gone)).toEqual([FORGOTTEN, FORGOTTEN]);
-    expect(await told([kept])).toMatchObject([['Ann Smith', { value: '2001:db8::78' }, 'Ann Smith again']]);
+    expect(await textsOf(gone)).toEqual([FORGOTTEN, FORGOTTEN]);
+    expect(await textsOf([kept])).toMatchObject([
+      ['Ann Smith', { value: '2001:db8::78' }, 'Ann Smith again'],
+    ]);
   });
 
   test('an affiliate forgets the cases of itself, its account and its links', async () => {
@@ -595,8 +597,8 @@ describe('erasing', () => {
       eraseAffiliate(tx, { programId, affiliateId: grandparent }),
     );
     expect(fault).toBeUndefined();
-    expect(await told(gone)).toEqual([FORGOTTEN, FORGOTTEN]);
-    expect(await told([kept])).toMatchObject([
+    expect(await textsOf(gone)).toEqual([FORGOTTEN, FORGOTTEN]);
+    expect(await textsOf([kept])).toMatchObject([
       ['Ann Smith', { value: `lnk_${parties.linkId}` }, 'Ann Smith again'],
     ]);
   });
