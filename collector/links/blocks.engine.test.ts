@@ -2,15 +2,18 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { ClickFlag, INVALID_CLICK_FLAGS } from '../../core/clicks/click-record.ts';
 import { formatIp } from '../../core/ip.ts';
+import { createLogger } from '../../core/service/log.ts';
 import { freePort } from '../../engines/engine.ts';
 import { createBlocks, endBlock, type NewBlock } from '../../ledger/blocks/blocks.ts';
 import { createLink } from '../../ledger/programs/links.ts';
 import { updateProgram } from '../../ledger/programs/programs.ts';
 import { type CollectorUnderTest, prepareCollector, readMetrics } from '../../test/support/collector.ts';
 import { waitFor } from '../../test/support/engines.ts';
+import { FROM_THE_BEGINNING, readLinkChanges } from './link-reader.ts';
+import { LinkSet } from './link-set.ts';
 
 /** In force within a second on a quiet machine; this one may be busy with everything else at once. */
 const SEEN_MS = 3_000;
@@ -130,6 +133,22 @@ it('is in force at every collector within a second, whatever it names, and over 
   }
   for (const id of ids) await endBlock(world.ledger, { id, actor: 'test' });
   for (const [, inside] of cases) await leads(inside, '/landing');
+});
+
+it('is over when it is ended, also where the clock of the collector is behind', async () => {
+  const { id } = await block({ kind: 'address', value: '198.51.100.50' });
+  const log = createLogger({ name: 'test', level: 'silent' });
+  const set = new LinkSet({ log });
+  const { since } = await readLinkChanges({ sql: world.ledger, set, since: FROM_THE_BEGINNING, log });
+  expect(set.blocks.size).toBe(1);
+  await endBlock(world.ledger, { id, actor: 'test' });
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 60_000 });
+  try {
+    await readLinkChanges({ sql: world.ledger, set, since, log });
+  } finally {
+    vi.useRealTimers();
+  }
+  expect(set.blocks.size).toBe(0);
 });
 
 it('sends the click on or to the fallback, sets no cookie, and is no valid click either way', async () => {
