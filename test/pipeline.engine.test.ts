@@ -257,7 +257,7 @@ describe('from a click to a payout', () => {
     const outcomes = await decided(['blocked', 'stuffed']);
     const blocked = outcomes.get('blocked');
     expect(blocked).toMatchObject({ state: 'unattributed', reason: 'blocked_click' });
-    // The blocked click came later, and takes the order from nobody.
+    // The blocked click came later, and takes the order from no affiliate.
     expect(outcomes.get('stuffed')).toMatchObject({ state: 'review', reason: 'fingerprint_match' });
     const [stuffed] = await world.ledger<{ code: string }[]>`
       select l.code from conversions c join links l on l.id = c.link_id where c.order_id = 'stuffed'`;

@@ -126,7 +126,7 @@ export type DecidedChoice = Exclude<Choice, { kind: 'awaiting_click' }>;
 
 /** A fingerprint identifies a visitor for so long, whatever the terms allow (docs/attribution.md). */
 export const FINGERPRINT_DAYS = 30;
-/** Candidates kept in the evidence. */
+/** Candidates kept in the evidence, beside a blocked click that the order names. */
 const MAX_CANDIDATES = 20;
 
 /** Flags of clicks that were sent to the fallback instead of the landing page: they cannot convert. */
@@ -174,7 +174,7 @@ export function choose(facts: ClickFacts): Choice {
   const known = knownUpTo(visitEndMs(conversion) - 1);
   const found = chooseByFingerprint(facts, { reason, known });
   if (found.kind === 'awaiting_click' || !blocked) return found;
-  return { ...found, candidates: [...refused, ...found.candidates].slice(0, MAX_CANDIDATES) };
+  return { ...found, candidates: [...refused, ...found.candidates] };
 }
 
 /** The coupon that speaks for an order, if one does. */
@@ -211,8 +211,8 @@ export function blockedClick({ conversion, given, rulesVersion }: Named): KnownC
 }
 
 /**
- * Whose clicks are looked for where no usable id names one: the customer of the order, or whoever made its blocked click.
- * Undefined: nobody who can be told from others, or the program does not want it.
+ * The visitor whose clicks are looked for where no usable id names one: the customer of the order, or who made its blocked
+ * click. Undefined: not to be distinguished from others, or the program does not want it.
  */
 export function visitorOf(facts: Named): { fingerprint: bigint; ip: string } | undefined {
   const { conversion, given } = facts;

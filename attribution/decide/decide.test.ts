@@ -655,13 +655,13 @@ describe('an order without a click id', () => {
       [3, null],
     ]);
     expect(decided(named({}, { fingerprintMatch: 'credit' }))).toMatchObject({ outcome: 'attributed' });
-    const nobody = { outcome: 'unattributed', reason: 'blocked_click' };
-    expect(decided(named({}, { fingerprintMatch: 'off' }))).toMatchObject(nobody);
+    const uncredited = { outcome: 'unattributed', reason: 'blocked_click' };
+    expect(decided(named({}, { fingerprintMatch: 'off' }))).toMatchObject(uncredited);
     const alone = decided(named({ visitorClicks: [{ click: blocked, terms }] }));
-    expect(alone).toMatchObject(nobody);
+    expect(alone).toMatchObject(uncredited);
     expect(alone?.evidence.candidates).toHaveLength(1);
     for (const unknown of [{ fingerprint: 0n }, { ip: '::' }])
-      expect(decided(named(found({ ...blocked, ...unknown })))).toMatchObject(nobody);
+      expect(decided(named(found({ ...blocked, ...unknown })))).toMatchObject(uncredited);
     expect(decided(named({ completeToMs: blocked.ts + 1 }))).toBeUndefined();
   });
 

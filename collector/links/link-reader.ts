@@ -87,7 +87,7 @@ async function readLinks(options: {
   return links;
 }
 
-/** What has been ended is not told by this machine's clock, which may be behind. */
+/** Whether it has ended is for PostgreSQL's clock to say: this machine's may be behind. */
 interface FoundBlock extends BlockRow {
   readonly hasEnded: boolean;
 }

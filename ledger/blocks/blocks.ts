@@ -223,8 +223,8 @@ export function beyondRoom({ all, own, patterns }: BlockRoom): string | undefine
 }
 
 /**
- * Whether what was made in this transaction has room. Until its end nobody else is told so: two that have room alone may have
- * none together. @throws OperatingError `wrong_state`.
+ * Whether what was made in this transaction has room. Until its end no other one gets an answer: two that have room alone may
+ * have none together. @throws OperatingError `wrong_state`.
  */
 export async function checkBlockRoom(sql: DatabaseSql, programId: number | null): Promise<void> {
   await sql`select pg_advisory_xact_lock(hashtextextended('blocks.room', 0))`;

@@ -28,6 +28,7 @@ import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { addList, timeRange } from '../../http/lists.ts';
 import { type Principal, principalOf, programFilter } from '../../http/principal.ts';
 import { invalidField, notFound } from '../../http/problems.ts';
+import { blockView, formatBlock, logNewBlocks } from '../../orders/block-view.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import {
   formatMoney,
@@ -38,7 +39,6 @@ import {
   time,
   timeText,
 } from '../../schemas/schemas.ts';
-import { blockView, formatBlock, logNewBlocks } from '../block-view.ts';
 
 const target = {
   kind: z.enum(BLOCK_KINDS),
