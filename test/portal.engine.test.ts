@@ -294,7 +294,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     const downloaded = operator.waitForEvent('download');
     await operator.getByRole('link', { name: 'Export' }).click();
     const csv = await readFile(await (await downloaded).path(), 'utf8');
-    expect(csv).toMatch(/^"coupon","conversions",.*\n(.*\n)*"Spoken10",1,1,0,4000,/);
+    expect(csv).toMatch(/^"coupon","conversions",.*\n(.*\n)*"Spoken10",1,1,0,40,4,"EUR"\n/);
     await goTo(operator, 'Coupon codes');
     await operator.getByRole('button', { name: 'Edit Spoken10' }).click();
     await takePicture(operator, 'coupon-edit-wide');
