@@ -15,7 +15,7 @@ import { waitFor } from '../../test/support/engines.ts';
 import { FROM_THE_BEGINNING, readLinkChanges } from './link-reader.ts';
 import { LinkSet } from './link-set.ts';
 
-/** In force within a second on a quiet machine; this one may be busy with everything else at once. */
+/** Asserted are 3 s from the commit; documented is one, on a machine that is not busy with a test suite. */
 const SEEN_MS = 3_000;
 /** The list of autonomous systems is read for the first entry that needs it: half a second of computing at each collector. */
 const LIST_READ_MS = 15_000;
@@ -102,7 +102,7 @@ const flagsOf = async (sub5: string) =>
     .filter((record) => record.sub5 === sub5)
     .map(({ flags }) => flags & ~(ClickFlag.repeat | ClickFlag.flood));
 
-it('is in force at every collector within a second, whatever it names, and over when it is ended', async () => {
+it('is in force at every collector within 3 seconds, whatever it names, and over when it is ended', async () => {
   await start();
   await start(second);
   const affiliateId = world.affiliate.id;
