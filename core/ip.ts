@@ -89,6 +89,13 @@ export function networkOf(text: string): string {
   return `${formatIp(Buffer.concat([bytes.subarray(0, CUSTOMER_BYTES)], IP_BYTES))}/${8 * CUSTOMER_BYTES}`;
 }
 
+/** Bytes of the 16 that name the network of an address, which is all that is kept of a shortened one: a /24, of IPv6 a /48. */
+export function networkBytes(ip: Uint8Array): number {
+  return isMappedIpv4(ip) ? IPV4_NETWORK_BYTES : IPV6_NETWORK_BYTES;
+}
+const IPV4_NETWORK_BYTES = 15;
+const IPV6_NETWORK_BYTES = 6;
+
 export function isMappedIpv4(bytes: Uint8Array): boolean {
   for (let i = 0; i < 10; i++) if (bytes[i] !== 0) return false;
   return bytes[10] === 0xff && bytes[11] === 0xff;

@@ -1,7 +1,6 @@
 import { randomInt } from 'node:crypto';
-import { createNetworkMatcher, isMappedIpv4 } from '../../core/ip.ts';
+import { createNetworkMatcher, isMappedIpv4, networkBytes } from '../../core/ip.ts';
 import { finish, MAX_SEED, mix, readWord } from './hash.ts';
-import { IPV4_NETWORK_BYTES, IPV6_NETWORK_BYTES } from './privacy.ts';
 
 /** How much of an address is counted: one subscriber (IPv4 whole, IPv6 /64), or one network (/24, /48). */
 export type AddressPart = 'subscriber' | 'network';
@@ -86,8 +85,8 @@ export class AddressCounts {
   }
 
   #bytesOf(ip: Uint8Array): number {
-    if (isMappedIpv4(ip)) return this.#part === 'network' ? IPV4_NETWORK_BYTES : IPV4_BYTES;
-    return this.#part === 'network' ? IPV6_NETWORK_BYTES : IPV6_SUBSCRIBER_BYTES;
+    if (this.#part === 'network') return networkBytes(ip);
+    return isMappedIpv4(ip) ? IPV4_BYTES : IPV6_SUBSCRIBER_BYTES;
   }
 }
 

@@ -67,6 +67,7 @@ export default {
   'applications.who_has_applied':
     'Who has applied by the sign-up page and confirmed the address. Approving makes a partner with a login.',
   'blocks.asn': 'Autonomous system',
+  'blocks.at_most_lines': 'At most {number} lines at a time.',
   'blocks.block': 'Block',
   'blocks.block_share': 'Block {share} of all clicks',
   'blocks.caught': 'What this would have caught in the last 7 days',
@@ -103,6 +104,8 @@ export default {
   'blocks.referrer': 'Referrer',
   'blocks.revenue_and_commission': 'Revenue (commission)',
   'blocks.sent_on': 'Sent on as normal',
+  'blocks.shortened':
+    'Addresses are kept shortened here: what entries smaller than a /24 or /48 would have caught is not known, and may be more than this.',
   'blocks.sub_id': 'Sub id',
   'blocks.sub_number': 'sub{number}',
   'blocks.sub_of_partner': '{sub} of {partner}',
