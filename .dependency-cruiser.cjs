@@ -73,7 +73,7 @@ const rooms = {
     decisions: ['postgres', 'access', 'programs', 'books', 'conversions', 'payouts'],
     cases: ['postgres', 'books', 'conversions', 'decisions'],
     partners: ['postgres', 'programs', 'conversions'],
-    audit: ['postgres', 'access', 'books', 'conversions', 'payouts'],
+    audit: ['postgres', 'access', 'books', 'cases', 'conversions', 'payouts'],
     setup: ['postgres', 'access', 'programs', 'payouts'],
   },
   attribution: {

@@ -16,7 +16,7 @@ import { createStreams } from './http/streams.ts';
 import { startMailWorker } from './mails/mail-worker.ts';
 import { createMailer } from './mails/mailer.ts';
 import { housekeepingTask } from './operations/housekeeping.ts';
-import { reportsTask } from './reports/scheduled-reports.ts';
+import { reportTasks } from './reports/scheduled-reports.ts';
 import { buildApiServer } from './server.ts';
 import { startWebhookWorker } from './webhooks/webhook-worker.ts';
 
@@ -78,7 +78,14 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     log,
     tasks: [
       housekeepingTask({ ledger, reportsFolder }),
-      reportsTask({ ledger, warehouse, secretBox, log, folder: reportsFolder, portalUrl: config.portalUrl }),
+      ...reportTasks({
+        ledger,
+        warehouse,
+        secretBox,
+        log,
+        folder: reportsFolder,
+        portalUrl: config.portalUrl,
+      }),
     ],
   });
   const mails = startMailWorker({

@@ -70,6 +70,11 @@ export function registerCollectorMetrics(options: {
   );
   gauge('links', 'Links in memory', () => links.size);
   gauge('blocks', 'Entries of the block lists in memory', () => links.blocks.size);
+  gauge(
+    'asns_missing',
+    '1 while entries of autonomous systems are not applied: their list is not read yet, or cannot be',
+    () => (links.lacksAsns ? 1 : 0),
+  );
   gauge('links_age_seconds', 'Time since the links were last compared with PostgreSQL', () =>
     links.freshAtMs === 0 ? Number.POSITIVE_INFINITY : (Date.now() - links.freshAtMs) / 1_000,
   );

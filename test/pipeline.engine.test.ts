@@ -127,8 +127,9 @@ describe('from a click to a payout', () => {
     ({ key } = await createApiKey(ledger, { role: 'operator', name: 'test', programId: program.id }));
   }
 
-  async function click(code = codes[0] ?? ''): Promise<string> {
-    const answer = await fetch(`${world.url}/c/${code}`, { redirect: 'manual' });
+  async function click(code = codes[0] ?? '', agent = 'node'): Promise<string> {
+    const headers = { 'User-Agent': agent };
+    const answer = await fetch(`${world.url}/c/${code}`, { redirect: 'manual', headers });
     expect(answer.status).toBe(302);
     return new URL(answer.headers.get('location') ?? '').searchParams.get('c') ?? '';
   }
@@ -239,7 +240,9 @@ describe('from a click to a payout', () => {
     }
   });
 
-  it('credits no order of a blocked click, and says by which entry it was blocked', async () => {
+  it('credits no order of a blocked click to its affiliate, and says by which entry it was blocked', async () => {
+    const browser = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
+    await click(codes[1], browser);
     const [made] = await createBlocks(world.ledger, {
       programId: world.program.id,
       actor: 'test',
@@ -249,14 +252,21 @@ describe('from a click to a payout', () => {
       (await fetch(`${world.url}/c/${codes[0]}`, { redirect: 'manual' })).headers.get('set-cookie');
     await waitFor(async () => (await cookieOf()) === null, { deadlineMs: 3_000, what: 'the entry' });
     await order({ order_id: 'blocked', amount: '10.00', click_id: await click() });
+    await order({ order_id: 'stuffed', amount: '10.00', click_id: await click(codes[0], browser) });
     await endBlock(world.ledger, { id: made?.id ?? 0, actor: 'test' });
-    const blocked = (await decided(['blocked'])).get('blocked');
+    const outcomes = await decided(['blocked', 'stuffed']);
+    const blocked = outcomes.get('blocked');
     expect(blocked).toMatchObject({ state: 'unattributed', reason: 'blocked_click' });
+    // The blocked click came later, and takes the order from no affiliate.
+    expect(outcomes.get('stuffed')).toMatchObject({ state: 'review', reason: 'fingerprint_match' });
+    const [stuffed] = await world.ledger<{ code: string }[]>`
+      select l.code from conversions c join links l on l.id = c.link_id where c.order_id = 'stuffed'`;
+    expect(stuffed?.code).toBe(codes[1]);
     const explained = await fetch(`${api}/v1/conversions/${blocked?.id}/explanation`, {
       headers: { Authorization: `Bearer ${key}` },
     });
     expect(await explained.text()).toContain(
-      `was blocked by what was in force then: blk_${made?.id}, network \\"127.0.0.0/8\\" (“the test itself”)`,
+      `was blocked by one of those in force about then: blk_${made?.id}, network \\"127.0.0.0/8\\" (“the test itself”)`,
     );
     await waitFor(async () => (await cookieOf()) !== null, { deadlineMs: 3_000, what: 'its end' });
   });

@@ -1,4 +1,4 @@
-import type { Browser } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ARRIVE_MS, goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
 import { waitFor } from './support/engines.ts';
@@ -57,6 +57,31 @@ describe.skipIf(chromium === undefined)('several orders reviewed as one, in a br
     });
   }
 
+  /** An order that somebody adds while the dialog is open is not among the others that it decides. */
+  async function decideWhatWasSeen(page: Page): Promise<void> {
+    const dialog = page.getByRole('dialog');
+    await page.getByRole('button', { name: 'Take out order case-4' }).click();
+    await page.getByText('1 in review, €50.00').waitFor();
+    await page.getByLabel('Select order case-3').check();
+    await page.getByRole('button', { name: 'Decide the selected (1)' }).click();
+    await dialog.getByLabel('1 selected order').waitFor();
+    const headers = {
+      authorization: `Bearer ${platform.demo.keys.operator}`,
+      'content-type': 'application/json',
+    };
+    const found = await fetch(`${platform.apiUrl}/v1/conversions?state=review`, { headers });
+    const { data } = (await found.json()) as { data: { id: string; order_id: string }[] };
+    const added = data.find(({ order_id }) => order_id === 'case-4')?.id;
+    const id = new URL(page.url()).pathname.split('/').at(-1);
+    const body = JSON.stringify({ conversion_ids: [added] });
+    const answer = await fetch(`${platform.apiUrl}/v1/cases/${id}/orders`, { method: 'POST', headers, body });
+    expect(answer.status).toBe(200);
+    await page.getByText('2 in review, €100.00').waitFor();
+    expect(await dialog.getByLabel(/other order in review/).count()).toBe(0);
+    await dialog.getByRole('button', { name: 'Decide 1 order' }).waitFor();
+    await page.keyboard.press('Escape');
+  }
+
   test('an operator opens a case, adds what shares its address, and decides it', {
     timeout: 90_000,
   }, async () => {
@@ -97,6 +122,11 @@ describe.skipIf(chromium === undefined)('several orders reviewed as one, in a br
     await dialog.getByLabel('Title').fill('The others');
     await dialog.getByRole('button', { name: 'Open a case' }).click();
     await page.getByRole('heading', { name: 'The others' }).waitFor();
+    await goTo(page, 'Conversions');
+    await page.getByRole('button', { name: 'Open order case-3' }).click();
+    await dialog.getByRole('link', { name: 'Case The others (Open)' }).click();
+    await page.getByRole('heading', { name: 'The others' }).waitFor();
+    await decideWhatWasSeen(page);
     await goTo(page, 'Cases');
     await page.locator('tr', { hasText: 'Four orders at once' }).getByText('Decided').waitFor();
     await look(page, 'cases-list');

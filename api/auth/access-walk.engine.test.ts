@@ -64,7 +64,7 @@ async function thingsOf(
     affiliateId,
     outcome: 'attributed',
   });
-  await fanOut({ ledger: api.ledger });
+  await fanOut(api);
   const [delivery] = await api.ledger<{ id: bigint }[]>`select max(id) as id from webhook_deliveries`;
   await api.call('POST', `/v1/conversions/cnv_${conversion}/confirm`, { key: operator });
   const run = await api.runPayouts(tenant.keys.finance);

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ClickFlag, type ClickRecord } from '../../core/clicks/click-record.ts';
 import { parseIp } from '../../core/ip.ts';
+import { MAX_NEW_BLOCKS, MAX_PATTERNS } from '../../ledger/blocks/blocks.ts';
+import { updateProgram } from '../../ledger/programs/programs.ts';
 import { startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { clickRecord, encodeClicks } from '../../test/support/warehouse.ts';
 import { INSERT_CLICKS_SQL } from '../../warehouse/loader/inserter.ts';
@@ -102,6 +104,15 @@ describe('entries of the block lists', () => {
     expect(await valuesOf(key)).toEqual(['203.0.113.0/28', '203.0.113.1']);
   });
 
+  it('are as many in one request as the limit says', async () => {
+    const { keys } = await api.tenant('large');
+    const reason = 'x'.repeat(1_500);
+    const entries = Array.from({ length: MAX_NEW_BLOCKS }, (_, n) =>
+      entry(`10.0.${n >> 8}.${n & 255}`, { reason }),
+    );
+    expect((await create(keys.fraud, entries)).status).toBe(201);
+  });
+
   it('are ended once, can then be made again, and are never changed', async () => {
     const key = mine.keys.operator;
     const [made] = rows(await create(key, [entry('203.0.113.20')]));
@@ -167,6 +178,46 @@ describe('entries of the block lists', () => {
   });
 });
 
+describe('an import of entries', () => {
+  const run = async (key: string, kind: string, csv: string) => {
+    const started = await api.call('POST', `/v1/imports?kind=${kind}&dry_run=false`, {
+      key,
+      raw: csv,
+      headers: { 'content-type': 'text/csv' },
+    });
+    if (started.status !== 202) return started;
+    const job = async () => await api.call('GET', `/v1/jobs/${started.body.id}`, { key });
+    await expect.poll(async () => (await job()).body.state, { timeout: 30_000 }).toBe('done');
+    return await job();
+  };
+
+  it('is for the fraud team too, and each entry is in the audit log', async () => {
+    const key = foreign.keys.fraud;
+    const csv = 'kind,value,action,reason\nasn,AS64500,redirect,a list\n';
+    expect((await run(key, 'blocks', csv)).body.result).toMatchObject({ taken: 1, refused: 0 });
+    const [{ id }] = rows(await api.call('GET', '/v1/blocks?search=AS64500', { key })) as [View];
+    const log = await api.call('GET', `/v1/audit-log?subject=${id}`, { key: foreign.keys.operator });
+    expect(log.body.data).toMatchObject([{ action: 'block.create', after: { value: 'AS64500' } }]);
+    const affiliates = 'ref_code,name,email\nx,X,x@x.test\n';
+    expect((await run(key, 'affiliates', affiliates)).status).toBe(403);
+  });
+
+  it('refuses each row for which there is no room, by its line', async () => {
+    const { keys } = await api.tenant('many');
+    const lines = Array.from({ length: MAX_PATTERNS + 1 }, (_, n) => `user_agent,tool-${n},redirect,a list`);
+    const csv = ['kind,value,action,reason', ...lines, 'asn,AS64501,redirect,a list'].join('\n');
+    expect((await run(keys.operator, 'blocks', csv)).body.result).toMatchObject({
+      taken: MAX_PATTERNS + 1,
+      refused: 1,
+      refused_rows: [
+        { line: MAX_PATTERNS + 2, field: 'kind', message: expect.stringMatching(/at most 200/) },
+      ],
+    });
+    const more = await create(keys.fraud, [entry('curl', { kind: 'user_agent' })]);
+    expect([more.status, more.text]).toEqual([409, expect.stringContaining('at most 200')]);
+  });
+});
+
 describe('what entries would have caught', () => {
   const preview = (key: string, value: string, extra: object = {}) =>
     api.call('POST', '/v1/blocks/preview', {
@@ -188,6 +239,17 @@ describe('what entries would have caught', () => {
       clicks: 4,
       all_clicks: 5,
     });
+    const { programId } = mine;
+    await updateProgram(api.ledger, { id: programId, changes: { anonymiseIp: true } });
+    for (const [network, isShortened] of [
+      ['192.0.2.0/24', false],
+      ['192.0.2.0/25', true],
+      ['2001:db8::/48', false],
+      ['2001:db8::/49', true],
+    ] as const)
+      expect((await preview(mine.keys.fraud, network)).body.is_shortened).toBe(isShortened);
+    expect((await preview(foreign.keys.fraud, '192.0.2.0/25')).body.is_shortened).toBe(false);
+    await updateProgram(api.ledger, { id: programId, changes: { anonymiseIp: false } });
     const refused = await preview(mine.keys.fraud, '10.0.0.0/7');
     expect([refused.status, refused.text]).toEqual([422, expect.stringContaining('entries.0.value')]);
   });

@@ -3,18 +3,13 @@ import {
   type CaseOrder,
   listCaseOrders,
   MAX_CASE_ORDERS,
+  MAX_COMPARED,
   type RelatedOrder,
   SHARED_KINDS,
   sharedInCase,
 } from '../../ledger/cases/case-orders.ts';
-import {
-  CASE_ACTS,
-  CASE_STATES,
-  type Case,
-  getCase,
-  listCaseNotes,
-  SUBJECT_KINDS,
-} from '../../ledger/cases/cases.ts';
+import { CASE_ACTS, CASE_STATES, type Case, getCase, listCaseNotes } from '../../ledger/cases/cases.ts';
+import { SUBJECT_KINDS } from '../../ledger/cases/subjects.ts';
 import { CONVERSION_REASONS, CONVERSION_STATES } from '../../ledger/conversions/conversions.ts';
 import type { DatabaseSql } from '../../ledger/postgres/db.ts';
 import { inProgram, type Principal } from '../http/principal.ts';
@@ -40,7 +35,11 @@ export const conversionIds = z.array(bigintId('conversion')).max(MAX_CASE_ORDERS
 
 export const subjectInput = z
   .strictObject({ kind: z.enum(SUBJECT_KINDS), value: plain(MAX_SUBJECT_LENGTH) })
-  .meta({ description: 'What the case began with.', examples: [{ kind: 'ip', value: '203.0.113.7' }] });
+  .meta({
+    description:
+      'What the case began with, as the explorer names it: ip: an address; subnet: a network, /24 of IPv4 and /64 of IPv6; asn: AS680; fingerprint: a number; affiliate, link: an id; customer: the id at the shop, or an e-mail address, of which the hash is kept; account: the payout account of the affiliate with this id.',
+    examples: [{ kind: 'ip', value: '203.0.113.7' }],
+  });
 
 export const caseView = z
   .object({
@@ -85,7 +84,10 @@ const orderView = z.object({
   clicked_at: timeText.nullable(),
   ip: z.string().nullable().meta({ description: 'Of the customer.' }),
   click_ip: z.string().nullable(),
-  fingerprint: z.string().nullable(),
+  fingerprint: z
+    .string()
+    .nullable()
+    .meta({ description: 'As the shop sent it with the order; that of the click is not known here.' }),
   customer_id: z.string().nullable(),
   recurring_of: idText('conversion').nullable().meta({
     description: 'The first order of its subscription, with which it is decided unless it is named itself.',
@@ -97,8 +99,13 @@ const orderView = z.object({
     .meta({ description: 'By a decision of this case.' }),
 });
 
+export const sharedKind = z.enum(SHARED_KINDS).meta({
+  description:
+    'ip: an address that is known whole; subnet: its network, /24 of IPv4 and /64 of IPv6, of shortened ones /48; fingerprint: the one that the shop sent with the order.',
+});
+
 const sharedView = z.object({
-  kind: z.enum(SHARED_KINDS),
+  kind: sharedKind,
   value: z.string().meta({ description: 'Of accounts the beginning of a hash.' }),
   orders: z.int(),
   affiliates: z.int(),
@@ -114,6 +121,12 @@ export const caseDetailsView = caseView
   })
   .meta({ id: 'CaseDetails' });
 
+export const caseOpenedView = caseDetailsView
+  .extend({
+    has_more: z.boolean().meta({ description: 'Of `related` there are orders that are not in it.' }),
+  })
+  .meta({ id: 'CaseOpened' });
+
 export type CaseDetails = z.output<typeof caseDetailsView>;
 
 export const relatedView = z.object({
@@ -124,10 +137,12 @@ export const relatedView = z.object({
       reason: z.enum(CONVERSION_REASONS).nullable(),
       affiliate_id: idText('affiliate').nullable(),
       amount: moneyText,
-      shared: z.array(z.enum(SHARED_KINDS)),
+      shared: z.array(sharedKind),
     }),
   ),
-  has_more: z.boolean().meta({ description: 'There are more than a case holds.' }),
+  has_more: z.boolean().meta({
+    description: `There are more than a case holds, or more in review than the ${MAX_COMPARED} latest, which are looked at.`,
+  }),
 });
 
 export function formatCase(found: Case): z.output<typeof caseView> {

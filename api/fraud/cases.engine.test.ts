@@ -98,6 +98,59 @@ describe('a case', () => {
     expect(wrong.status).toBe(422);
   });
 
+  test('has the order that it is related to, or says why it cannot', async () => {
+    const first = await reviewed();
+    const related = async (to: string, more: object = {}) => {
+      const json = { title: 'One address', related: { to, shared: ['ip', 'payment_account'] }, ...more };
+      return (await post('/v1/cases', json)).body;
+    };
+    const theirs = await reviewed(foreign);
+    for (const none of [theirs, 'cnv_2000000000']) {
+      const message = `there is no order ${none} in the program of the case`;
+      expect(await related(none)).toMatchObject({ errors: [{ field: 'related.to', message }] });
+    }
+    const opened = await related(first, { conversion_ids: [first] });
+    expect(opened.has_more).toBe(false);
+    expect((opened.case_orders as { conversion_id: string }[]).map(({ conversion_id: id }) => id)).toContain(
+      first,
+    );
+    const message = `${first} is in the open case ${String(opened.id)}`;
+    expect(await related(first)).toMatchObject({ errors: [{ field: 'related.to', message }] });
+    const alone = `cnv_${await decideConversion(api.ledger, {
+      ...{ tenant: shop, orderId: randomUUID(), affiliateId: shop.affiliateId, outcome: 'attributed' },
+    })}`;
+    expect(await related(alone, { related: { to: alone, shared: ['payment_account'] } })).toMatchObject({
+      orders: 1,
+      case_orders: [{ conversion_id: alone, state: 'attributed' }],
+    });
+  });
+
+  test('begins with a value of its kind', async () => {
+    const begin = async (kind: string, value: string) =>
+      (await post('/v1/cases', { title: 'x', subject: { kind, value } })).body;
+    expect(await begin('ip', 'spring')).toMatchObject({
+      errors: [{ field: 'subject', message: 'must be an IPv4 or IPv6 address' }],
+    });
+    const { id, subject } = await begin('customer', 'ann@example.com');
+    expect(subject).toMatchObject({
+      kind: 'customer',
+      value: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
+    });
+    const found = await api.call('GET', '/v1/cases?search=ann@example.com', { key });
+    expect(found.body.data).toMatchObject([{ id }]);
+  });
+
+  test('keeps an order that it has decided', async () => {
+    const [bad, left] = [await reviewed(), await reviewed()];
+    const path = await opened([bad, left]);
+    await post(`${path}/decide`, { note: 'one person', reject: [bad] });
+    const removed = await api.call('DELETE', `${path}/orders/${bad}`, { key });
+    expect([removed.status, removed.body]).toMatchObject([
+      409,
+      { code: 'wrong_state', detail: `${bad} was decided in this case, and stays in it` },
+    ]);
+  });
+
   test('is whose it is said to be, if they review orders of the program', async () => {
     const path = await opened([]);
     const user = async (role: string, tenant: Tenant) => {

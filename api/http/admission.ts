@@ -1,4 +1,4 @@
-import type { Role } from '../../ledger/access/api-keys.ts';
+import { ROLES, type Role } from '../../ledger/access/api-keys.ts';
 import type { Principal } from './principal.ts';
 import { scopeOf } from './scopes.ts';
 
@@ -11,6 +11,9 @@ export interface Use {
   /** Scopes that it needs as well, because it acts in other parts of the API, too. */
   readonly scopes?: readonly string[] | undefined;
 }
+
+/** What the link of a report's file needs, wherever it is shown: it opens the file to every holder. */
+export const READING_REPORTS: Use = { roles: ROLES, method: 'GET', tags: ['reports'] };
 
 /** What the users and keys of a terminated affiliate still read: its money, and what is kept about it. */
 const EARNINGS_TAGS: readonly string[] = ['money', 'affiliates', 'keys', 'session'];

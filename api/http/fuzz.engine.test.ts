@@ -50,7 +50,7 @@ async function makeThings(): Promise<void> {
     if (outcome === 'attributed') await post(`/v1/conversions/cnv_${id}/confirm`, {});
   }
   await api.runPayouts(keys.operator);
-  await fanOut({ ledger: api.ledger });
+  await fanOut(api);
 }
 
 const nasty = fc.constantFrom<unknown>(

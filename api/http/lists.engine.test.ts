@@ -55,7 +55,7 @@ beforeAll(async () => {
       headers: { 'content-type': 'text/csv' },
     });
   }
-  await fanOut({ ledger: api.ledger });
+  await fanOut(api);
   const rows = await api.ledger<{ id: bigint }[]>`select id from conversions where state = 'attributed'`;
   for (const { id } of rows) await api.call('POST', `/v1/conversions/cnv_${id}/confirm`, { key: operator });
   await api.runPayouts(finance);

@@ -145,6 +145,7 @@ export const CLICKHOUSE_PROBLEMS: ReadonlyMap<number, ProblemCode> = new Map([
   // The limits of a query: TIMEOUT_EXCEEDED, MEMORY_LIMIT_EXCEEDED.
   [159, 'too_costly'],
   [241, 'too_costly'],
+  [396, 'too_costly'],
   // The server is overloaded or shutting down: CANNOT_ALLOCATE_MEMORY, TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT,
   // NETWORK_ERROR, ABORTED, QUERY_WAS_CANCELLED, CANNOT_SCHEDULE_TASK, SERVER_OVERLOADED.
   [173, 'unavailable'],

@@ -8,6 +8,7 @@ import {
   forgetSignatures,
   forgetUnproven,
 } from '../../ledger/integrations/postback-calls.ts';
+import { forgetReportRuns } from '../../ledger/integrations/report-runs.ts';
 import { forgetOrderNames } from '../../ledger/integrations/sources.ts';
 import { forgetUnidentifiedCalls } from '../../ledger/integrations/unidentified-calls.ts';
 import { forgetWaitingCalls } from '../../ledger/integrations/waiting-calls.ts';
@@ -21,6 +22,8 @@ import { removeOldReports } from '../reports/report-jobs.ts';
 
 /** Shops dispute orders of the last quarter. */
 const CALL_LOG_DAYS = 90;
+/** Of a report that is made each day, a quarter; its files are gone after a week. */
+const REPORT_RUN_DAYS = 90;
 /** Strangers may have sent them; a wrong secret is noticed within days. */
 const UNPROVEN_DAYS = 14;
 
@@ -47,6 +50,7 @@ export function housekeepingTask({
       await forgetOrderNames(ledger);
       await forgetWebhookEvents(ledger, { limit: 10_000 });
       await removeOldReports(reportsFolder);
+      await forgetReportRuns(ledger, { before: ago(REPORT_RUN_DAYS * 24 * HOUR_MS), limit: 10_000 });
       await failAbandonedJobs(ledger, { before: ago(24 * HOUR_MS) });
       await forgetSessions(ledger, { before: ago(24 * HOUR_MS) });
       await forgetApplications(ledger, { now: new Date() });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ImportEvidence } from '../../attribution/decide/evidence.ts';
 import { BLOCK_ACTIONS, BLOCK_KINDS, MAX_BLOCK_VALUE_LENGTH } from '../../core/blocks/block.ts';
-import { errorText, InputError } from '../../core/errors.ts';
+import { errorText, InputError, OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import {
   MAX_CODE_LENGTH,
@@ -10,7 +10,14 @@ import {
   MAX_REFERENCE_LENGTH,
 } from '../../core/text-limits.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
-import { createBlocks } from '../../ledger/blocks/blocks.ts';
+import {
+  type BlockRoom,
+  beyondRoom,
+  checkBlockRoom,
+  insertBlocks,
+  readBlockRoom,
+  roomAfter,
+} from '../../ledger/blocks/blocks.ts';
 import { type Conversion, findConversionByOrder } from '../../ledger/conversions/conversions.ts';
 import { recordDecisions } from '../../ledger/decisions/decisions.ts';
 import { recordReport } from '../../ledger/decisions/order-reports.ts';
@@ -25,13 +32,14 @@ import { faultsIn } from '../http/validation.ts';
 import { amountReader, type CsvFile } from '../schemas/csv.ts';
 import { formatId, integerId } from '../schemas/ids.ts';
 import { nameText, plain, text, time, urlText } from '../schemas/schemas.ts';
+import { logNewBlocks } from './block-view.ts';
 import { orderInput, withoutEmptyMembers } from './order.ts';
 import { ledgerReport } from './record-order.ts';
 import { withEventName } from './shop-settings.ts';
 
 /**
- * Affiliates, links, coupons, orders and entries of the block list from CSV. Every row is taken or refused by itself, all within one transaction: a dry run
- * does exactly what a run does and is rolled back.
+ * Affiliates, links, coupons, orders and entries of the block list from CSV. Every row is taken or refused by itself, all within
+ * one transaction: a dry run does exactly what a run does and is rolled back.
  */
 
 export const IMPORT_KINDS = ['affiliates', 'links', 'coupons', 'conversions', 'blocks'] as const;
@@ -116,6 +124,8 @@ interface Importer {
   /** Of the program. */
   readonly events: readonly string[];
   readonly actor: string;
+  /** Of entries of the block list, counted once and then with each row. */
+  blockRoom?: BlockRoom;
 }
 
 /** Takes a row, and returns what somebody should look at, if anything. @throws InputError. */
@@ -163,17 +173,23 @@ const IMPORTERS: Readonly<Record<ImportKind, TakeRow>> = {
     await createCoupon(tx, { programId, affiliateId, campaignId, code, validFrom, validUntil });
     return undefined;
   },
-  async blocks(tx, { programId, actor }, row) {
+  async blocks(tx, importer, row) {
+    const { programId, actor } = importer;
     const { affiliate_ref_code: refCode, ends_at: endsAt, ...rest } = readRow(blockRow, row);
     const affiliateId =
       refCode === undefined ? undefined : await affiliateByRef(tx, programId, refCode, 'affiliate_ref_code');
-    await createBlocks(tx, { programId, actor, entries: [{ ...rest, affiliateId, endsAt }] }).catch(
-      (error: unknown) => {
-        throw error instanceof InputError
-          ? new InputError(error.field.replace('entries.0.', ''), error.reason)
-          : error;
-      },
-    );
+    importer.blockRoom ??= await readBlockRoom(tx, programId);
+    const left = roomAfter(importer.blockRoom, rest.kind);
+    const beyond = beyondRoom(left);
+    if (beyond !== undefined) throw new InputError('kind', `is one too many: ${beyond}`);
+    const entries = [{ ...rest, affiliateId, endsAt }];
+    const blocks = await insertBlocks(tx, { programId, actor, entries }).catch((error: unknown) => {
+      throw error instanceof InputError
+        ? new InputError(error.field.replace('entries.0.', ''), error.reason)
+        : error;
+    });
+    await logNewBlocks(tx, { actor, blocks });
+    importer.blockRoom = left;
     return undefined;
   },
   async conversions(tx, { programId, events, actor }, row) {
@@ -257,6 +273,7 @@ export async function runImport(options: {
         importer: { programId, events: program?.events ?? [], actor: job.actor },
         onProgress: (rowsDone) => reportProgress(ledger, { id, rowsDone }),
       });
+      if (kind === 'blocks') await checkBlockRoom(tx, programId);
       const subject = formatId('program', programId);
       if (dryRun) throw new DryRun();
       const { taken, refused } = result;
@@ -272,7 +289,8 @@ export async function runImport(options: {
     if (result) await finishJob(ledger, { id, rowsDone: file.rows.length, result });
   } catch (error) {
     log.warn({ job: String(id), reason: errorText(error) }, 'import failed');
-    const failure = 'the server failed; nothing was imported';
+    const isRefused = error instanceof OperatingError && error.code === 'wrong_state';
+    const failure = `${isRefused ? error.message : 'the server failed'}; nothing was imported`;
     await failJob(ledger, { id, failure }).catch((again: unknown) => {
       log.warn({ job: String(id), reason: errorText(again) }, 'the failure of the job could not be recorded');
     });

@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import { ROLES } from '../../ledger/access/api-keys.ts';
 import { JOB_KINDS, JOB_STATES, type Job } from '../../ledger/integrations/jobs.ts';
-import { refusalOf, type Use } from '../http/admission.ts';
+import { READING_REPORTS, refusalOf } from '../http/admission.ts';
 import type { Principal } from '../http/principal.ts';
 import { formatId, formatOptionalId, idText } from '../schemas/ids.ts';
 import { formatOptionalTime, formatTime, timeText } from '../schemas/schemas.ts';
@@ -25,9 +24,6 @@ export const jobView = z
     finished_at: timeText.nullable(),
   })
   .meta({ id: 'Job' });
-
-/** What a report's file is worth: the right to read reports. */
-export const READING_REPORTS: Use = { roles: ROLES, method: 'GET', tags: ['reports'] };
 
 /** The job as the principal sees it: the link of a report opens it to all, so it is for those who may read reports. */
 export function formatJob(job: Job, principal: Principal): z.output<typeof jobView> {

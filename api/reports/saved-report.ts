@@ -8,10 +8,11 @@ import {
 } from '../../ledger/integrations/saved-reports.ts';
 import { EXPORT_FORMATS, MAX_EXPORT_ROWS } from '../../warehouse/reports/report-export.ts';
 import { checkReport, type ReportOptions } from '../../warehouse/reports/reports.ts';
-import { type Principal, programFilter } from '../http/principal.ts';
+import { type Principal, partyOf, programFilter } from '../http/principal.ts';
 import { invalidField } from '../http/problems.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../schemas/ids.ts';
 import { formatOptionalTime, formatTime, nameText, timeText } from '../schemas/schemas.ts';
+import type { ReportResult } from './report-jobs.ts';
 import { inParameters, reportOptions, reportQuery } from './report-query.ts';
 
 /** A report that is kept by name: as it is written in bodies, checked, and shown. */
@@ -98,6 +99,9 @@ const runView = z.object({
     .meta({ description: 'waiting: for complete figures, or being made.' }),
   rows: z.string(),
   complete_to: timeText.nullable(),
+  orders_complete_to: timeText.nullable().meta({
+    description: 'Every change of orders before this is in it; null: it has no figures of orders.',
+  }),
   failure: z.string().nullable(),
 });
 
@@ -106,6 +110,9 @@ export const savedReportView = z
     id: idText('savedReport'),
     program_id: idText('program'),
     name: z.string(),
+    may_delete: z.boolean().meta({
+      description: 'Its owner and its party do; an operator, when its owner has no access any more.',
+    }),
     is_own: z.boolean().meta({ description: 'Only the owner changes it.' }),
     shared: z.boolean(),
     query: z.record(z.string(), z.string()),
@@ -135,6 +142,7 @@ export function formatSavedReport(
     id: formatId('savedReport', report.id),
     program_id: formatId('program', report.programId),
     name: report.name,
+    may_delete: mayDelete(principal, report),
     is_own: isOwn,
     shared: report.shared,
     query: { ...report.query },
@@ -152,7 +160,7 @@ export function formatSavedReport(
 }
 
 function formatRun(run: NonNullable<SavedReport['lastRun']>): z.output<typeof runView> {
-  const { complete_to: completeTo = null } = (run.result ?? {}) as { complete_to?: string | null };
+  const made = (run.result ?? {}) as Partial<ReportResult>;
   return {
     job_id: formatId('job', run.jobId),
     due_at: formatTime(run.dueAt),
@@ -160,7 +168,8 @@ function formatRun(run: NonNullable<SavedReport['lastRun']>): z.output<typeof ru
     to: formatTime(run.toAt),
     state: run.state === 'running' ? 'waiting' : run.state,
     rows: String(run.rowsDone),
-    complete_to: completeTo,
+    complete_to: made.complete_to ?? null,
+    orders_complete_to: made.orders_complete_to ?? null,
     failure: run.failure,
   };
 }
@@ -169,10 +178,23 @@ export function seesShared({ role }: Principal): boolean {
   return TEAM.includes(role);
 }
 
+/** Who sees and removes reports without an owner: no other party could. */
+export function seesOrphans({ role }: Principal): boolean {
+  return role === 'operator';
+}
+
+export function mayDelete(principal: Principal, report: SavedReport): boolean {
+  return (
+    report.owner === principal.actor ||
+    report.party === partyOf(principal) ||
+    (seesOrphans(principal) && !report.isOwned)
+  );
+}
+
 /** The report if the principal may see it: its own, and of the program's team what is shared. */
 export function isVisible(principal: Principal, report: SavedReport): boolean {
   const foreign = principal.programId !== null && report.programId !== principal.programId;
-  return !foreign && (report.owner === principal.actor || (seesShared(principal) && report.shared));
+  return !foreign && (mayDelete(principal, report) || (seesShared(principal) && report.shared));
 }
 
 /**

@@ -1,5 +1,7 @@
+import { readdir } from 'node:fs/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { HOUR_MS } from '../../core/time.ts';
+import { failAbandonedJobs, finishJob } from '../../ledger/integrations/jobs.ts';
 import { rangeAt, type Schedule, slotsOf } from '../../ledger/integrations/saved-reports.ts';
 import { connectOwner, type Database } from '../../ledger/postgres/db.ts';
 import { type Answer, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
@@ -8,7 +10,8 @@ import { clickRecord, encodeClicks } from '../../test/support/warehouse.ts';
 import { timeText } from '../../warehouse/clickhouse/client.ts';
 import { INSERT_CLICKS_SQL } from '../../warehouse/loader/inserter.ts';
 import { fanOut } from '../webhooks/webhook-worker.ts';
-import { runScheduledReports } from './scheduled-reports.ts';
+import { type FileLimits, writeReport } from './report-jobs.ts';
+import { beginDueRuns, makeReports } from './scheduled-reports.ts';
 
 let api: TestApi;
 let owner: Database;
@@ -57,16 +60,29 @@ async function save(by: SignedIn, body: object): Promise<Answer['body']> {
   return answer.body;
 }
 
+const NEVER = new AbortController().signal;
+
 /** The schedulers' work at a time; figures are complete until then. */
-async function run(now: Date, completeTo = now): Promise<{ begun: number; ended: number; waiting: number }> {
+async function run(
+  now: Date,
+  completeTo = now,
+  more: { limits?: FileLimits; signal?: AbortSignal } = {},
+): Promise<{ begun: number; ended: number; waiting: number }> {
   await api.warehouse.command('TRUNCATE TABLE watermarks');
   await api.warehouse.insertRows('watermarks', [{ shard: 0, complete_to: timeText(completeTo.getTime()) }]);
-  const { ledger, warehouse, secretBox, reportsFolder: folder } = api;
-  const log = api.app.log as never;
-  return await runScheduledReports(
-    { ledger, warehouse, secretBox, log, folder, portalUrl: 'https://portal.example' },
-    now,
-  );
+  const { ledger, warehouse, secretBox, log, reportsFolder: folder } = api;
+  const { limits, signal = NEVER } = more;
+  const options = {
+    ledger,
+    warehouse,
+    secretBox,
+    log,
+    folder,
+    portalUrl: 'https://portal.example',
+    ...(limits && { limits }),
+  };
+  const begun = await beginDueRuns(options, now);
+  return { begun, ...(await makeReports(options, { now, signal })) };
 }
 
 async function dueOf(report: Answer['body']): Promise<Date> {
@@ -79,6 +95,7 @@ async function shown(by: SignedIn, { id }: Answer['body']) {
   };
 }
 
+const idOf = ({ id }: Answer['body']): number => Number(String(id).replace('rpt_', ''));
 const linkOf = (text: string): string => /https:\/\/portal\.example(\S+)/.exec(text)?.[1] ?? '';
 
 describe('times', () => {
@@ -313,8 +330,9 @@ describe('a scheduled report', () => {
     expect((await api.call('GET', linkOf(before?.text ?? ''))).status).toBe(404);
     await run(new Date(due.getTime() + 24 * HOUR_MS));
     const mails = await api.mails();
-    expect(mails.map(({ subject }) => subject)).toEqual(['Report: Week']);
-    const file = await api.call('GET', linkOf(mails[0]?.text ?? ''));
+    expect(mails.map(({ subject }) => subject).toSorted()).toEqual(['Report stopped: Money', 'Report: Week']);
+    const week = mails.find(({ subject }) => subject === 'Report: Week');
+    const file = await api.call('GET', linkOf(week?.text ?? ''));
     expect(
       file.text
         .split('\n')
@@ -344,4 +362,260 @@ describe('a scheduled report', () => {
     const changed = await user.call('PATCH', `/v1/saved-reports/${report.id}`, { json: { mail: false } });
     expect(changed.body).toMatchObject({ stopped_reason: null, next_run_at: report.next_run_at });
   });
+});
+
+describe('a run', () => {
+  test('of an outage longer than its patience is made up, and waits from its beginning', async () => {
+    const now = new Date();
+    // Due 20 hours ago.
+    const schedule = { ...DAILY, hour: (now.getUTCHours() + 4) % 24 };
+    const report = await save(operator, { schedule, mail: true, time_zone: 'UTC' });
+    await owner`update saved_reports set next_run_at = ${new Date(now.getTime() - 72 * HOUR_MS)}`;
+    const early = new Date(now.getTime() - 100 * HOUR_MS);
+    expect(await run(now, early)).toEqual({ begun: 1, ended: 0, waiting: 1 });
+    expect(await run(now)).toEqual({ begun: 0, ended: 1, waiting: 0 });
+    expect((await shown(operator, report)).last_run).toMatchObject({ state: 'done' });
+  });
+
+  test('that was made for its time already holds up no other', async () => {
+    const first = await save(operator, { schedule: DAILY });
+    const second = await save(operator, { schedule: { ...DAILY, hour: 6 } });
+    const due = await dueOf(first);
+    await run(due);
+    await owner`update saved_reports set next_run_at = ${String(first.next_run_at)} where id = ${idOf(first)}`;
+    expect(await run(new Date(due.getTime() + 2 * HOUR_MS))).toEqual({ begun: 1, ended: 1, waiting: 0 });
+    expect((await shown(operator, second)).last_run).toMatchObject({ state: 'done' });
+  });
+
+  test('that cannot begin holds up no other', async () => {
+    const first = await save(operator, { schedule: DAILY });
+    const second = await save(operator, { schedule: { ...DAILY, hour: 6 } });
+    await owner`update saved_reports set time_zone = 'Mars/Olympus' where id = ${idOf(first)}`;
+    const late = new Date((await dueOf(first)).getTime() + 2 * HOUR_MS);
+    await expect(run(late)).rejects.toThrow(/Mars/);
+    await owner`delete from saved_reports where id = ${idOf(first)}`;
+    expect(await run(late)).toEqual({ begun: 0, ended: 1, waiting: 0 });
+    expect((await shown(operator, second)).last_run).toMatchObject({ state: 'done' });
+  });
+
+  test('makes what the report was when it began', async () => {
+    const report = await save(operator, { schedule: DAILY, mail: true });
+    const due = await dueOf(report);
+    await run(due, new Date(due.getTime() - 24 * HOUR_MS));
+    const json = { format: 'parquet', query: { group_by: 'affiliate', metrics: 'clicks' }, time_zone: 'UTC' };
+    await operator.call('PATCH', `/v1/saved-reports/${report.id}`, { json });
+    await run(due);
+    const [mail] = await api.mails();
+    const file = await api.call('GET', linkOf(mail?.text ?? ''));
+    expect([file.headers.get('content-type'), file.text.split('\n')[0]]).toEqual([
+      expect.stringMatching(/^text\/csv/),
+      '"day","clicks"',
+    ]);
+  });
+
+  test('that is due stays due when the report is changed in anything but its schedule', async () => {
+    const report = await save(operator, { schedule: DAILY });
+    await owner`update saved_reports set next_run_at = clock_timestamp() - interval '1 minute'`;
+    const changed = await operator.call('PATCH', `/v1/saved-reports/${report.id}`, { json: { name: 'x' } });
+    expect(Date.parse(String(changed.body.next_run_at))).toBeLessThan(Date.now());
+    const json = { schedule: { ...DAILY, hour: 9 } };
+    const moved = await operator.call('PATCH', `/v1/saved-reports/${report.id}`, { json });
+    expect(Date.parse(String(moved.body.next_run_at))).toBeGreaterThan(Date.now());
+  });
+
+  test('is not abandoned while it waits, and its job ends with its report', async () => {
+    const report = await save(operator, { schedule: DAILY });
+    const due = await dueOf(report);
+    await run(due, new Date(due.getTime() - 24 * HOUR_MS));
+    await failAbandonedJobs(api.ledger, { before: new Date(Date.now() + HOUR_MS) });
+    const { last_run: last } = await shown(operator, report);
+    expect(last?.state).toBe('waiting');
+    await operator.call('DELETE', `/v1/saved-reports/${report.id}`);
+    expect((await operator.call('GET', `/v1/jobs/${last?.job_id}`)).body).toMatchObject({
+      state: 'failed',
+      failure: 'the saved report was deleted',
+    });
+  });
+
+  test('whose job has failed meanwhile mails no link', async () => {
+    const report = await save(operator, { schedule: DAILY, mail: true });
+    const due = await dueOf(report);
+    await run(due, new Date(due.getTime() - 24 * HOUR_MS));
+    await owner`update jobs set state = 'failed', failure = 'x', finished_at = clock_timestamp() where state = 'running'`;
+    expect(await run(due)).toMatchObject({ ended: 1 });
+    expect(await api.mails()).toEqual([]);
+    const [job] = await owner<{ id: bigint }[]>`select max(id) as id from jobs`;
+    expect(await finishJob(api.ledger, { id: job?.id ?? 0n, rowsDone: 1, result: {} })).toBe(false);
+  });
+
+  test('with figures of orders waits until these are mirrored, and says up to when they are', async () => {
+    const report = await save(operator, { schedule: DAILY, mail: true, query: { metrics: 'conversions' } });
+    const due = await dueOf(report);
+    const [waiting] = await owner<{ id: bigint }[]>`
+      insert into outbox (conversion_id, created_at) values (1, ${new Date(due.getTime() - 72 * HOUR_MS)}) returning id`;
+    expect(await run(due)).toMatchObject({ begun: 1, ended: 0, waiting: 1 });
+    await owner`delete from outbox where id = ${waiting?.id ?? 0n}`;
+    expect(await run(due)).toMatchObject({ ended: 1 });
+    const { last_run: last } = await shown(operator, report);
+    expect(last?.orders_complete_to).toEqual(expect.any(String));
+    expect((await api.mails())[0]?.text).toMatch(/, and orders as of 2\d{3}-/);
+  });
+
+  test('ends where its party has no room, and waits where the disk has none', async () => {
+    const report = await save(operator, { schedule: DAILY, mail: true });
+    const due = await dueOf(report);
+    const full = { partyBytes: 1e9, leastFreeBytes: Number.MAX_SAFE_INTEGER };
+    expect(await run(due, due, { limits: full })).toMatchObject({ begun: 1, ended: 0, waiting: 1 });
+    expect(await run(due, due, { limits: { partyBytes: 10, leastFreeBytes: 0 } })).toMatchObject({
+      ended: 1,
+    });
+    expect((await shown(operator, report)).last_run).toMatchObject({
+      state: 'failed',
+      failure: expect.stringMatching(/^the files of the last 7 days would take more than /),
+    });
+  });
+
+  test('ends with its process, and is made by the next', async () => {
+    const report = await save(operator, { schedule: DAILY });
+    const due = await dueOf(report);
+    expect(await run(due, due, { signal: AbortSignal.abort() })).toEqual({ begun: 1, ended: 0, waiting: 0 });
+    const { ledger, warehouse, secretBox, reportsFolder: folder } = api;
+    const written = writeReport(
+      { ledger, warehouse, secretBox, folder },
+      {
+        job: { id: 1n },
+        principal: { role: 'operator', programId: tenant.programId, affiliateId: null } as never,
+        report: { from: new Date(0), to: due, groupBy: ['day'], limit: 10, format: 'csv' },
+        origin: '',
+        signal: AbortSignal.abort(),
+      },
+    );
+    await expect(written).rejects.toThrow(/abort/i);
+    expect((await readdir(folder)).filter((name) => name.endsWith('.part'))).toEqual([]);
+    expect(await run(due)).toEqual({ begun: 0, ended: 1, waiting: 0 });
+  });
+
+  test('comes by turns of the parties', async () => {
+    for (let i = 0; i < 14; i++) await save(operator, { name: `r${i}`, schedule: DAILY });
+    const other = await save(partner, { schedule: DAILY });
+    await run(await dueOf(other));
+    const finished = await owner<{ actor: string }[]>`
+      select actor from jobs where id in (select job_id from report_runs) order by finished_at`;
+    expect(finished.findIndex(({ actor }) => actor === `user:${partner.userId}`)).toBeLessThan(4);
+  });
+});
+
+describe('an owner', () => {
+  async function ownKey(more: object = {}): Promise<{ id: string; key: string }> {
+    const json = { name: 'k', role: 'operator', program_id: `prg_${tenant.programId}`, ...more };
+    const { body } = await api.call('POST', '/v1/api-keys', { key: api.operatorKey, json });
+    return { id: (body.api_key as { id: string }).id, key: String(body.key) };
+  }
+  const make = async (key: string) =>
+    await api.call('POST', '/v1/saved-reports', { key, json: { name: 'Week', ...WEEK, schedule: DAILY } });
+
+  test('that is a key hands its reports on when it is rotated', async () => {
+    const { id, key } = await ownKey();
+    const { body: report } = await make(key);
+    const json = { grace_seconds: 0 };
+    const rotated = await api.call('POST', `/v1/api-keys/${id}/rotate`, { key: api.operatorKey, json });
+    expect(await run(await dueOf(report))).toMatchObject({ ended: 1 });
+    const now = await api.call('GET', `/v1/saved-reports/${report.id}`, { key: String(rotated.body.key) });
+    expect(now.body).toMatchObject({ is_own: true, last_run: { state: 'done' }, stopped_reason: null });
+  });
+
+  test('that has ended takes no room, and an operator removes what it left', async () => {
+    const { id, key } = await ownKey();
+    const { body: report } = await make(key);
+    await owner`
+      insert into saved_reports (program_id, owner, party, name, shared, query, range, time_zone, format, mail)
+      select program_id, owner, party, name, shared, query, range, time_zone, format, mail
+      from saved_reports, generate_series(1, 99)`;
+    expect((await make(tenant.keys.operator)).status).toBe(409);
+    expect((await operator.call('GET', `/v1/saved-reports/${report.id}`)).status).toBe(404);
+    await api.call('DELETE', `/v1/api-keys/${id}`, { key: api.operatorKey });
+    expect((await make(tenant.keys.operator)).status).toBe(201);
+    expect((await operator.call('GET', `/v1/saved-reports/${report.id}`)).body).toMatchObject({
+      may_delete: true,
+    });
+    expect((await partner.call('DELETE', `/v1/saved-reports/${report.id}`)).status).toBe(404);
+    expect((await operator.call('DELETE', `/v1/saved-reports/${report.id}`)).status).toBe(204);
+  });
+
+  test('behind a key that has ended gets a mail when its report stops', async () => {
+    const user = await signedIn(api, { role: 'operator', programId: tenant.programId });
+    const json = { name: 'mine', role: 'operator', program_id: `prg_${tenant.programId}` };
+    const { body } = await user.call('POST', '/v1/api-keys', { json });
+    const { body: report } = await make(String(body.key));
+    await api.call('DELETE', `/v1/api-keys/${(body.api_key as { id: string }).id}`, { key: api.operatorKey });
+    await run(await dueOf(report));
+    expect((await api.mails()).map(({ subject }) => subject)).toEqual(['Report stopped: Week']);
+  });
+});
+
+describe('a webhook of reports', () => {
+  test('shows its link to those alone who may read reports', async () => {
+    const endpoint = { url: 'http://127.0.0.1:9/hook', events: ['payout.created'] };
+    const { body } = await api.call('POST', '/v1/webhooks', { key: tenant.keys.operator, json: endpoint });
+    const hook = (body.webhook as { id: string }).id;
+    const report = await save(operator, { schedule: DAILY, webhook_id: hook });
+    await run(await dueOf(report));
+    await fanOut(api);
+    const json = {
+      name: 'k',
+      role: 'operator',
+      program_id: `prg_${tenant.programId}`,
+      scopes: ['webhooks:read'],
+    };
+    const narrow = await api.call('POST', '/v1/api-keys', { key: api.operatorKey, json });
+    const read = async (key: string) => {
+      const list = await api.call('GET', `/v1/webhooks/${hook}/deliveries`, { key });
+      const [{ id } = { id: '' }] = list.body.data as { id: string }[];
+      const one = await api.call('GET', `/v1/webhook-deliveries/${id}`, { key });
+      return [list, one].map(({ text }) => text.includes('/download?'));
+    };
+    expect(await read(tenant.keys.operator)).toEqual([true, true]);
+    expect(await read(String(narrow.body.key))).toEqual([false, false]);
+  });
+
+  test('gets no link where there is no file, and an event that cannot be written stops none of the others', async () => {
+    const endpoint = { url: 'http://127.0.0.1:9/hook', events: ['affiliate.created'] };
+    const { body } = await api.call('POST', '/v1/webhooks', { key: tenant.keys.operator, json: endpoint });
+    const hook = Number((body.webhook as { id: string }).id.replace('whk_', ''));
+    while ((await fanOut(api)) > 0);
+    // Of a report without a result, of a job that is no report, and of an affiliate.
+    const [failed, alien] = await owner<{ id: bigint }[]>`
+      insert into jobs (kind, program_id, actor, request) values
+        ('report', ${tenant.programId}, 'user:1', '{"saved_report": {"id": 1, "name": "x"}}'),
+        ('import', ${tenant.programId}, 'user:1', '{}') returning id`;
+    await owner`
+      insert into webhook_events (type, program_id, affiliate_id, endpoint_id, subject) values
+        ('report.ready', ${tenant.programId}, null, ${hook}, ${`job_${failed?.id}`}),
+        ('report.ready', ${tenant.programId}, null, ${hook}, ${`job_${alien?.id}`}),
+        ('affiliate.created', ${tenant.programId}, null, ${hook}, ${`aff_${tenant.affiliateId}`})`;
+    await fanOut(api);
+    expect(await fanOut(api)).toBe(0);
+    const sent = await owner<{ type: string }[]>`
+      select v.type from webhook_deliveries d join webhook_events v on v.id = d.event_id
+      where d.endpoint_id = ${hook} order by v.id`;
+    expect(sent.map(({ type }) => type)).toEqual(['report.ready', 'affiliate.created']);
+    const postponed =
+      await owner`select from webhook_events where postponed_until > clock_timestamp() and not fanned_out`;
+    expect(postponed).toHaveLength(1);
+  });
+});
+
+test('the range that a saved report has now is shown with it', async () => {
+  const report = await save(operator, { range: 'yesterday', time_zone: 'UTC' });
+  const { body } = await operator.call('GET', `/v1/saved-reports/${report.id}`);
+  expect(Date.parse(String(body.to)) - Date.parse(String(body.from))).toBe(24 * HOUR_MS);
+});
+
+test.each([
+  ['Atlantic/Azores', '2026-10-26T12:00:00Z', '2026-10-25T00:00:00Z', '2026-10-26T01:00:00Z'],
+  ['America/Havana', '2026-11-02T12:00:00Z', '2026-11-01T04:00:00Z', '2026-11-02T05:00:00Z'],
+  ['Asia/Beirut', '2026-03-30T12:00:00Z', '2026-03-28T22:00:00Z', '2026-03-29T21:00:00Z'],
+])('yesterday in %s is all of its day', async (timeZone, at, from, to) => {
+  const range = await rangeAt(owner, { range: 'yesterday', timeZone, at: new Date(at) });
+  expect(range).toEqual({ from: new Date(from), to: new Date(to) });
 });

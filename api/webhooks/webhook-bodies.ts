@@ -19,12 +19,14 @@ function formatReadyReport({ id, request, rowsDone, result }: Job) {
   const { saved_report, from, to, format } = request as Record<string, JsonValue> & {
     saved_report: { id: number; name: string };
   };
-  const { download_url, bytes, complete_to } = result as Record<string, JsonValue>;
+  // Without one the job failed after the event was written.
+  const made = (result ?? {}) as Readonly<Record<string, JsonValue>>;
+  const { download_url = null, bytes = null, complete_to = null, orders_complete_to = null } = made;
   return {
     job_id: formatId('job', id),
     saved_report_id: formatId('savedReport', saved_report.id),
     name: saved_report.name,
-    ...{ from, to, complete_to, format, download_url, bytes },
+    ...{ from, to, complete_to, orders_complete_to, format, download_url, bytes },
     rows: String(rowsDone),
   };
 }
@@ -40,7 +42,7 @@ export const webhookBody = z
     }),
     data: z.unknown().meta({
       description:
-        'The conversion as it was at its creation or change, its status as of the making of the message, moments later; of other events the conversion, payout or affiliate as of then; of report.ready job_id, saved_report_id, name, from, to, complete_to, format, rows, bytes and download_url.',
+        'The conversion as it was at its creation or change, its status as of the making of the message, moments later; of other events the conversion, payout or affiliate as of then; of report.ready job_id, saved_report_id, name, from, to, complete_to, orders_complete_to, format, rows, bytes and download_url.',
     }),
   })
   .meta({ id: 'WebhookBody' });

@@ -14,10 +14,12 @@ import {
   type DueDelivery,
   disableEndpoint,
   endFullKeeping,
+  isOutdated,
   type Listener,
   listenersOf,
   lockSubjects,
   MAX_KEPT_EVENTS,
+  postponeEvent,
   recordAttempt,
   takeEvents,
   type WebhookEvent,
@@ -25,6 +27,7 @@ import {
 import { type Database, type DatabaseTransaction, inTransaction } from '../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../ledger/programs/affiliates.ts';
 import { decryptSigningSecret, sign } from '../auth/signed-calls.ts';
+import { translateError } from '../http/translate-error.ts';
 import { formatId } from '../schemas/ids.ts';
 import { formatOptionalTime } from '../schemas/schemas.ts';
 import { postbackBodyOf } from './outgoing-postbacks.ts';
@@ -135,8 +138,39 @@ export function startDeliveries(options: WebhookWorkerOptions): {
   };
 }
 
-/** Writes the bodies of new events for each endpoint. Returns the number of events. */
-export async function fanOut({ ledger }: Pick<WebhookWorkerOptions, 'ledger'>): Promise<number> {
+/**
+ * Writes the bodies of new events for each endpoint. Returns the number of events. One whose bodies cannot be written is put
+ * off, and keeps none of the others.
+ */
+export async function fanOut({ ledger, log }: Pick<WebhookWorkerOptions, 'ledger' | 'log'>): Promise<number> {
+  try {
+    return await fanOutBatch(ledger, tell);
+  } catch (error) {
+    if (translateError(error).code === 'unavailable') throw error;
+  }
+  // Once more, each in a savepoint: these cost two statements an event, which is why not at first.
+  return await fanOutBatch(ledger, async (tx, event) => {
+    try {
+      await tx.savepoint((point) => tell(point, event));
+    } catch (error) {
+      if (translateError(error).code === 'unavailable') throw error;
+      log.error(
+        { event: event.messageId, reason: errorText(error) },
+        'no body could be written for an event; it is put off',
+      );
+      await postponeEvent(tx, event);
+    }
+  });
+}
+
+async function tell(tx: DatabaseTransaction, event: WebhookEvent): Promise<void> {
+  for (const listener of await listenersOf(tx, event)) await deliverTo(tx, event, listener);
+}
+
+async function fanOutBatch(
+  ledger: Database,
+  tellOne: (tx: DatabaseTransaction, event: WebhookEvent) => Promise<void>,
+): Promise<number> {
   return await inTransaction(ledger, async (tx) => {
     const events = await takeEvents(tx, { limit: EVENTS_AT_ONCE });
     if (events.length > 0) await endFullKeeping(tx);
@@ -145,7 +179,7 @@ export async function fanOut({ ledger }: Pick<WebhookWorkerOptions, 'ledger'>): 
       events.map(({ subject }) => subject),
     );
     for (const event of events.toSorted((a, b) => Number(a.id - b.id))) {
-      for (const listener of await listenersOf(tx, event)) await deliverTo(tx, event, listener);
+      await tellOne(tx, event);
     }
     return events.length;
   });
@@ -158,6 +192,8 @@ async function deliverTo(tx: DatabaseTransaction, event: WebhookEvent, listener:
     await addDelivery(tx, { endpointId, eventId: event.id, body });
     return;
   }
+  // A tracker goes by what comes last.
+  if (event.wasPostponed && (await isOutdated(tx, event))) return;
   const body = await postbackBodyOf(tx, event, listener);
   // Two tests are two postbacks, whatever they say.
   if (event.type === 'webhook.test' && body !== null)

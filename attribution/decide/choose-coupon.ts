@@ -34,15 +34,17 @@ export interface CouponChoice {
   readonly faults: readonly (Exclude<CouponResult, 'won' | 'agrees' | 'click_counts'> | null)[];
 }
 
-/**
- * The coupon of an order, if its codes are of one affiliate. `endedFor`: the affiliate whose subscription of this customer
- * is over, so that a code that a shop reports with every payment earns no longer than the terms promise.
- */
-export function chooseCoupon(
-  coupons: readonly ReportedCoupon[],
-  { endedFor }: { endedFor: number | undefined },
-): CouponChoice {
-  const single = coupons.map((coupon) => faultOf(coupon, endedFor));
+/** Affiliates whose codes do not credit an order, whatever they are worth. */
+interface Excluded {
+  /** Whose subscription of this customer is over: a code that a shop reports with every payment earns no longer than the terms promise. */
+  readonly endedFor: number | undefined;
+  /** Whose click the order names, which is blocked: who never earns by a click does not earn by adding a code to it. */
+  readonly blockedFor: number | undefined;
+}
+
+/** The coupon of an order, if its codes are of one affiliate. */
+export function chooseCoupon(coupons: readonly ReportedCoupon[], excluded: Excluded): CouponChoice {
+  const single = coupons.map((coupon) => faultOf(coupon, excluded));
   const able = coupons.flatMap((coupon, i) => (single[i] === null ? ableOf(coupon) : []));
   const isAmbiguous = new Set(able.map(({ affiliateId }) => affiliateId)).size > 1;
   const faults = single.map((fault) => (fault === null && isAmbiguous ? 'several_affiliates' : fault));
@@ -54,6 +56,7 @@ export function chooseCoupon(
 /** Of several codes the one that came nearest to crediting the order names the reason. */
 const REASONS = [
   'several_affiliates',
+  'blocked_click',
   'subscription_ended',
   'no_terms',
   'affiliate_not_active',
@@ -61,8 +64,9 @@ const REASONS = [
   'unknown_coupon',
 ] as const;
 
-function faultOf({ standing, affiliateId, terms }: ReportedCoupon, endedFor: number | undefined) {
+function faultOf({ standing, affiliateId, terms }: ReportedCoupon, { endedFor, blockedFor }: Excluded) {
   if (standing !== 'valid') return standing;
+  if (affiliateId === blockedFor) return 'blocked_click';
   if (affiliateId === endedFor) return 'subscription_ended';
   return terms ? null : 'no_terms';
 }

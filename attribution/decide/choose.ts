@@ -1,5 +1,7 @@
 import { type ClickIdentity, clickIdentityKey } from '../../core/clicks/click-id.ts';
 import { ClickFlag, INVALID_CLICK_FLAGS } from '../../core/clicks/click-record.ts';
+import { NO_FINGERPRINT } from '../../core/clicks/fingerprint.ts';
+import { UNKNOWN_IP } from '../../core/ip.ts';
 import { addMonths, CLOCK_TOLERANCE_MS, DAY_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { ConversionReason } from '../../ledger/conversions/conversions.ts';
@@ -124,7 +126,7 @@ export type DecidedChoice = Exclude<Choice, { kind: 'awaiting_click' }>;
 
 /** A fingerprint identifies a visitor for so long, whatever the terms allow (docs/attribution.md). */
 export const FINGERPRINT_DAYS = 30;
-/** Candidates kept in the evidence. */
+/** Candidates kept in the evidence, beside a blocked click that the order names. */
 const MAX_CANDIDATES = 20;
 
 /** Flags of clicks that were sent to the fallback instead of the landing page: they cannot convert. */
@@ -156,27 +158,36 @@ export function choose(facts: ClickFacts): Choice {
   // Its own moment has to be complete too: the counts before it must not depend on which click was loaded first.
   if (given.kind === 'found' && !knownUpTo(given.click.ts)) return { kind: 'awaiting_click' };
   if (waitsForEarlier(facts)) return { kind: 'awaiting_click' };
+  const blocked = blockedClick(facts);
   const named =
     continueSubscription(facts) ??
-    (given.kind === 'found' ? chooseAroundGiven(facts, given.click) : undefined);
-  const { able: ofCoupon, reason: couponReason } = couponsOf(facts);
-  const able = ofCoupon && isOfBlockedClick(ofCoupon, facts) ? undefined : ofCoupon;
+    (given.kind === 'found' && !blocked ? chooseAroundGiven(facts, given.click) : undefined);
+  const { able, reason: couponReason } = couponsOf(facts);
+  const refused = blocked ? [candidate(blocked, 'blocked_click')] : [];
   if (able && (named?.kind !== 'won' || outweighs(able, named.winner, conversion))) {
-    return wonByCoupon(facts, able, named?.candidates ?? []);
+    return wonByCoupon(facts, able, named?.candidates ?? refused);
   }
   if (named) return named;
   if (given.kind === 'missing') return none('click_not_found');
-  const reason = given.kind === 'none_given' ? (couponReason ?? 'no_click') : 'invalid_click_id';
-  return chooseByFingerprint(facts, { reason, known: knownUpTo(visitEndMs(conversion) - 1) });
+  const byId = blocked ? 'blocked_click' : 'invalid_click_id';
+  const reason = given.kind === 'none_given' ? (couponReason ?? 'no_click') : byId;
+  const known = knownUpTo(visitEndMs(conversion) - 1);
+  const found = chooseByFingerprint(facts, { reason, known });
+  if (found.kind === 'awaiting_click' || !blocked) return found;
+  return { ...found, candidates: [...refused, ...found.candidates] };
 }
 
 /** The coupon that speaks for an order, if one does. */
-export function couponsOf({ conversion, coupons, subscription, rulesVersion }: ClickFacts): CouponChoice {
+export function couponsOf(facts: ClickFacts): CouponChoice {
+  const { conversion, coupons, subscription, rulesVersion } = facts;
   const isOver =
     subscription?.terms !== undefined &&
     conversion.occurredAt >=
       subscriptionEnd(subscription.startedAt, subscription.terms.recurringMonths, rulesVersion);
-  return chooseCoupon(coupons, { endedFor: isOver ? subscription.click.affiliateId : undefined });
+  return chooseCoupon(coupons, {
+    endedFor: isOver ? subscription.click.affiliateId : undefined,
+    blockedFor: blockedClick(facts)?.affiliateId,
+  });
 }
 
 /** A coupon of the same affiliate says nothing that the click, which knows more, has not said. */
@@ -188,11 +199,29 @@ function outweighs(
   return couponEvidence === 'coupon_wins' && affiliateId !== click.affiliateId;
 }
 
-/** An affiliate whose click never earns does not earn by adding a code to it. */
-function isOfBlockedClick({ affiliateId }: AbleCoupon, { given, rulesVersion }: ClickFacts): boolean {
-  return (
-    given.kind === 'found' && given.click.affiliateId === affiliateId && isBlocked(given.click, rulesVersion)
-  );
+type Named = Pick<ClickFacts, 'conversion' | 'given' | 'rulesVersion'>;
+
+/**
+ * The click that an order names, if it is blocked: then it says no more of the affiliate than none would, since a page
+ * that sends clicks in secret would otherwise replace the one that the visitor made.
+ */
+export function blockedClick({ conversion, given, rulesVersion }: Named): KnownClick | undefined {
+  if (given.kind !== 'found' || given.click.programId !== conversion.programId) return undefined;
+  return isBlocked(given.click, rulesVersion) ? given.click : undefined;
+}
+
+/**
+ * The visitor whose clicks are looked for where no usable id names one: the customer of the order, or who made its blocked
+ * click. Undefined: not to be distinguished from others, or the program does not want it.
+ */
+export function visitorOf(facts: Named): { fingerprint: bigint; ip: string } | undefined {
+  const { conversion, given } = facts;
+  if (conversion.fingerprintMatch === 'off' || given.kind === 'missing') return undefined;
+  const blocked = blockedClick(facts);
+  // Of who opted out no fingerprint is kept, and an unknown address is of many.
+  if (blocked?.fingerprint === NO_FINGERPRINT || blocked?.ip === UNKNOWN_IP) return undefined;
+  const { fingerprint, ip } = blocked ?? conversion;
+  return fingerprint === null || ip === null ? undefined : { fingerprint, ip };
 }
 
 function wonByCoupon(
@@ -315,12 +344,12 @@ function chooseByFingerprint(
   facts: ClickFacts,
   { reason, known }: { reason: ConversionReason; known: boolean },
 ): Choice {
-  const { conversion, visitorClicks, rulesVersion } = facts;
+  const { conversion, rulesVersion } = facts;
   const refusals = { rulesVersion, refusedFlags: REFUSED };
-  if (conversion.fingerprintMatch === 'off' || conversion.fingerprint === null || conversion.ip === null) {
-    return none(reason);
-  }
+  if (!visitorOf(facts)) return none(reason);
   if (!known) return { kind: 'awaiting_click' };
+  const blocked = blockedClick(facts);
+  const visitorClicks = facts.visitorClicks.filter(({ click }) => !blocked || !isSame(click, blocked));
   const able = visitorClicks.filter((other) => losesBecause(conversion, other, refusals) === undefined);
   if (able.length === 0) {
     const lost = visitorClicks.map((other) =>

@@ -346,6 +346,14 @@ describe('a coupon code', () => {
     expect(decided({ ...blocked, coupons: [own], rulesVersion: 7 })).toMatchObject({ outcome: 'attributed' });
     expect(winnerOf({ ...blocked, coupons: [coupon()] })).toEqual(['coupon', null]);
     expect(decided({ ...blocked, coupons: [coupon()] })).toMatchObject({ outcome: 'attributed' });
+    expect(results({ ...blocked, coupons: [own] })).toEqual(['blocked_click']);
+    // The code of the blocked affiliate must not take the order from the other one either.
+    expect(winnerOf({ ...blocked, coupons: [own, coupon()] })).toEqual(['coupon', null]);
+    expect(results({ ...blocked, coupons: [own, coupon()] })).toEqual(['blocked_click', 'won']);
+    expect(results({ ...blocked, ...subscription(), coupons: [own, coupon()] })).toEqual([
+      'blocked_click',
+      'won',
+    ]);
   });
 
   it('credits an order without a click, by the terms in force when it occurred', () => {
@@ -631,6 +639,30 @@ describe('an order without a click id', () => {
       });
     }
     expect(decided(without({ ip: null }))).toMatchObject({ reason: 'no_click' });
+  });
+
+  it('is matched like that where its click id names a blocked click, which itself never earns', () => {
+    const blocked = { ...click, affiliateId: 5, flags: ClickFlag.blocked, ts: CLICK_MS + MINUTE_MS, seq: 9 };
+    const named = (given: Given = {}, changes: Partial<ClaimedConversion> = {}): Given =>
+      without(
+        { fingerprint: null, ip: null, ...changes },
+        { ...found(blocked), visitorClicks: [visit({}), { click: blocked, terms }], ...given },
+      );
+    const honest = decided(named());
+    expect(honest).toMatchObject({ outcome: 'review', reason: 'fingerprint_match' });
+    expect(honest?.evidence.candidates.map(({ affiliateId, lost }) => [affiliateId, lost])).toEqual([
+      [5, 'blocked_click'],
+      [3, null],
+    ]);
+    expect(decided(named({}, { fingerprintMatch: 'credit' }))).toMatchObject({ outcome: 'attributed' });
+    const uncredited = { outcome: 'unattributed', reason: 'blocked_click' };
+    expect(decided(named({}, { fingerprintMatch: 'off' }))).toMatchObject(uncredited);
+    const alone = decided(named({ visitorClicks: [{ click: blocked, terms }] }));
+    expect(alone).toMatchObject(uncredited);
+    expect(alone?.evidence.candidates).toHaveLength(1);
+    for (const unknown of [{ fingerprint: 0n }, { ip: '::' }])
+      expect(decided(named(found({ ...blocked, ...unknown })))).toMatchObject(uncredited);
+    expect(decided(named({ completeToMs: blocked.ts + 1 }))).toBeUndefined();
   });
 
   it('waits until every click before it is known', () => {

@@ -33,6 +33,7 @@ export const COUPON_RESULTS = [
   'no_terms',
   'several_affiliates',
   'subscription_ended',
+  'blocked_click',
   'click_counts',
 ] as const;
 

@@ -7,8 +7,8 @@ import { parseEvidence } from '../decide/evidence.ts';
 const MAX_ENTRIES = 20;
 
 /**
- * The entries of the block lists by which a click of the order was blocked: those that were in force for what is known of it.
- * Entries of other kinds than its address and its affiliate's sub ids are named as what they are, possible ones.
+ * The entries of the block lists by which a click of the order was blocked. A click does not say which: where its address
+ * leaves no doubt those that hold it are named, else every one that can have been it.
  */
 export async function explainBlockedClicks(sql: DatabaseSql, conversion: Conversion): Promise<string[]> {
   const blocked = (parseEvidence(conversion.evidence)?.candidates ?? []).filter(
@@ -18,18 +18,21 @@ export async function explainBlockedClicks(sql: DatabaseSql, conversion: Convers
   for (const { identity, at, affiliateId, ip } of blocked) {
     const { programId } = conversion;
     const question = { programId, at: new Date(at), affiliateId, ip, limit: MAX_ENTRIES };
-    const { certain, possible } = await entriesInForce(sql, question);
+    const { certain, possible, others } = await entriesInForce(sql, question);
     if (certain.length > 0) {
-      lines.push(
-        `Click ${identity} was blocked by what was in force then: ${certain.map(describe).join('; ')}.`,
-      );
+      lines.push(`Click ${identity} was blocked by what was in force then: ${listed(certain)}.`);
     } else if (possible.length > 0) {
+      const more = others === 0 ? '' : `; or by one of ${others} older ones`;
       lines.push(
-        `Click ${identity} was blocked by one of those in force then: ${possible.map(describe).join('; ')}.`,
+        `Click ${identity} was blocked by one of those in force about then: ${listed(possible)}${more}.`,
       );
     }
   }
   return lines;
+}
+
+function listed(entries: readonly Block[]): string {
+  return entries.map(describe).join('; ');
 }
 
 /** What an entry of every program says is not for those of one program. */

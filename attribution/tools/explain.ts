@@ -52,6 +52,7 @@ const COUPONS: Readonly<Record<CouponResult, string>> = {
   several_affiliates: 'the codes of the order are of several affiliates, so none is credited',
   subscription_ended:
     'the months for which later orders of this customer are credited to its affiliate are over',
+  blocked_click: 'it is of the affiliate whose blocked click the order names, and helps it to nothing',
   click_counts: 'it does not count beside what credits the order',
 };
 

@@ -23,6 +23,7 @@ import {
 } from '../../ledger/programs/terms.ts';
 import type { CandidateRequest } from '../../warehouse/lookups/lookups.ts';
 import {
+  blockedClick,
   type ClickFacts,
   type ClickWithTerms,
   clockToleranceMs,
@@ -33,6 +34,7 @@ import {
   losesBecause,
   type Subscription,
   visitEndMs,
+  visitorOf,
 } from '../decide/choose.ts';
 import { couponAsFound, couponTime, type ReportedCoupon } from '../decide/choose-coupon.ts';
 import { RULES_VERSION } from '../decide/decide.ts';
@@ -98,7 +100,7 @@ export async function gatherClickFacts(
     mergesOf,
   });
   const coupons = await readCoupons(sources.sql, conversions, earlierOf);
-  const visits = await readVisits(sources, orders, mergesOf);
+  const visits = await readVisits(sources, orders, { earlierOf, mergesOf });
   return orders.map((order) => ({
     ...order,
     visitorClicks: visits.get(order) ?? [],
@@ -344,11 +346,15 @@ function storedCoupon(code: string, found: FoundCoupon | undefined): StoredCoupo
 async function readVisits(
   { sql, clicks, model }: FactSources,
   orders: readonly ReportedWithTerms[],
-  mergesOf: MergesOf,
+  { earlierOf, mergesOf }: { earlierOf: EarlierOf; mergesOf: MergesOf },
 ): Promise<Map<ReportedWithTerms, ClickWithTerms[]>> {
   const found = await askEach(
     orders,
-    (order) => visitRequest(order, model),
+    (order) =>
+      visitRequest(order, {
+        model,
+        rulesVersion: earlierOf(order.conversion)?.rulesVersion ?? RULES_VERSION,
+      }),
     (requests) => clicks.sameVisitor(requests),
   );
   const successorThen = await readSuccessors(
@@ -377,9 +383,10 @@ async function readVisits(
 
 function visitRequest(
   { conversion, given, terms }: ReportedWithTerms,
-  model: AttributionModel | undefined,
+  { model, rulesVersion }: { model: AttributionModel | undefined; rulesVersion: number },
 ): CandidateRequest | undefined {
-  if (given.kind === 'found') {
+  const named = { conversion, given, rulesVersion };
+  if (given.kind === 'found' && !blockedClick(named)) {
     if (!terms || (model ?? terms.attributionModel) !== 'first_click') return undefined;
     const { fingerprint, ip, ts: toMs } = given.click;
     // Who opted out has no fingerprint, and an unknown address is of many: other clicks of that kind are of other people.
@@ -387,10 +394,8 @@ function visitRequest(
     const days = Math.min(FINGERPRINT_DAYS, terms.cookieDays);
     return { fingerprint, ip, fromMs: conversion.occurredAt.getTime() - days * DAY_MS, toMs };
   }
-  const { fingerprint, ip, fingerprintMatch } = conversion;
-  const isUsable =
-    given.kind !== 'missing' && fingerprintMatch !== 'off' && fingerprint !== null && ip !== null;
-  if (!isUsable) return undefined;
+  const visitor = visitorOf(named);
+  if (!visitor) return undefined;
   const toMs = visitEndMs(conversion);
-  return { fingerprint, ip, fromMs: toMs - FINGERPRINT_DAYS * DAY_MS, toMs };
+  return { ...visitor, fromMs: toMs - FINGERPRINT_DAYS * DAY_MS, toMs };
 }

@@ -1,6 +1,7 @@
 import { OperatingError } from '../../core/errors.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
 import { eraseAffiliate, eraseCustomer, type FoundCustomer, findCustomer } from '../../ledger/audit/erase.ts';
+import { eraseCases } from '../../ledger/cases/subjects.ts';
 import { inTransaction } from '../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../ledger/programs/affiliates.ts';
 import { eraseAddress } from '../../warehouse/audit/erase.ts';
@@ -28,7 +29,18 @@ export async function erase(person: ErasedPerson): Promise<void> {
   }
   if (affiliate !== undefined) return await eraseAffiliateNow(parseIntegerId('affiliate', affiliate));
   if (customer !== undefined) return await eraseCustomerEverywhere(customer);
-  await withWarehouse(NAME, (warehouse) => eraseClicks(warehouse, [ip ?? '']));
+  await eraseAddressEverywhere(ip ?? '');
+}
+
+/** Of the books the cases that began with it alone: the addresses of orders go with their customers. */
+async function eraseAddressEverywhere(ip: string): Promise<void> {
+  await withWarehouse(NAME, (warehouse) => eraseClicks(warehouse, [ip]));
+  const subject = { kind: 'ip', value: ip } as const;
+  await withLedger(NAME, (ledger) =>
+    inTransaction(ledger, (tx) =>
+      eraseCases(tx, { programId: null, conversionIds: [], subjects: [subject] }),
+    ),
+  );
 }
 
 /** Prints what was found of each address, and what is left. */

@@ -2,17 +2,20 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { ClickFlag, INVALID_CLICK_FLAGS } from '../../core/clicks/click-record.ts';
 import { formatIp } from '../../core/ip.ts';
+import { createLogger } from '../../core/service/log.ts';
 import { freePort } from '../../engines/engine.ts';
 import { createBlocks, endBlock, type NewBlock } from '../../ledger/blocks/blocks.ts';
 import { createLink } from '../../ledger/programs/links.ts';
 import { updateProgram } from '../../ledger/programs/programs.ts';
 import { type CollectorUnderTest, prepareCollector, readMetrics } from '../../test/support/collector.ts';
 import { waitFor } from '../../test/support/engines.ts';
+import { FROM_THE_BEGINNING, readLinkChanges } from './link-reader.ts';
+import { LinkSet } from './link-set.ts';
 
-/** In force within a second on a quiet machine; this one may be busy with everything else at once. */
+/** Asserted are 3 s from the commit; documented is one, on a machine that is not busy with a test suite. */
 const SEEN_MS = 3_000;
 /** The list of autonomous systems is read for the first entry that needs it: half a second of computing at each collector. */
 const LIST_READ_MS = 15_000;
@@ -99,7 +102,7 @@ const flagsOf = async (sub5: string) =>
     .filter((record) => record.sub5 === sub5)
     .map(({ flags }) => flags & ~(ClickFlag.repeat | ClickFlag.flood));
 
-it('is in force at every collector within a second, whatever it names, and over when it is ended', async () => {
+it('is in force at every collector within 3 seconds, whatever it names, and over when it is ended', async () => {
   await start();
   await start(second);
   const affiliateId = world.affiliate.id;
@@ -130,6 +133,22 @@ it('is in force at every collector within a second, whatever it names, and over 
   }
   for (const id of ids) await endBlock(world.ledger, { id, actor: 'test' });
   for (const [, inside] of cases) await leads(inside, '/landing');
+});
+
+it('is over when it is ended, also where the clock of the collector is behind', async () => {
+  const { id } = await block({ kind: 'address', value: '198.51.100.50' });
+  const log = createLogger({ name: 'test', level: 'silent' });
+  const set = new LinkSet({ log });
+  const { since } = await readLinkChanges({ sql: world.ledger, set, since: FROM_THE_BEGINNING, log });
+  expect(set.blocks.size).toBe(1);
+  await endBlock(world.ledger, { id, actor: 'test' });
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 60_000 });
+  try {
+    await readLinkChanges({ sql: world.ledger, set, since, log });
+  } finally {
+    vi.useRealTimers();
+  }
+  expect(set.blocks.size).toBe(0);
 });
 
 it('sends the click on or to the fallback, sets no cookie, and is no valid click either way', async () => {

@@ -87,16 +87,25 @@ async function readLinks(options: {
   return links;
 }
 
+/** Whether it has ended is for PostgreSQL's clock to say: this machine's may be behind. */
+interface FoundBlock extends BlockRow {
+  readonly hasEnded: boolean;
+}
+
 /** Those that have ended are wanted as well, since it is how the end of one that is in memory is known. */
 async function readBlocks(tx: PostgresTransaction, set: LinkSet, since: string): Promise<number> {
-  const batches = tx<BlockRow[]>`
+  const batches = tx<FoundBlock[]>`
     select id, program_id, kind, value, affiliate_id, sub, action,
-      (extract(epoch from ends_at) * 1000)::float8 as ends_at_ms
+      (extract(epoch from ends_at) * 1000)::float8 as ends_at_ms,
+      coalesce(ends_at <= clock_timestamp(), false) as has_ended
     from blocks where change_xid >= ${since}::xid8
       and (${since} <> ${FROM_THE_BEGINNING} or ends_at is null or ends_at > now())`.cursor(FETCH_ROWS);
   let blocks = 0;
   for await (const rows of batches) {
-    for (const row of rows) set.blocks.put(row, Date.now());
+    for (const { hasEnded, ...row } of rows) {
+      if (hasEnded) set.blocks.remove(row.id);
+      else set.blocks.put(row);
+    }
     blocks += rows.length;
   }
   set.blocks.removeEnded(Date.now());

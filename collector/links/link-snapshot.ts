@@ -94,7 +94,7 @@ export async function readLinkSnapshot(options: {
         continue;
       }
       if (kind === BLOCKS) {
-        for (const row of JSON.parse(content.toString()) as BlockRow[]) set.blocks.put(row, Date.now());
+        for (const row of JSON.parse(content.toString()) as BlockRow[]) set.blocks.put(row);
         continue;
       }
       const trailer = JSON.parse(content.toString()) as Trailer;

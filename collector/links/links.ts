@@ -17,6 +17,8 @@ export interface LinkStore {
   programOfDomain(host: string): Program | undefined;
   /** To be asked for at each click: a load makes another one. */
   readonly blocks: BlockSet;
+  /** Entries of autonomous systems are not applied: their list is not read yet, or cannot be. */
+  readonly lacksAsns: boolean;
   readonly size: number;
   /** Unix ms of the last poll of PostgreSQL, by this process or the one that wrote the snapshot; 0: no links yet. */
   readonly freshAtMs: number;
@@ -41,7 +43,7 @@ export function followLinks(options: {
   /** Awaited before PostgreSQL's links are loaded; they are not while it rejects. */
   beforeReading: () => Promise<void>;
   /** Loaded once an entry of a block list needs it. */
-  asns: Pick<AsnList, 'loadAsns'>;
+  asns: Pick<AsnList, 'loadAsns' | 'hasAsns'>;
   log: Logger;
 }): LinkStore {
   const { sql, snapshotFile, beforeReading, asns, log } = options;
@@ -120,6 +122,9 @@ export function followLinks(options: {
     programOfDomain: (host) => set.programOfDomain(host),
     get blocks() {
       return set.blocks;
+    },
+    get lacksAsns() {
+      return set.blocks.needsAsns && !asns.hasAsns();
     },
     get size() {
       return set.size;

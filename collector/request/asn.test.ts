@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { formatIp, parseIp } from '../../core/ip.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { openAsnList } from './asn.ts';
@@ -19,6 +19,27 @@ function* sampledRanges(name: string, isIpv4: boolean) {
       yield { ends: [addressOf(first), addressOf(last)], asn: Number(asn) };
   }
 }
+
+it('is read again after a minute where it could not be read', async () => {
+  const { resolve } = createRequire(import.meta.url);
+  let folder = '/nowhere';
+  const list = openAsnList({
+    log: createLogger({ name: 'test', level: 'silent' }),
+    fileOf: (name) => (folder === '' ? resolve(`@ip-location-db/asn/${name}`) : `${folder}/${name}`),
+  });
+  await list.loadAsns();
+  expect([list.hasAsns(), list.asnOf(bytes('8.8.8.8'))]).toEqual([false, 0]);
+  folder = '';
+  await list.loadAsns();
+  expect(list.hasAsns()).toBe(false);
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 60_000 });
+  try {
+    await list.loadAsns();
+  } finally {
+    vi.useRealTimers();
+  }
+  expect([list.hasAsns(), list.asnOf(bytes('8.8.8.8'))]).toEqual([true, 15_169]);
+});
 
 it('names the autonomous system of an address as the list does', async () => {
   const list = openAsnList({ log: createLogger({ name: 'test', level: 'silent' }) });

@@ -11,8 +11,12 @@ export type AsnOf = (ip: Uint8Array) => number;
 export interface AsnList {
   /** 0 until it is loaded. */
   readonly asnOf: AsnOf;
-  /** Reads it once, beside clicks, a piece at a time. One that cannot be read is logged, and names no system. */
+  /**
+   * Reads it once, beside clicks, a piece at a time. One that cannot be read is logged, names no system, and is tried again
+   * by a call after a minute.
+   */
   loadAsns(): Promise<void>;
+  hasAsns(): boolean;
 }
 
 /** The list by which the warehouse names systems too; CSV of `first,last,asn,organisation`, addresses as whole numbers. */
@@ -22,20 +26,31 @@ const PIECE_BYTES = 128 * 1024;
 /** Networks that are announced on the internet are no longer; of the few that are, the first counts. */
 const IPV6_KEY_BITS = 48n;
 const NEWLINE = 0x0a;
+const RETRY_MS = 60_000;
 
-export function openAsnList({ log }: { log: Logger }): AsnList {
+export function openAsnList({
+  log,
+  fileOf = shippedFile,
+}: {
+  log: Logger;
+  fileOf?: typeof shippedFile;
+}): AsnList {
   let ipv4: Ranges | undefined;
   let ipv6: Ranges | undefined;
   let loading: Promise<void> | undefined;
+  let failedAtMs = Number.NEGATIVE_INFINITY;
 
   async function load(): Promise<void> {
     try {
-      ipv4 = await readRanges('asn-ipv4-num.csv', Number);
-      ipv6 = await readRanges('asn-ipv6-num.csv', (address) =>
+      const first = await readRanges(fileOf('asn-ipv4-num.csv'), Number);
+      ipv6 = await readRanges(fileOf('asn-ipv6-num.csv'), (address) =>
         Number(BigInt(address) >> (128n - IPV6_KEY_BITS)),
       );
+      ipv4 = first;
     } catch (error) {
       log.error({ reason: errorText(error) }, 'no list of autonomous systems: their blocks are not applied');
+      failedAtMs = Date.now();
+      loading = undefined;
     }
   }
 
@@ -44,9 +59,11 @@ export function openAsnList({ log }: { log: Logger }): AsnList {
       return isMappedIpv4(ip) ? (ipv4?.find(ipv4Key(ip)) ?? 0) : (ipv6?.find(ipv6Key(ip)) ?? 0);
     },
     async loadAsns() {
+      if (Date.now() < failedAtMs + RETRY_MS) return;
       loading ??= load();
       await loading;
     },
+    hasAsns: () => ipv4 !== undefined,
   };
 }
 
@@ -85,8 +102,11 @@ class Ranges {
   }
 }
 
-async function readRanges(name: string, keyOf: (address: string) => number): Promise<Ranges> {
-  const file = createRequire(import.meta.url).resolve(`${PACKAGE}/${name}`);
+function shippedFile(name: string): string {
+  return createRequire(import.meta.url).resolve(`${PACKAGE}/${name}`);
+}
+
+async function readRanges(file: string, keyOf: (address: string) => number): Promise<Ranges> {
   const firsts: number[] = [];
   const lasts: number[] = [];
   const asns: number[] = [];

@@ -1,5 +1,5 @@
 import { parseNetwork } from '../ip.ts';
-import { asnOf, type BlockKind, type BlockRow, hostOf, matchesPattern } from './block.ts';
+import { asnOf, type BlockKind, type BlockRow, hostOf, MAX_DOMAIN_LENGTH, matchesPattern } from './block.ts';
 import { NetworkTable } from './network-table.ts';
 
 /** The properties of a click that block lists look at. */
@@ -50,24 +50,33 @@ export class BlockSet {
     return this.#rows.values();
   }
 
-  /** Adds an entry, replaces it, or removes one that has ended. */
-  put(row: BlockRow, nowMs: number): void {
-    this.#remove(row.id);
-    const endMs = endOf(row);
-    if (endMs <= nowMs) return;
+  /** Adds an entry, or replaces it. */
+  put(row: BlockRow): void {
+    this.remove(row.id);
     this.#rows.set(row.id, row);
     this.#listOf(row).add(row);
     if (row.kind === 'asn') this.#asns++;
-    this.#nextEndMs = Math.min(this.#nextEndMs, endMs);
+    this.#nextEndMs = Math.min(this.#nextEndMs, endOf(row));
   }
 
-  /** Forgets what has ended: that no click is blocked by it does not depend on this. */
+  /** Removes an entry, if it is there: that it has ended is for the clock that ended it to say. */
+  remove(id: number): void {
+    const row = this.#rows.get(id);
+    if (!row) return;
+    this.#rows.delete(id);
+    const list = this.#listOf(row);
+    list.remove(row);
+    if (list.size === 0) this.#lists.delete(row.programId ?? 0);
+    if (row.kind === 'asn') this.#asns--;
+  }
+
+  /** Forgets what has ended by its date: that no click is blocked by it does not depend on this. */
   removeEnded(nowMs: number): void {
     if (nowMs < this.#nextEndMs) return;
     this.#nextEndMs = Number.POSITIVE_INFINITY;
     for (const row of this.#rows.values()) {
       const endMs = endOf(row);
-      if (endMs <= nowMs) this.#remove(row.id);
+      if (endMs <= nowMs) this.remove(row.id);
       else this.#nextEndMs = Math.min(this.#nextEndMs, endMs);
     }
   }
@@ -91,16 +100,6 @@ export class BlockSet {
     this.#lists.set(key, list);
     return list;
   }
-
-  #remove(id: number): void {
-    const row = this.#rows.get(id);
-    if (!row) return;
-    this.#rows.delete(id);
-    const list = this.#listOf(row);
-    list.remove(row);
-    if (list.size === 0) this.#lists.delete(row.programId ?? 0);
-    if (row.kind === 'asn') this.#asns--;
-  }
 }
 
 /** The entries of one program, or of all together. */
@@ -112,6 +111,8 @@ class BlockList {
   readonly #asns = new Map<number, Entries>();
   readonly #countries = new Map<string, Entries>();
   readonly #referrers = new Map<string, Entries>();
+  /** The most labels that a domain of them has, or had. */
+  #referrerLabels = 0;
   /** By affiliate, then by the number of the sub, then by its value. */
   readonly #subs = new Map<number, Map<number, Map<string, Entries>>>();
   #patterns: Entries = [];
@@ -165,14 +166,15 @@ class BlockList {
     return found;
   }
 
-  /** The domain itself, and every one above it. */
+  /** The domain itself, and every one above it. What a visitor sends as a host is theirs to choose: both bounds keep it cheap. */
   #referrer(host: string, ts: number): BlockRow | undefined {
+    if (host.length > MAX_DOMAIN_LENGTH) return undefined;
     let found: BlockRow | undefined;
-    for (let domain = host; domain !== ''; ) {
-      const entries = this.#referrers.get(domain);
+    let dot = host.length;
+    for (let labels = 1; labels <= this.#referrerLabels && dot > 0; labels++) {
+      dot = host.lastIndexOf('.', dot - 1);
+      const entries = this.#referrers.get(host.slice(dot + 1));
       if (entries) found = stricter(found, inForce(entries, ts));
-      const dot = domain.indexOf('.');
-      domain = dot < 0 ? '' : domain.slice(dot + 1);
     }
     return found;
   }
@@ -195,8 +197,10 @@ class BlockList {
       this.#networks.set(address, bits, orNothing(change(this.#networks.get(address, bits) ?? [])));
     } else if (kind === 'asn') changeIn(this.#asns, asnOf(value), change);
     else if (kind === 'country') changeIn(this.#countries, value, change);
-    else if (kind === 'referrer') changeIn(this.#referrers, value, change);
-    else if (kind === 'sub_id') {
+    else if (kind === 'referrer') {
+      changeIn(this.#referrers, value, change);
+      this.#referrerLabels = Math.max(this.#referrerLabels, value.split('.').length);
+    } else if (kind === 'sub_id') {
       const [affiliateId, sub] = [row.affiliateId ?? 0, row.sub ?? 0];
       const subs = this.#subs.get(affiliateId) ?? new Map<number, Map<string, Entries>>();
       const values = subs.get(sub) ?? new Map<string, Entries>();

@@ -1,6 +1,6 @@
 import { domainToASCII } from 'node:url';
 import { InputError } from '../errors.ts';
-import { formatNetwork, isMappedIpv4, parseNetwork } from '../ip.ts';
+import { formatNetwork, isMappedIpv4, parseNetwork, UNKNOWN_IP } from '../ip.ts';
 import { MAX_REFERENCE_LENGTH } from '../text-limits.ts';
 
 /**
@@ -49,7 +49,8 @@ export const MIN_PATTERN_CHARACTERS = 4;
 /** As long as the sub ids, references and patterns that people write. */
 export const MAX_BLOCK_VALUE_LENGTH = MAX_REFERENCE_LENGTH;
 const MAX_ASN = 0xffff_ffff;
-const MAX_DOMAIN_LENGTH = 253;
+/** Of a host by RFC 1035: no domain is longer, and a referrer that names a longer one names none. */
+export const MAX_DOMAIN_LENGTH = 253;
 
 /**
  * The canonical text of a value: "192.0.2.1", "192.0.2.0/24", "AS680", "DE", a pattern in lower case, a domain in ASCII; a sub
@@ -78,7 +79,10 @@ const CANONICAL: Readonly<Record<BlockKind, (text: string) => string>> = {
     if (bits < widest)
       throw invalid(`must not be wider than /${widest}: /${bits} holds too many addresses to mean them all`);
     if (network.bits === 128) throw invalid('is one address: that is the kind address');
-    return formatNetwork(network);
+    const canonical = formatNetwork(network);
+    if (canonical.startsWith(`${UNKNOWN_IP}/`))
+      throw invalid('must not hold ::, which stands for every address that is not known');
+    return canonical;
   },
   asn(text) {
     const [, digits] = /^(?:AS)?(\d{1,10})$/i.exec(text) ?? [];

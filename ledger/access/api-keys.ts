@@ -42,7 +42,8 @@ const keyColumns = (sql: DatabaseSql) => sql`
   expires_at, revoked_at, last_used_at`;
 const liveKeyColumns = (sql: DatabaseSql) =>
   sql`${keyColumns(sql)}, ${standingOf(sql, 'apiKeys.affiliateId')}`;
-const isLive = (sql: DatabaseSql, now: Date) => sql`
+/** Whether a row of api_keys works at a time. */
+export const isLiveKey = (sql: DatabaseSql, now: Date) => sql`
   revoked_at is null and (expires_at is null or expires_at > ${now})
   and not exists (select from users where users.id = api_keys.user_id and users.status <> 'active')`;
 
@@ -92,7 +93,7 @@ export async function findApiKey(
 ): Promise<LiveApiKey | undefined> {
   const { now } = options;
   const [apiKey] = await sql<LiveApiKey[]>`
-    select ${liveKeyColumns(sql)} from api_keys where key_hash = ${hashKey(options.key)} and ${isLive(sql, now)}`;
+    select ${liveKeyColumns(sql)} from api_keys where key_hash = ${hashKey(options.key)} and ${isLiveKey(sql, now)}`;
   if (apiKey) await recordUse(sql, apiKey, now);
   return apiKey;
 }
@@ -105,7 +106,7 @@ export async function findSigningKey(
   const { id, now } = options;
   const [found] = await sql<(LiveApiKey & { signingSecret: Buffer })[]>`
     select ${liveKeyColumns(sql)}, signing_secret from api_keys
-    where id = ${id} and signing_secret is not null and ${isLive(sql, now)}`;
+    where id = ${id} and signing_secret is not null and ${isLiveKey(sql, now)}`;
   if (!found) return undefined;
   const { signingSecret, ...apiKey } = found;
   await recordUse(sql, apiKey, now);
@@ -116,7 +117,7 @@ export async function findSigningKey(
 export async function liveApiKeys(sql: DatabaseSql, ids: readonly number[]): Promise<LiveApiKey[]> {
   if (ids.length === 0) return [];
   return await sql<LiveApiKey[]>`
-    select ${liveKeyColumns(sql)} from api_keys where id = any(${[...ids]}::integer[]) and ${isLive(sql, new Date())}`;
+    select ${liveKeyColumns(sql)} from api_keys where id = any(${[...ids]}::integer[]) and ${isLiveKey(sql, new Date())}`;
 }
 
 async function recordUse(sql: DatabaseSql, apiKey: ApiKey, now: Date): Promise<void> {

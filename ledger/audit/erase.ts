@@ -3,6 +3,7 @@ import { plainText } from '../../core/text/plain-text.ts';
 import { appendAuditLog } from '../access/audit-log.ts';
 import { lockProgramBalances } from '../books/program-lock.ts';
 import { closedAt, missingStatements } from '../books/statement-documents.ts';
+import { eraseCases, type Subject, subjectsOfCustomer } from '../cases/subjects.ts';
 import { emailHash } from '../conversions/emails.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 
@@ -85,6 +86,9 @@ export async function eraseCustomer(
   { customer, actor }: { customer: FoundCustomer; actor: string },
 ): Promise<void> {
   const { programId, named, conversionIds } = customer;
+  // First of all, and while the orders say whose they are.
+  const subjects = await subjectsOfCustomer(tx, { conversionIds, named });
+  await eraseCases(tx, { programId, conversionIds, subjects });
   const orders = await tx<(Pick<OrderOfCustomer, 'id' | 'isUndecided'> & { creditedBy: string | null })[]>`
     select id, ${isUndecided(tx)} as is_undecided,
       coalesce(evidence -> 'manual' ->> 'creditedBy', evidence ->> 'creditedBy') as credited_by
@@ -96,7 +100,6 @@ export async function eraseCustomer(
   const { customerId, emailHash: hash } = customerMarks(named);
   const email = hash && `sha256:${hash}`;
   await tx`select erase_customer(${ids}::bigint[], ${programId}, ${customerId}, ${email})`;
-  await tx`select erase_cases(${ids}::bigint[])`;
   for (const { id, creditedBy } of orders) {
     await appendAuditLog(tx, {
       actor,
@@ -136,10 +139,16 @@ export async function eraseAffiliate(
     const day = closedAt(last).toISOString().slice(0, 10);
     return `who it is stands on its statement of ${missing.join(', ')}, which is made from ${day} (UTC) on: erase it then`;
   }
-  await tx`
-    select erase_cases(array(
-      select o.conversion_id from case_orders o join conversions c on c.id = o.conversion_id
-      where c.affiliate_id = ${affiliateId}))`;
+  const orders = await tx<{ id: bigint }[]>`
+    select conversion_id as id from case_orders o join conversions c on c.id = o.conversion_id
+    where c.affiliate_id = ${affiliateId}`;
+  const links = await tx<{ id: number }[]>`select id from links where affiliate_id = ${affiliateId}`;
+  const subjects: Subject[] = [
+    { kind: 'affiliate', value: `aff_${affiliateId}` },
+    { kind: 'account', value: `aff_${affiliateId}` },
+    ...links.map(({ id }): Subject => ({ kind: 'link', value: `lnk_${id}` })),
+  ];
+  await eraseCases(tx, { programId, conversionIds: orders.map(({ id }) => id), subjects });
   await tx`select erase_affiliate(${affiliateId})`;
   return undefined;
 }

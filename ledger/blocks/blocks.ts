@@ -6,6 +6,7 @@ import {
   MAX_BLOCK_VALUE_LENGTH,
 } from '../../core/blocks/block.ts';
 import { InputError, OperatingError } from '../../core/errors.ts';
+import { formatNetwork, networkBytes, parseIp, UNKNOWN_IP } from '../../core/ip.ts';
 import { MAX_NOTE_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkText } from '../postgres/input-faults.ts';
@@ -35,14 +36,13 @@ export interface NewBlock {
   readonly endsAt?: Date | undefined;
 }
 
-/**
- * In force at once, of a program or of every one: some 40 MB in each collector. A longer list of
- * addresses is one of networks.
- */
+/** In force at once, of a program or of every one. A longer list of addresses is one of networks. */
 export const MAX_BLOCKS = 100_000;
-/** Each is tried on every new User-Agent, some 20 µs for all: as long as parsing it takes. */
+/** In force at once, of all programs together: each collector holds them all, some 100 MB. */
+export const MAX_ALL_BLOCKS = 250_000;
+/** Of a program or of every one: each is tried on every new User-Agent, some 20 µs for all: as long as parsing it takes. */
 export const MAX_PATTERNS = 200;
-/** Of one request: one statement of some 100 KB. */
+/** Of one request: one statement of at most some megabytes. */
 export const MAX_NEW_BLOCKS = 1_000;
 
 const COLUMNS = [
@@ -82,15 +82,26 @@ export function blockTarget({
   return { kind, value: canonicalValue(kind, value), affiliateId: affiliateId ?? null, sub: sub ?? null };
 }
 
+/** Who makes entries, and of which program; null: of every one. */
+interface Making {
+  readonly programId: number | null;
+  readonly entries: readonly NewBlock[];
+  readonly actor: string;
+}
+
 /**
- * Makes entries, all or none, in their order. `programId` null: of every program.
- * @throws InputError whose field begins with `entries.N`, OperatingError `wrong_state` beyond {@link MAX_BLOCKS}.
+ * Makes entries, all or none, in their order.
+ * @throws InputError whose field begins with `entries.N`, OperatingError `wrong_state` where too many would be in force.
  */
-export async function createBlocks(
-  sql: DatabaseSql,
-  options: { programId: number | null; entries: readonly NewBlock[]; actor: string },
-): Promise<Block[]> {
-  const { programId, entries, actor } = options;
+export async function createBlocks(sql: DatabaseSql, making: Making): Promise<Block[]> {
+  const created = await insertBlocks(sql, making);
+  await checkBlockRoom(sql, making.programId);
+  return created;
+}
+
+/** As {@link createBlocks}, for a caller that counts: see {@link BlockRoom}. */
+export async function insertBlocks(sql: DatabaseSql, making: Making): Promise<Block[]> {
+  const { programId, entries, actor } = making;
   const targets = entries.map((entry, index) => inEntry(index, () => checkedEntry(entry, programId)));
   await refuseForeign(sql, { programId, targets });
   await refuseRepeated(sql, { programId, targets });
@@ -108,7 +119,6 @@ export async function createBlocks(
       (kind text, value text, "affiliateId" integer, sub smallint, action text, reason text, ends_at timestamptz, n integer)
     order by n
     returning ${sql(COLUMNS)}`);
-  await checkCounts(sql, programId);
   return created.toSorted((a, b) => a.id - b.id);
 }
 
@@ -158,31 +168,68 @@ async function refuseRepeated(
       throw new InputError(`entries.${index}.value`, `is the same as of entries.${before}`);
     seen.set(key, index);
   }
+  // For each entry by itself: a join of both would read all entries of all programs.
   const [known] = await sql<{ id: number; n: number }[]>`
     select b.id, e.n
     from json_to_recordset(${sql.json(targets.map((target, n) => ({ ...target, n })))}::json) as e
       (kind text, value text, "affiliateId" integer, sub smallint, n integer)
-    join blocks b on b.kind = e.kind and b.value = e.value and b.program_id is not distinct from ${programId}
-      and b.affiliate_id is not distinct from e."affiliateId" and b.sub is not distinct from e.sub
-      and (b.ends_at is null or b.ends_at > clock_timestamp())
+    cross join lateral (
+      select id from blocks
+      where kind = e.kind and value = e.value and program_id is not distinct from ${programId}
+        and affiliate_id is not distinct from e."affiliateId" and sub is not distinct from e.sub
+        and (ends_at is null or ends_at > clock_timestamp())
+      limit 1) b
     order by e.n limit 1`;
   if (known) throw new InputError(`entries.${known.n}.value`, `is blocked already, by blk_${known.id}`);
 }
 
-async function checkCounts(sql: DatabaseSql, programId: number | null): Promise<void> {
-  const [{ all, patterns }] = await sql<[{ all: number; patterns: number }]>`
-    select count(*)::integer as all, count(*) filter (where kind = 'user_agent')::integer as patterns from blocks
-    where program_id is not distinct from ${programId} and (ends_at is null or ends_at > clock_timestamp())`;
-  if (all > MAX_BLOCKS)
-    throw new OperatingError(
-      'wrong_state',
-      `${MAX_BLOCKS} entries can be in force at once: end others first`,
-    );
-  if (patterns > MAX_PATTERNS)
-    throw new OperatingError(
-      'wrong_state',
-      `${MAX_PATTERNS} entries of user agents can be in force at once: end others first`,
-    );
+/** How many more entries can be in force at once; below 0: so many too many. */
+export interface BlockRoom {
+  /** Of all programs together. */
+  readonly all: number;
+  /** Of the program, or of every one. */
+  readonly own: number;
+  /** Of `own`, patterns of User-Agents. */
+  readonly patterns: number;
+}
+
+/** The room for entries of a program, or of every one. Others may take of it until {@link checkBlockRoom}. */
+export async function readBlockRoom(sql: DatabaseSql, programId: number | null): Promise<BlockRoom> {
+  const isOwn = programId === null ? sql`program_id is null` : sql`program_id = ${programId}`;
+  // Two counts each, and a stable time: so that the indices serve.
+  const [taken] = await sql<[BlockRoom]>`
+    select (select count(*)::integer from blocks where ends_at is null)
+        + (select count(*)::integer from blocks where ends_at > statement_timestamp()) as all,
+      count(*)::integer as own, count(*) filter (where kind = 'user_agent')::integer as patterns
+    from blocks where ${isOwn} and (ends_at is null or ends_at > statement_timestamp())`;
+  return {
+    all: MAX_ALL_BLOCKS - taken.all,
+    own: MAX_BLOCKS - taken.own,
+    patterns: MAX_PATTERNS - taken.patterns,
+  };
+}
+
+/** The room without one more entry. */
+export function roomAfter({ all, own, patterns }: BlockRoom, kind: BlockKind): BlockRoom {
+  return { all: all - 1, own: own - 1, patterns: kind === 'user_agent' ? patterns - 1 : patterns };
+}
+
+/** What there is too much of, as the end of a sentence; undefined: nothing. */
+export function beyondRoom({ all, own, patterns }: BlockRoom): string | undefined {
+  if (patterns < 0) return `at most ${MAX_PATTERNS} entries of user agents can be in force at once`;
+  if (own < 0) return `at most ${MAX_BLOCKS} entries can be in force at once`;
+  if (all < 0) return `at most ${MAX_ALL_BLOCKS} entries of all programs together can be in force at once`;
+  return undefined;
+}
+
+/**
+ * Whether what was made in this transaction has room. Until its end no other one gets an answer: two that have room alone may
+ * have none together. @throws OperatingError `wrong_state`.
+ */
+export async function checkBlockRoom(sql: DatabaseSql, programId: number | null): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended('blocks.room', 0))`;
+  const beyond = beyondRoom(await readBlockRoom(sql, programId));
+  if (beyond !== undefined) throw new OperatingError('wrong_state', `${beyond}: end others first`);
 }
 
 export async function getBlock(sql: DatabaseSql, id: number): Promise<Block | undefined> {
@@ -261,27 +308,55 @@ export async function listBlocks(
 }
 
 /**
- * The entries that were in force for a click, and a second after their ends, until which a collector may have applied them.
- * `certain` are those of its address, also where less of it is kept; without any, `possible` are the others, which depend on
- * what is not known here. At most `limit`.
+ * A collector applies a change within a second, and its clock is not the database's: so near to its beginning or its end an
+ * entry may have been in force or not.
  */
+const IN_FORCE_TOLERANCE = '10 seconds';
+
+/** The entries by which a click was blocked, as far as what is stored of it says. */
+export interface BlockingEntries {
+  /** In force without doubt, and of its address as it is stored. */
+  readonly certain: readonly Block[];
+  /** In force perhaps, or of something that is not known here: one of these, unless `certain` has any. */
+  readonly possible: readonly Block[];
+  /** How many more there are than `limit`. */
+  readonly others: number;
+}
+
+/** The newest entries that may have blocked a click, at most `limit`; `ip` null or "::": not known. */
 export async function entriesInForce(
   sql: DatabaseSql,
   click: { programId: number; at: Date; affiliateId: number; ip: string | null; limit: number },
-): Promise<{ certain: Block[]; possible: Block[] }> {
+): Promise<BlockingEntries> {
   const { programId, at, affiliateId, ip, limit } = click;
-  const rows = await sql<(Block & { isCertain: boolean })[]>`
-    select ${sql(COLUMNS)}, is_certain from (
-      select *, case when kind in ('address', 'network')
-        then coalesce(value::inet >>= ${ip}::inet
-          or value::inet <<= set_masklen(${ip}::inet, case family(${ip}::inet) when 4 then 24 else 48 end), false)
-        else false end as is_certain
+  const stored = storedNetwork(ip);
+  const rows = await sql<(Block & { isCertain: boolean; total: number })[]>`
+    select ${sql(COLUMNS)}, is_certain, count(*) over ()::integer as total from (
+      select *, case when kind in ('address', 'network') then coalesce(value::inet && ${stored}::inet, true)
+          else coalesce(affiliate_id, ${affiliateId}) = ${affiliateId} end as is_possible,
+        case when kind in ('address', 'network') then coalesce(value::inet >>= ${stored}::inet, false)
+            and created_at + ${IN_FORCE_TOLERANCE}::interval <= ${at}
+            and coalesce(ends_at - ${IN_FORCE_TOLERANCE}::interval > ${at}, true)
+          else false end as is_certain
       from blocks
-      where (program_id = ${programId} or program_id is null) and created_at <= ${at}
-        and (ends_at is null or ends_at + interval '1 second' > ${at})
+      where (program_id = ${programId} or program_id is null)
+        and created_at - ${IN_FORCE_TOLERANCE}::interval <= ${at}
+        and (ends_at is null or ends_at + ${IN_FORCE_TOLERANCE}::interval > ${at})
     ) b
-    where is_certain or (kind not in ('address', 'network') and coalesce(affiliate_id, ${affiliateId}) = ${affiliateId})
-    order by is_certain desc, id limit ${limit}`;
+    where is_possible
+    order by is_certain desc, id desc limit ${limit}`;
   const certain = rows.filter(({ isCertain }) => isCertain);
-  return { certain, possible: rows.filter(({ isCertain }) => !isCertain) };
+  const possible = rows.filter(({ isCertain }) => !isCertain);
+  return { certain, possible, others: (rows[0]?.total ?? 0) - rows.length };
+}
+
+/**
+ * What is known of the address of a click: all of it; its network, where that may be all that was kept, by the program or of a
+ * visitor who opted out; null: nothing.
+ */
+function storedNetwork(ip: string | null): string | null {
+  const address = ip === null || ip === UNKNOWN_IP ? undefined : parseIp(ip);
+  if (!address) return null;
+  const network = formatNetwork({ address, bits: 8 * networkBytes(address) });
+  return network.split('/')[0] === ip ? network : ip;
 }

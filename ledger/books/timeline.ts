@@ -73,7 +73,11 @@ export async function readTimeline(sql: DatabaseSql, conversionId: bigint): Prom
         concat_ws(': ', case action
           when 'conversion.approve' then 'approved' when 'conversion.reject' then 'rejected'
           when 'conversion.attribute' then 'credited' else 'hold ended'
-        end || coalesce(' in case ' || (after ->> 'case'), ''), after ->> 'note'), actor
+        end || coalesce(' in case ' || (after ->> 'case'), ''), coalesce(after ->> 'note', (
+          select n.text from case_notes n
+          where n.case_id = substr(after ->> 'case', length('cas_') + 1)::integer and n.act = 'decision'
+          order by n.id offset (after ->> 'decision')::integer - 1 limit 1
+        ))), actor
         from audit_log where subject = ${`cnv_${conversionId}`}
           and action in ('conversion.approve', 'conversion.reject', 'conversion.confirm', 'conversion.attribute')
       union all

@@ -11,10 +11,11 @@ import {
   type TestParties,
 } from '../../test/support/ledger.ts';
 import { auditLedger } from '../audit/audit.ts';
-import { eraseCustomer, findCustomer } from '../audit/erase.ts';
+import { eraseAffiliate, eraseCustomer, findCustomer } from '../audit/erase.ts';
 import { vestDue } from '../books/commissions.ts';
 import { readTimeline } from '../books/timeline.ts';
 import { getConversion, recordConversion, recordConversions } from '../conversions/conversions.ts';
+import { emailHash } from '../conversions/emails.ts';
 import { recordDecisions } from '../decisions/decisions.ts';
 import { recordRefund } from '../decisions/refunds.ts';
 import { approveConversion, rejectConversion } from '../decisions/reviews.ts';
@@ -24,10 +25,12 @@ import {
   listCaseOrders,
   MAX_CASE_ORDERS,
   relatedOrders,
+  removeCaseOrder,
   sharedInCase,
 } from './case-orders.ts';
 import { addCaseNote, getCase, listCaseNotes, openCase, setCaseState } from './cases.ts';
 import { type CaseOutcome, decideCase } from './decide-case.ts';
+import { eraseCases, type Subject } from './subjects.ts';
 
 let db: TestLedger;
 let ledger: Database;
@@ -369,9 +372,9 @@ describe('the orders of a case', () => {
     ]);
     await inTransaction(ledger, (tx) => setCaseState(tx, caseId, 'closed'));
     const related = async (kinds: Parameters<typeof relatedOrders>[1]['kinds'], conversionId = here) =>
-      (await relatedOrders(ledger, { programId: parties.programId, conversionId, kinds })).orders.map(
-        ({ conversionId: id }) => id,
-      );
+      (
+        await relatedOrders(ledger, { programId: parties.programId, conversionId, kinds, limit: 10 })
+      ).orders.map(({ conversionId: id }) => id);
     expect(await related(['ip'])).toEqual([here, same]);
     expect(await related(['ip', 'subnet'])).toEqual([here, same, near]);
     expect(await related(['payout_account'])).toEqual([here, same, near, far]);
@@ -380,30 +383,266 @@ describe('the orders of a case', () => {
     expect(await related(['ip'])).toEqual([here]);
   });
 
-  test('keep nothing of an erased customer in the notes of the case', async () => {
+  test('share a network alone where addresses are shortened, and nothing where they are not known', async () => {
     const parties = await createParties(ledger);
-    const { programId } = parties;
+    const at = async (clickIp: string) => await reviewed(parties, { clickIp });
+    const related = async (conversionId: bigint, kind: 'ip' | 'subnet') =>
+      (
+        await relatedOrders(ledger, {
+          ...{ programId: parties.programId, conversionId, kinds: [kind], limit: 10 },
+        })
+      ).orders.map(({ conversionId: id, shared }) => [id, shared]);
+    for (const shortened of ['198.51.100.0', '2001:db8:1::']) {
+      const [one, other] = [await at(shortened), await at(shortened)];
+      expect(await related(one, 'ip')).toEqual([[one, []]]);
+      expect(await related(one, 'subnet')).toEqual([
+        [one, ['subnet']],
+        [other, ['subnet']],
+      ]);
+    }
+    const [unknown, alike] = [await at('::'), await at('::')];
+    for (const kind of ['ip', 'subnet'] as const)
+      expect(await related(unknown, kind)).toEqual([[unknown, []]]);
+    const caseId = await caseOf(parties, [unknown, alike]);
+    const kinds = (await sharedInCase(ledger, caseId)).map(({ kind }) => kind);
+    expect(kinds).toEqual(['affiliate', 'payout_account']);
+    const v6 = await at('2001:db8:1::7');
+    expect(await related(v6, 'ip')).toEqual([[v6, ['ip']]]);
+  });
+
+  test('that share something begin with the order itself, and are cut where they are too many', async () => {
+    const parties = await createParties(ledger);
+    const [first, second] = [await reviewed(parties), await reviewed(parties)];
+    const last = await reviewed(parties);
+    const of = { programId: parties.programId, conversionId: last, kinds: ['ip'] } as const;
+    const ids = async (more: { limit: number; except?: bigint[] }) => {
+      const { orders, hasMore } = await relatedOrders(ledger, { ...of, ...more });
+      return [orders.map(({ conversionId }) => conversionId), hasMore];
+    };
+    expect(await ids({ limit: 2 })).toEqual([[last, first], true]);
+    expect(await ids({ limit: 3 })).toEqual([[last, first, second], false]);
+    expect(await ids({ limit: 2, except: [first] })).toEqual([[last, second], false]);
+  });
+
+  test('are taken out, and put in again, unless the case has decided them', async () => {
+    const parties = await createParties(ledger);
+    const [good, bad] = [await reviewed(parties), await reviewed(parties)];
+    const caseId = await caseOf(parties, [good, bad]);
+    const remove = async (conversionId: bigint) =>
+      await inTransaction(ledger, (tx) => removeCaseOrder(tx, { caseId, conversionId }));
+    const add = async (...conversionIds: bigint[]) =>
+      await inTransaction(ledger, (tx) =>
+        addCaseOrders(tx, { caseId, programId: parties.programId, conversionIds, actor }),
+      );
+    await decide(caseId, { reject: [bad] });
+    expect(await remove(bad)).toBe('decided');
+    expect([await remove(good), await remove(good)]).toEqual(['removed', 'not_found']);
+    expect(await getCase(ledger, caseId)).toMatchObject({ orders: 1, inReview: 0 });
+    expect((await listCaseOrders(ledger, caseId)).map(({ conversionId }) => conversionId)).toEqual([bad]);
+    await expect(decide(caseId, { approve: [good] })).rejects.toThrow('not an order of this case');
+    const elsewhere = await caseOf(parties, [good]);
+    await expect(add(good)).rejects.toThrow(`in the open case cas_${elsewhere}`);
+    await inTransaction(ledger, (tx) => setCaseState(tx, elsewhere, 'closed'));
+    expect([await add(good, bad), await add(good)]).toEqual([1, 0]);
+    expect(await getCase(ledger, caseId)).toMatchObject({ orders: 2, inReview: 1 });
+  });
+});
+
+describe('what a case began with', () => {
+  const subjectOf = async (kind: Subject['kind'], value: string) => {
+    const { programId } = await createParties(ledger);
+    const id = await inTransaction(ledger, (tx) =>
+      openCase(tx, { programId, title: 'One visitor', subject: { kind, value }, actor }),
+    );
+    return (await getCase(ledger, id))?.subject?.value;
+  };
+
+  test.each([
+    ['ip', '2001:DB8:0::7', '2001:db8::7'],
+    ['subnet', '198.51.100.7/24', '198.51.100.0/24'],
+    ['subnet', '2001:db8:1:2::9/64', '2001:db8:1:2::/64'],
+    ['asn', '680', 'AS680'],
+    ['fingerprint', '18446744073709551615', '18446744073709551615'],
+    ['affiliate', 'aff_1', 'aff_1'],
+    ['customer', 'cus-1', 'cus-1'],
+    ['customer', ' Ann@Example.com', `sha256:${emailHash('ann@example.com')}`],
+  ] as const)('is kept in its one way of writing: %s %s', async (kind, value, stored) => {
+    expect(await subjectOf(kind, value)).toBe(stored);
+  });
+
+  test.each([
+    ['ip', '203.0.113.0/24'],
+    ['subnet', '203.0.113.7'],
+    ['subnet', '203.0.113.0/16'],
+    ['asn', 'Deutsche Telekom'],
+    ['fingerprint', '18446744073709551616'],
+    ['affiliate', 'lnk_1'],
+    ['link', 'spring'],
+    ['account', 'DE89370400440532013000'],
+  ] as const)('is refused where it is no %s: %s', async (kind, value) => {
+    await expect(subjectOf(kind, value)).rejects.toMatchObject({ field: 'subject' });
+  });
+});
+
+describe('erasing', () => {
+  /** An order in review by this customer. */
+  async function orderOf(
+    parties: TestParties,
+    of: { customerId?: string; email?: string; ip?: string },
+  ): Promise<bigint> {
+    const { customerId, email, ip } = of;
     const { conversion } = await recordConversion(ledger, {
-      programId,
-      orderId: 'erased',
-      amountMinor: 1n,
+      programId: parties.programId,
+      orderId: randomUUID(),
+      amountMinor: 10_000n,
       currency: 'EUR',
       source: 'api',
-      customerId: 'ann-7',
+      customerId,
+      customerEmailHash: email && emailHash(email),
+      ip,
     });
     await inTransaction(ledger, (tx) =>
-      recordDecision(tx, decisionFor(parties, conversion.id, { outcome: 'attributed', reason: null })),
+      recordDecision(
+        tx,
+        decisionFor(parties, conversion.id, { outcome: 'review', reason: 'instant_conversion' }),
+      ),
     );
-    const caseId = await inTransaction(ledger, async (tx) => {
-      const subject = { kind: 'customer', value: 'ann-7' } as const;
-      const id = await openCase(tx, { programId, title: 'Ann', subject, actor });
-      await addCaseOrders(tx, { caseId: id, programId, conversionIds: [conversion.id], actor });
-      await addCaseNote(tx, { caseId: id, act: 'note', author: actor, text: 'Ann is ann-7' });
-      return id;
+    return conversion.id;
+  }
+
+  async function begun({ programId }: TestParties, subject: Subject): Promise<number> {
+    return await inTransaction(ledger, async (tx) => {
+      const caseId = await openCase(tx, { programId, title: 'Ann Smith', subject, actor });
+      await addCaseNote(tx, { caseId, act: 'note', author: actor, text: 'Ann Smith again' });
+      return caseId;
     });
-    const customer = await findCustomer(ledger, { programId, named: 'ann-7' });
+  }
+
+  const textsOf = async (caseIds: readonly number[]) =>
+    await Promise.all(
+      caseIds.map(async (caseId) => {
+        const found = await getCase(ledger, caseId);
+        const notes = await listCaseNotes(ledger, { caseId, limit: 10 });
+        return [found?.title, found?.subject ?? null, ...notes.map(({ text }) => text)];
+      }),
+    );
+  const FORGOTTEN = ['erased', null, 'erased'];
+
+  async function erase({ programId }: TestParties, named: string): Promise<void> {
+    const customer = await findCustomer(ledger, { programId, named });
     await inTransaction(ledger, (tx) => eraseCustomer(tx, { customer, actor }));
-    expect(await getCase(ledger, caseId)).toMatchObject({ title: 'erased', subject: null, orders: 1 });
-    expect(await listCaseNotes(ledger, { caseId, limit: 10 })).toMatchObject([{ text: 'erased' }]);
+  }
+
+  test('a customer forgets the cases of its orders, also where they were taken out, and of itself', async () => {
+    const [parties, foreign] = [await createParties(ledger), await createParties(ledger)];
+    const own = { customerId: 'ann-7', email: 'ann@example.com', ip: '192.0.2.77' };
+    const [held, taken] = [await orderOf(parties, own), await orderOf(parties, own)];
+    const holding = await caseOf(parties, [held]);
+    const held2 = await caseOf(parties, [taken]);
+    for (const caseId of [holding, held2])
+      await inTransaction(ledger, (tx) =>
+        addCaseNote(tx, { caseId, act: 'note', author: actor, text: 'Ann Smith' }),
+      );
+    await inTransaction(ledger, (tx) => removeCaseOrder(tx, { caseId: held2, conversionId: taken }));
+    const gone = [
+      await begun(parties, { kind: 'customer', value: 'ann-7' }),
+      await begun(parties, { kind: 'customer', value: 'ann@example.com' }),
+      await begun(parties, { kind: 'ip', value: '192.0.2.77' }),
+    ];
+    const kept = [
+      await begun(parties, { kind: 'customer', value: 'bob-8' }),
+      await begun(foreign, { kind: 'customer', value: 'ann-7' }),
+    ];
+    await erase(parties, 'ann-7');
+    expect(await textsOf([holding, held2, ...gone])).toEqual(Array.from({ length: 5 }, () => FORGOTTEN));
+    expect(await textsOf(kept)).toMatchObject([
+      ['Ann Smith', { value: 'bob-8' }, 'Ann Smith again'],
+      ['Ann Smith', { value: 'ann-7' }, 'Ann Smith again'],
+    ]);
+  });
+
+  test('a customer without orders forgets the cases of it', async () => {
+    const parties = await createParties(ledger);
+    const caseId = await begun(parties, { kind: 'customer', value: 'nobody@example.com' });
+    await erase(parties, 'nobody@example.com');
+    expect(await textsOf([caseId])).toEqual([FORGOTTEN]);
+  });
+
+  test('an address forgets the cases of it in every program', async () => {
+    const [here, there] = [await createParties(ledger), await createParties(ledger)];
+    const gone = await Promise.all(
+      [here, there].map((parties) => begun(parties, { kind: 'ip', value: '2001:db8::77' })),
+    );
+    const kept = await begun(here, { kind: 'ip', value: '2001:db8::78' });
+    const subjects = [{ kind: 'ip', value: '2001:DB8:0::77' }] as const;
+    await inTransaction(ledger, (tx) => eraseCases(tx, { programId: null, conversionIds: [], subjects }));
+    expect(await textsOf(gone)).toEqual([FORGOTTEN, FORGOTTEN]);
+    expect(await textsOf([kept])).toMatchObject([
+      ['Ann Smith', { value: '2001:db8::78' }, 'Ann Smith again'],
+    ]);
+  });
+
+  test('an affiliate forgets the cases of itself, its account and its links', async () => {
+    const parties = await createParties(ledger);
+    const [, , grandparent] = parties.chain;
+    const subjects = [
+      { kind: 'affiliate', value: `aff_${grandparent}` },
+      { kind: 'account', value: `aff_${grandparent}` },
+    ] as const;
+    const gone = await Promise.all(subjects.map((subject) => begun(parties, subject)));
+    const kept = await begun(parties, { kind: 'link', value: `lnk_${parties.linkId}` });
+    const { programId } = parties;
+    await ledger`update affiliates set status = 'terminated' where id = ${grandparent}`;
+    const fault = await inTransaction(ledger, (tx) =>
+      eraseAffiliate(tx, { programId, affiliateId: grandparent }),
+    );
+    expect(fault).toBeUndefined();
+    expect(await textsOf(gone)).toEqual([FORGOTTEN, FORGOTTEN]);
+    expect(await textsOf([kept])).toMatchObject([
+      ['Ann Smith', { value: `lnk_${parties.linkId}` }, 'Ann Smith again'],
+    ]);
+  });
+
+  test('leaves nothing of why a case was decided with the orders of others', async () => {
+    const parties = await createParties(ledger);
+    const [ann, bob] = [
+      await orderOf(parties, { customerId: 'ann-9' }),
+      await orderOf(parties, { customerId: 'bob-9' }),
+    ];
+    const caseId = await caseOf(parties, [ann, bob]);
+    await decide(caseId, { reject: [bob] });
+    await inTransaction(ledger, (tx) =>
+      decideCase(tx, { caseId, reviewer: 'ann', note: 'Ann Smith, Main St 1', approve: [], reject: [ann] }),
+    );
+    const said = async (id: bigint) =>
+      (await readTimeline(ledger, id)).find(({ kind }) => kind === 'reviewed')?.note;
+    expect([await said(ann), await said(bob)]).toEqual([
+      `rejected in case cas_${caseId}: Ann Smith, Main St 1`,
+      `rejected in case cas_${caseId}: one person`,
+    ]);
+    await erase(parties, 'ann-9');
+    expect(await said(ann)).toBe(`rejected in case cas_${caseId}: erased`);
+    const [log] = await ledger<{ text: string }[]>`
+      select jsonb_agg(after)::text as text from audit_log where subject in (${`cnv_${ann}`}, ${`cnv_${bob}`})`;
+    expect(log?.text).not.toMatch(/Main St|one person/);
+  });
+
+  test('waits for a decision of the case, and it for that, without a deadlock', async () => {
+    const parties = await createParties(ledger);
+    const { programId } = parties;
+    for (let round = 0; round < 5; round++) {
+      const customerId = `round-${round}`;
+      const ids = [await orderOf(parties, { customerId }), await orderOf(parties, { customerId })];
+      const caseId = await caseOf(parties, ids);
+      const customer = await findCustomer(ledger, { programId, named: customerId });
+      const [decided] = await Promise.all([
+        decide(caseId, { reject: ids }),
+        inTransaction(ledger, (tx) => eraseCustomer(tx, { customer, actor })),
+      ]);
+      expect(decided).toMatchObject({ outcome: 'done', rejected: ids });
+    }
+    const [row] = await ledger<{ deadlocks: bigint }[]>`
+      select deadlocks from pg_stat_database where datname = current_database()`;
+    expect(row?.deadlocks).toBe(0n);
   });
 });

@@ -1,28 +1,12 @@
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
 import { type ListOrder, listClauses, type Page, type PageRequest, pageOf } from '../postgres/page.ts';
+import { type Subject, storedSubject } from './subjects.ts';
 
 /** Cases: orders that the fraud team reviews as one. */
 
 export const CASE_STATES = ['open', 'decided', 'closed'] as const;
 export type CaseState = (typeof CASE_STATES)[number];
-
-/** What a case can begin with. */
-export const SUBJECT_KINDS = [
-  'ip',
-  'subnet',
-  'asn',
-  'fingerprint',
-  'affiliate',
-  'link',
-  'customer',
-  'account',
-] as const;
-
-export interface Subject {
-  readonly kind: (typeof SUBJECT_KINDS)[number];
-  readonly value: string;
-}
 
 export interface Case {
   readonly id: number;
@@ -58,7 +42,8 @@ const counted = (sql: DatabaseSql) => sql`
   cross join lateral (
     select count(*)::integer as orders, (count(*) filter (where c.state = 'review'))::integer as in_review,
       coalesce(sum(c.amount_minor) filter (where c.state = 'review'), 0)::bigint as in_review_minor
-    from case_orders o join conversions c on c.id = o.conversion_id where o.case_id = cases.id
+    from case_orders o join conversions c on c.id = o.conversion_id
+    where o.case_id = cases.id and o.removed_at is null
   ) n`;
 
 function fromRow<Row extends CaseRow>({ subjectKind, subject, ...row }: Row) {
@@ -79,7 +64,8 @@ export async function openCase(
   const { programId, title, subject, assignedTo = null, actor } = opened;
   const [created] = await answeringInput(tx<[{ id: number }]>`
     insert into cases (program_id, title, subject_kind, subject, assigned_to, opened_by)
-    values (${programId}, ${title}, ${subject?.kind ?? null}, ${subject?.value ?? null}, ${assignedTo}, ${actor})
+    values (${programId}, ${title}, ${subject?.kind ?? null}, ${subject ? storedSubject(subject) : null}, ${assignedTo},
+      ${actor})
     returning id`);
   return created.id;
 }
@@ -111,7 +97,7 @@ export const CASE_LIST: ListOrder = {
     in_review: { type: 'bigint', by: (sql) => sql`n.in_review_minor` },
   },
   search: (sql, { text, pattern, id }) =>
-    sql`title ilike ${pattern} or subject = ${text} or cases.id = ${id}::integer`,
+    sql`title ilike ${pattern} or subject in (${text}, ${storedSubject({ kind: 'customer', value: text })}) or cases.id = ${id}::integer`,
 };
 
 /** Cases, the newest first. */
@@ -138,7 +124,8 @@ export async function listCases(
       and (${state}::text is null or state = ${state})
       and (${assignedTo}::integer is null or assigned_to = ${assignedTo})
       and (${conversionId}::bigint is null
-        or cases.id in (select case_id from case_orders where conversion_id = ${conversionId}))
+        or cases.id in (
+          select case_id from case_orders where conversion_id = ${conversionId} and removed_at is null))
       and (${from}::timestamptz is null or opened_at >= ${from})
       and (${to}::timestamptz is null or opened_at < ${to})
     ${page.order}`;
@@ -167,6 +154,13 @@ export async function addCaseNote(
   await tx`
     insert into case_notes (case_id, act, author, text, approved, rejected)
     values (${caseId}, ${act}, ${author}, ${text}, ${approved}, ${rejected})`;
+}
+
+/** Decisions of a case so far. */
+export async function countDecisions(sql: DatabaseSql, caseId: number): Promise<number> {
+  const [{ count }] = await sql<[{ count: bigint }]>`
+    select count(*) from case_notes where case_id = ${caseId} and act = 'decision'`;
+  return Number(count);
 }
 
 /** The first one first. */

@@ -4,7 +4,7 @@ import type { ConversionState } from '../conversions/conversions.ts';
 import { approveConversion, rejectConversion } from '../decisions/reviews.ts';
 import type { DatabaseTransaction } from '../postgres/db.ts';
 import { lockRow } from '../postgres/lock.ts';
-import { addCaseNote, type CaseState, getCase, setCaseState } from './cases.ts';
+import { addCaseNote, type CaseState, countDecisions, getCase, setCaseState } from './cases.ts';
 
 /** A decision about orders of a case, each by its name: what is added meanwhile is not decided unseen. */
 export interface CaseDecision {
@@ -55,9 +55,10 @@ export async function decideCase(tx: DatabaseTransaction, decision: CaseDecision
   const waiting = locked.filter(({ state }) => state === 'review');
   const toDecide = laterFirst(waiting.filter(({ id }) => asked.has(id)));
   if (toDecide.length === 0) return { outcome: 'nothing_in_review' };
+  const within = { caseId, decision: (await countDecisions(tx, caseId)) + 1 };
   for (const { id } of toDecide) {
     const decide = approve.has(id) ? approveConversion : rejectConversion;
-    await decide(tx, { conversionId: id, reviewer, note, caseId });
+    await decide(tx, { conversionId: id, reviewer, within });
   }
   const { approved, rejected } = await markDecided(
     tx,
@@ -81,7 +82,7 @@ async function requireOrders(
   { caseId, approve, reject }: CaseDecision,
 ): Promise<void> {
   const rows = await tx<{ id: bigint }[]>`
-    select conversion_id as id from case_orders where case_id = ${caseId}`;
+    select conversion_id as id from case_orders where case_id = ${caseId} and removed_at is null`;
   const known = new Set(rows.map(({ id }) => id));
   for (const [field, ids] of Object.entries({ approve, reject })) {
     const unknown = ids.find((id) => !known.has(id));
@@ -128,8 +129,8 @@ async function markDecided(
     with marked as (
       update case_orders o set decided_as = case c.state when 'rejected' then 'rejected' else 'approved' end
       from conversions c
-      where o.case_id = ${caseId} and c.id = o.conversion_id and c.id = any(${[...ids]}::bigint[])
-        and c.state <> 'review'
+      where o.case_id = ${caseId} and o.removed_at is null and c.id = o.conversion_id
+        and c.id = any(${[...ids]}::bigint[]) and c.state <> 'review'
       returning c.id, o.decided_as
     )
     select id, decided_as from marked order by id`;

@@ -13,12 +13,19 @@ export type ReviewOutcome =
   | { readonly outcome: 'wrong_state'; readonly state: ConversionState };
 
 /** Who decides, and why: both go to the audit log. */
-export interface ReviewRequest {
+export type ReviewRequest = {
   readonly conversionId: bigint;
   readonly reviewer: string;
-  readonly note: string;
-  /** The case in which it is decided with others. */
-  readonly caseId?: number | undefined;
+} & (
+  | { readonly note: string }
+  /** With others: why is a note of the case alone, for it may be about other people than this order's. */
+  | { readonly within: CaseDecisionRef }
+);
+
+/** A decision of a case, counted from 1. */
+interface CaseDecisionRef {
+  readonly caseId: number;
+  readonly decision: number;
 }
 
 interface LockedConversion {
@@ -109,7 +116,11 @@ async function concludeReview(
   request: ReviewRequest,
   action: string,
 ): Promise<ReviewOutcome> {
-  const { conversionId, reviewer, note, caseId } = request;
+  const { conversionId, reviewer } = request;
+  const why =
+    'note' in request
+      ? { note: request.note }
+      : { case: `cas_${request.within.caseId}`, decision: request.within.decision };
   const [row] = await tx<[{ state: ConversionState }]>`
     select state from conversions where id = ${conversionId}`;
   await appendAuditLog(tx, {
@@ -117,7 +128,7 @@ async function concludeReview(
     action,
     subject: `cnv_${conversionId}`,
     before: { state: 'review' },
-    after: { state: row.state, note, ...(caseId !== undefined && { case: `cas_${caseId}` }) },
+    after: { state: row.state, ...why },
   });
   return { outcome: 'done', state: row.state };
 }

@@ -115,15 +115,17 @@ export async function reportProgress(
   await sql`update jobs set rows_done = ${options.rowsDone} where id = ${options.id} and state = 'running'`;
 }
 
+/** Ends a job; false when it has ended already, and keeps the outcome that it had then. */
 export async function finishJob(
   sql: DatabaseSql,
   options: { id: bigint; rowsDone: number; result: JsonValue },
-): Promise<void> {
+): Promise<boolean> {
   const { id, rowsDone, result } = options;
-  await sql`
+  const finished = await sql`
     update jobs set state = 'done', rows_done = ${rowsDone}, rows_total = greatest(rows_total, ${rowsDone}),
       result = ${sql.json(keptJson(result))}, finished_at = clock_timestamp()
-    where id = ${id} and state = 'running'`;
+    where id = ${id} and state = 'running'`.affected();
+  return finished > 0;
 }
 
 export async function failJob(sql: DatabaseSql, options: { id: bigint; failure: string }): Promise<void> {
@@ -132,9 +134,21 @@ export async function failJob(sql: DatabaseSql, options: { id: bigint; failure: 
     where id = ${options.id} and state = 'running'`;
 }
 
-/** Jobs that a process left running when it ended: they are not going on. */
+/** Jobs that a process left running when it ended: they are not going on. Runs of saved reports are, in any process. */
 export async function failAbandonedJobs(sql: DatabaseSql, options: { before: Date }): Promise<void> {
   await sql`
     update jobs set state = 'failed', failure = 'the server ended while it ran', finished_at = clock_timestamp()
-    where state = 'running' and created_at < ${options.before}`;
+    where state = 'running' and created_at < ${options.before}
+      and not exists (select from report_runs r where r.job_id = jobs.id and r.ended_at is null)`;
+}
+
+/** Bytes of the files of reports that were made since with these rights. */
+export async function reportBytes(
+  sql: DatabaseSql,
+  { rights, since }: { rights: JsonValue; since: Date },
+): Promise<number> {
+  const [row] = await sql<[{ bytes: bigint }]>`
+    select coalesce(sum((result ->> 'bytes')::bigint), 0)::bigint as bytes from jobs
+    where kind = 'report' and state = 'done' and created_at >= ${since} and result -> 'rights' = ${sql.json(rights)}`;
+  return Number(row.bytes);
 }

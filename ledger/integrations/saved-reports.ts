@@ -1,10 +1,12 @@
+import { isDeepStrictEqual } from 'node:util';
 import { assert } from '../../core/errors.ts';
+import { isLiveKey } from '../access/api-keys.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
 import { type ListOrder, listClauses, type Page, type PageRequest, pageOf } from '../postgres/page.ts';
-import { createJob, type Job } from './jobs.ts';
+import type { Job } from './jobs.ts';
 
-/** Reports that are kept by name, and the runs of those that are made by the clock. */
+/** Reports that are kept by name. */
 
 /** Whole days of the report's zone before the day on which it is made: such a range is complete some time. */
 export const REPORT_RANGES = [
@@ -44,6 +46,10 @@ export interface SavedReport extends ReportSettings {
   readonly programId: number;
   /** As the audit log names them. */
   readonly owner: string;
+  /** Whom a limit counts. */
+  readonly party: string;
+  /** Whether its owner has access. */
+  readonly isOwned: boolean;
   readonly nextRunAt: Date | null;
   /** Why it is not made any more. */
   readonly stopped: string | null;
@@ -74,6 +80,7 @@ const COLUMNS = [
   'id',
   'programId',
   'owner',
+  'party',
   'name',
   'shared',
   'query',
@@ -90,52 +97,91 @@ const COLUMNS = [
   'createdAt',
 ];
 
-async function withRuns(sql: DatabaseSql, rows: readonly Row[]): Promise<SavedReport[]> {
-  const runs = await sql<ReportRun[]>`
-    select distinct on (r.saved_report_id) r.job_id, r.saved_report_id, r.due_at, r.from_at, r.to_at, j.state, j.rows_done,
-      j.result, j.failure
-    from report_runs r join jobs j on j.id = r.job_id
-    where r.saved_report_id = any(${rows.map(({ id }) => id)}::integer[]) order by r.saved_report_id, r.due_at desc`;
-  const last = new Map(runs.map((run) => [run.savedReportId, run]));
-  return rows.map(({ every, onDay, atHour, ...row }) => ({
-    ...row,
-    schedule: every === null || atHour === null ? null : { every, onDay, atHour },
-    lastRun: last.get(row.id) ?? null,
-  }));
+/** Whether the owner of a saved report has access: a user who is active, or a key that works. */
+const ownerLives = (sql: DatabaseSql) => sql`case
+  when saved_reports.owner like 'user:%' then exists (
+    select from users where id = substr(saved_reports.owner, 6)::integer and status = 'active')
+  else exists (
+    select from api_keys where id = substr(saved_reports.owner, 5)::integer and ${isLiveKey(sql, new Date())}) end`;
+const columns = (sql: DatabaseSql) => sql`${sql(COLUMNS)}, ${ownerLives(sql)} as is_owned`;
+
+function reportOf({ every, onDay, atHour, ...row }: Row, lastRun: ReportRun | null = null): SavedReport {
+  const schedule = every === null || atHour === null ? null : { every, onDay, atHour };
+  return { ...row, schedule, lastRun };
 }
 
-/** The columns of the settings, with the next run after `now`. */
-async function columnsOf(sql: DatabaseSql, settings: ReportSettings, now: Date) {
+async function withRuns(sql: DatabaseSql, rows: readonly Row[]): Promise<SavedReport[]> {
+  const runs = await sql<ReportRun[]>`
+    select r.job_id, r.saved_report_id, r.due_at, r.from_at, r.to_at, j.state, j.rows_done, j.result, j.failure
+    from unnest(${rows.map(({ id }) => id)}::integer[]) as wanted (id)
+    cross join lateral (select * from report_runs where saved_report_id = wanted.id order by due_at desc limit 1) r
+    join jobs j on j.id = r.job_id`;
+  const last = new Map(runs.map((run) => [run.savedReportId, run]));
+  return rows.map((row) => reportOf(row, last.get(row.id)));
+}
+
+/** The reports of these ids, without their last runs. */
+export async function savedReportsOf(sql: DatabaseSql, ids: readonly number[]): Promise<SavedReport[]> {
+  const rows = await sql<
+    Row[]
+  >`select ${columns(sql)} from saved_reports where id = any(${[...ids]}::integer[])`;
+  return rows.map((row) => reportOf(row));
+}
+
+function columnsOf(sql: DatabaseSql, settings: ReportSettings) {
   const { schedule, name, shared, query, range, timeZone, format, mail, webhookId } = settings;
   const { every = null, onDay = null, atHour = null } = schedule ?? {};
-  const nextRunAt = schedule && (await slotsOf(sql, { schedule, timeZone, now })).next;
   const plain = { name, shared, range, timeZone, format, mail, webhookId };
-  return { ...plain, query: sql.json(query), every, onDay, atHour, nextRunAt, stopped: null };
+  return { ...plain, query: sql.json(query), every, onDay, atHour };
+}
+
+async function nextRunOf(sql: DatabaseSql, { schedule, timeZone }: ReportSettings): Promise<Date | null> {
+  return schedule && (await slotsOf(sql, { schedule, timeZone, now: await databaseTime(sql) })).next;
+}
+
+/** By the one clock of the database: schedules of several processes are compared with each other. */
+export async function databaseTime(sql: DatabaseSql): Promise<Date> {
+  const [row] = await sql<[{ now: Date }]>`select clock_timestamp() as now`;
+  return row.now;
 }
 
 /** @throws InputError naming program_id or webhook_id. */
 export async function createSavedReport(
   sql: DatabaseSql,
-  report: ReportSettings & { programId: number; owner: string; party: string; now: Date },
+  report: ReportSettings & { programId: number; owner: string; party: string },
 ): Promise<SavedReport> {
-  const { programId, owner, party, now } = report;
-  const row = { programId, owner, party, ...(await columnsOf(sql, report, now)) };
+  const { programId, owner, party } = report;
+  const row = { programId, owner, party, ...columnsOf(sql, report), nextRunAt: await nextRunOf(sql, report) };
   const rows = await answeringInput(
-    sql<Row[]>`insert into saved_reports ${sql.values(row)} returning ${sql(COLUMNS)}`,
+    sql<Row[]>`insert into saved_reports ${sql.values(row)} returning ${columns(sql)}`,
   );
   return only(await withRuns(sql, rows));
 }
 
-/** With these settings from now on; what had stopped goes on. */
+/** With these settings from now on; what had stopped goes on. A run that is due by the same schedule stays due. */
 export async function updateSavedReport(
   sql: DatabaseSql,
-  report: ReportSettings & { id: number; now: Date },
+  settings: ReportSettings & { before: SavedReport },
 ): Promise<SavedReport> {
-  const row = await columnsOf(sql, report, report.now);
+  const { before } = settings;
+  const isSame =
+    before.stopped === null &&
+    before.timeZone === settings.timeZone &&
+    isDeepStrictEqual(before.schedule, settings.schedule);
+  const nextRunAt = isSame ? before.nextRunAt : await nextRunOf(sql, settings);
+  const row = { ...columnsOf(sql, settings), nextRunAt, stopped: null };
   const rows = await answeringInput(
-    sql<Row[]>`update saved_reports set ${sql.set(row)} where id = ${report.id} returning ${sql(COLUMNS)}`,
+    sql<Row[]>`update saved_reports set ${sql.set(row)} where id = ${before.id} returning ${columns(sql)}`,
   );
   return only(await withRuns(sql, rows));
+}
+
+/** A key that takes over from another has its reports. */
+export async function handOnSavedReports(
+  sql: DatabaseSql,
+  { from, to }: { from: string; to: string },
+): Promise<void> {
+  await sql`update saved_reports set owner = ${to} where owner = ${from}`;
 }
 
 function only([report]: readonly SavedReport[]): SavedReport {
@@ -143,18 +189,25 @@ function only([report]: readonly SavedReport[]): SavedReport {
   return report;
 }
 
-export async function deleteSavedReport(sql: DatabaseSql, id: number): Promise<void> {
-  await sql`delete from saved_reports where id = ${id}`;
+/** With its runs; the jobs of those that have not ended fail. */
+export async function deleteSavedReport(tx: DatabaseTransaction, id: number): Promise<void> {
+  await tx`
+    update jobs set state = 'failed', failure = 'the saved report was deleted', finished_at = clock_timestamp()
+    where state = 'running' and id in (
+      select job_id from report_runs where saved_report_id = ${id} and ended_at is null)`;
+  await tx`delete from saved_reports where id = ${id}`;
 }
 
 export async function getSavedReport(sql: DatabaseSql, id: number): Promise<SavedReport | undefined> {
-  const rows = await sql<Row[]>`select ${sql(COLUMNS)} from saved_reports where id = ${id}`;
+  const rows = await sql<Row[]>`select ${columns(sql)} from saved_reports where id = ${id}`;
   return (await withRuns(sql, rows))[0];
 }
 
+/** Those of a party whose owners have access: a key that has ended takes no room. */
 export async function countSavedReports(sql: DatabaseSql, party: string): Promise<number> {
   const [row] = await sql<[{ n: number }]>`
-    select count(*)::integer as n from saved_reports where party = ${party}`;
+    select count(*)::integer as n from saved_reports
+    where party = ${party} and ${ownerLives(sql)}`;
   return row.n;
 }
 
@@ -165,24 +218,31 @@ export const SAVED_REPORT_LIST: ListOrder = {
   search: (sql, { pattern, id }) => sql`name ilike ${pattern} or id = ${id}::integer`,
 };
 
-/** Those of the owner and, `withShared`, those of others in the program that are shared. */
+/**
+ * Those of the owner and of its party; `withShared` also those of others in the program that are shared, `withOrphans` those
+ * whose owners have no access.
+ */
 export async function listSavedReports(
   sql: DatabaseSql,
   request: PageRequest<number> & {
     owner: string;
+    party: string;
     withShared: boolean;
+    withOrphans: boolean;
     programId?: number | undefined;
     /** Half-open. */
     from?: Date | undefined;
     to?: Date | undefined;
   },
 ): Promise<Page<SavedReport, number>> {
-  const { owner, withShared, programId = null, from = null, to = null } = request;
+  const { owner, party, withShared, withOrphans } = request;
+  const { programId = null, from = null, to = null } = request;
   const page = listClauses(sql, SAVED_REPORT_LIST, request);
   const rows = await sql<(Row & { sortKey?: string })[]>`
-    select ${sql(COLUMNS)}, ${page.key} from saved_reports
+    select ${columns(sql)}, ${page.key} from saved_reports
     where ${page.where}
-      and (owner = ${owner} or (${withShared} and shared))
+      and (owner = ${owner} or party = ${party} or (${withShared} and shared)
+        or (${withOrphans} and not ${ownerLives(sql)}))
       and (${programId}::integer is null or program_id = ${programId})
       and (${from}::timestamptz is null or created_at >= ${from})
       and (${to}::timestamptz is null or created_at < ${to})
@@ -215,87 +275,37 @@ export async function slotsOf(
   return row;
 }
 
-/** What a range is at a time, in a zone: half-open. */
+/** Clocks are put back by less than this. */
+const CLOCK_CHANGE = '3 hours';
+
+/**
+ * What a range is at a time, in a zone: half-open. A day begins with the first instant of its date: where the clocks show
+ * midnight twice with the first of the two, where they leave it out after it.
+ */
 export async function rangeAt(
   sql: DatabaseSql,
   { range, timeZone, at }: { range: ReportRange; timeZone: string; at: Date },
 ): Promise<{ from: Date; to: Date }> {
+  const beginning = (day: 'first' | 'end') => sql`(
+    select min(instant) from generate_series(
+      ${sql(day)} at time zone ${timeZone} - ${CLOCK_CHANGE}::interval, ${sql(day)} at time zone ${timeZone},
+      interval '15 minutes') as instant
+    where instant at time zone ${timeZone} >= ${sql(day)})`;
   const [row] = await sql<[{ from: Date; to: Date }]>`
-    select
-      case ${range}::text
-        when 'yesterday' then today - interval '1 day'
-        when 'last_7_days' then today - interval '7 days'
-        when 'last_30_days' then today - interval '30 days'
-        when 'last_90_days' then today - interval '90 days'
-        when 'last_week' then date_trunc('week', today) - interval '7 days'
-        else date_trunc('month', today) - interval '1 month' end at time zone ${timeZone} as "from",
-      case ${range}::text
-        when 'last_week' then date_trunc('week', today)
-        when 'last_month' then date_trunc('month', today)
-        else today end at time zone ${timeZone} as "to"
-    from (select date_trunc('day', ${at}::timestamptz at time zone ${timeZone}) as today) t`;
+    select ${beginning('first')} as "from", ${beginning('end')} as "to"
+    from (select date_trunc('day', ${at}::timestamptz at time zone ${timeZone}) as today) t
+    cross join lateral (
+      select
+        case ${range}::text
+          when 'yesterday' then today - interval '1 day'
+          when 'last_7_days' then today - interval '7 days'
+          when 'last_30_days' then today - interval '30 days'
+          when 'last_90_days' then today - interval '90 days'
+          when 'last_week' then date_trunc('week', today) - interval '7 days'
+          else date_trunc('month', today) - interval '1 month' end as first,
+        case ${range}::text
+          when 'last_week' then date_trunc('week', today)
+          when 'last_month' then date_trunc('month', today)
+          else today end as "end") days`;
   return row;
-}
-
-/**
- * Begins a run of a report that is due, if there is one: a job, once for each time. Of several times that were missed the
- * last one is made up.
- */
-export async function beginDueRun(tx: DatabaseTransaction, now: Date): Promise<boolean> {
-  const rows = await tx<Row[]>`
-    select ${tx(COLUMNS)} from saved_reports where next_run_at <= ${now}
-    order by next_run_at, id limit 1 for no key update skip locked`;
-  const [report] = await withRuns(tx, rows);
-  if (!report) return false;
-  assert(report.schedule, 'what has a next run has a schedule');
-  const { id, programId, owner, name, query, range, timeZone, format, schedule } = report;
-  const { last: dueAt, next } = await slotsOf(tx, { schedule, timeZone, now });
-  await tx`update saved_reports set next_run_at = ${next} where id = ${id}`;
-  const { from, to } = await rangeAt(tx, { range, timeZone, at: dueAt });
-  const request = { saved_report: { id, name }, query, from, to, time_zone: timeZone, format };
-  const job = await createJob(tx, { kind: 'report', programId, actor: owner, request });
-  await tx`
-    insert into report_runs (job_id, saved_report_id, due_at, from_at, to_at)
-    values (${job.id}, ${id}, ${dueAt}, ${from}, ${to})`;
-  return true;
-}
-
-/** A run that has not ended, and its report as it is now. */
-export interface OpenRun {
-  readonly jobId: bigint;
-  readonly dueAt: Date;
-  readonly from: Date;
-  readonly to: Date;
-  readonly report: SavedReport;
-}
-
-/** Runs that have not ended, the oldest first; without those whose job was given up after a day. */
-export async function openRuns(sql: DatabaseSql): Promise<OpenRun[]> {
-  const runs = await sql<Omit<OpenRun & { savedReportId: number }, 'report'>[]>`
-    select r.job_id, r.saved_report_id, r.due_at, r.from_at as "from", r.to_at as "to"
-    from report_runs r join jobs j on j.id = r.job_id and j.state = 'running'
-    where r.ended_at is null order by r.job_id`;
-  const rows = await sql<Row[]>`
-    select ${sql(COLUMNS)} from saved_reports
-    where id = any(${runs.map(({ savedReportId }) => savedReportId)}::integer[])`;
-  const reports = new Map((await withRuns(sql, rows)).map((report) => [report.id, report]));
-  return runs.flatMap(({ savedReportId, ...run }) => {
-    const report = reports.get(savedReportId);
-    return report ? [{ ...run, report }] : [];
-  });
-}
-
-/** Ends a run; false when it has ended, or is gone with its report. */
-export async function endRun(tx: DatabaseTransaction, jobId: bigint): Promise<boolean> {
-  const ended = await tx`
-    update report_runs set ended_at = clock_timestamp() where job_id = ${jobId} and ended_at is null`.affected();
-  return ended > 0;
-}
-
-/** No run any more, until the report is changed. */
-export async function stopSavedReport(
-  tx: DatabaseTransaction,
-  { id, reason }: { id: number; reason: string },
-): Promise<void> {
-  await tx`update saved_reports set next_run_at = null, stopped = ${reason.slice(0, 500)} where id = ${id}`;
 }

@@ -17,6 +17,8 @@ export interface WebhookEvent {
   readonly at: Date;
   /** What the conversion was then, as JSON by column; null: it is shown as it is. */
   readonly conversion: string | null;
+  /** No body could be written for it before. */
+  readonly wasPostponed: boolean;
 }
 
 export const DELIVERY_STATES = ['pending', 'delivered', 'dead', 'superseded'] as const;
@@ -92,11 +94,33 @@ export async function takeEvents(
 ): Promise<WebhookEvent[]> {
   return await tx<WebhookEvent[]>`
     with taken as (
-      select id, conversion::text as conversion from webhook_events where not fanned_out
+      select id, conversion::text as conversion, postponed_until is not null as was_postponed from webhook_events
+      where not fanned_out and (postponed_until is null or postponed_until <= clock_timestamp())
       order by id limit ${options.limit} for update skip locked
     )
     update webhook_events v set fanned_out = true, conversion = null from taken where v.id = taken.id
-    returning v.id, message_id, type, program_id, affiliate_id, endpoint_id, subject, at, taken.conversion`;
+    returning v.id, message_id, type, program_id, affiliate_id, endpoint_id, subject, at, taken.conversion, taken.was_postponed`;
+}
+
+/** An event for which no body could be written waits so long. */
+const POSTPONED = '1 hour';
+
+/** Puts a taken event back, so that the others do not wait for it. */
+export async function postponeEvent(
+  tx: DatabaseTransaction,
+  { id, conversion }: WebhookEvent,
+): Promise<void> {
+  await tx`
+    update webhook_events
+    set fanned_out = false, conversion = ${conversion}::jsonb, postponed_until = clock_timestamp() + ${POSTPONED}::interval
+    where id = ${id}`;
+}
+
+/** Whether a later event of the same object has its deliveries: what this one says is true no more. */
+export async function isOutdated(tx: DatabaseTransaction, { id, subject }: WebhookEvent): Promise<boolean> {
+  const later = await tx`
+    select from webhook_events where subject = ${subject} and id > ${id} and fanned_out limit 1`;
+  return later.length > 0;
 }
 
 /**

@@ -35,6 +35,9 @@ create table blocks (
 );
 create index on blocks (change_xid);
 create index on blocks (program_id, id);
+-- How many are in force: of a program, and of all.
+create index on blocks (program_id, ends_at);
+create index on blocks (ends_at);
 create index on blocks (kind, value);
 create index on blocks (affiliate_id) where affiliate_id is not null;
 create trigger stamp before insert or update on blocks for each row execute function stamp_change();

@@ -36,7 +36,8 @@ create index on saved_reports (party);
 create index on saved_reports (program_id, id) where shared;
 create index on saved_reports (webhook_id);
 create index on saved_reports (next_run_at) where next_run_at is not null;
-grant select, insert, delete, update (name, shared, query, range, time_zone, format, every, on_day, at_hour, mail,
+-- A key that is rotated hands its reports on: the owner changes.
+grant select, insert, delete, update (owner, name, shared, query, range, time_zone, format, every, on_day, at_hour, mail,
   webhook_id, next_run_at, stopped) on saved_reports to afflux_app;
 
 -- A run that is due, once, whichever process comes first.
@@ -47,9 +48,20 @@ create table report_runs (
   -- What is counted, half-open.
   from_at timestamptz not null,
   to_at timestamptz not null,
+  -- The report as it was when the run began: a change is for the runs after it.
+  query jsonb not null check (jsonb_typeof(query) = 'object'),
+  time_zone text not null check (length(time_zone) between 1 and 64),
+  format text not null check (format in ('csv', 'arrow', 'parquet')),
+  -- So often it has failed for a reason that may pass.
+  tries integer not null default 0 check (tries >= 0),
   -- Done, failed or given up: its mail and its event were written then.
   ended_at timestamptz,
   constraint report_runs_once unique (saved_report_id, due_at)
 );
 create index on report_runs (job_id) where ended_at is null;
-grant select, insert, delete, update (ended_at) on report_runs to afflux_app;
+create index on report_runs (ended_at);
+grant select, insert, delete, update (tries, ended_at) on report_runs to afflux_app;
+
+-- An event for which no body could be written waits, so that those after it are delivered.
+alter table webhook_events add column postponed_until timestamptz;
+grant update (postponed_until) on webhook_events to afflux_app;

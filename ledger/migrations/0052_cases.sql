@@ -22,6 +22,7 @@ create table cases (
 );
 create index on cases (program_id, state, id);
 create index on cases (assigned_to) where assigned_to is not null;
+create index on cases (subject_kind, subject) where subject is not null;
 grant select, insert, update (title, state, assigned_to, ended_at) on cases to afflux_app;
 
 create table case_orders (
@@ -31,14 +32,17 @@ create table case_orders (
   conversion_id bigint not null references conversions,
   added_by text not null check (length(added_by) between 1 and 200),
   added_at timestamptz not null default clock_timestamp(),
-  -- By a decision of this case.
+  -- By a decision of this case, which it then stays in.
   decided_as text check (decided_as in ('approved', 'rejected')),
+  -- Taken out since then. The row stays: what was written about the order is erased with its customer.
+  removed_at timestamptz,
   primary key (case_id, conversion_id),
+  check (decided_as is null or removed_at is null),
   constraint case_orders_case_known foreign key (case_id, case_state) references cases (id, state) on update cascade
 );
-create unique index case_orders_open_once on case_orders (conversion_id) where case_state = 'open';
+create unique index case_orders_open_once on case_orders (conversion_id) where case_state = 'open' and removed_at is null;
 create index on case_orders (conversion_id);
-grant select, insert, delete, update (decided_as) on case_orders to afflux_app;
+grant select, insert, update (added_by, added_at, decided_as, removed_at) on case_orders to afflux_app;
 
 -- What was said, and what was done to the case.
 create table case_notes (
@@ -48,7 +52,7 @@ create table case_notes (
   -- As the audit log names them.
   author text not null check (length(author) between 1 and 200),
   text text not null check (length(text) between 1 and 2000),
-  -- Orders, of a decision.
+  -- Orders, of a decision. The audit log of each says which decision of the case it was, from 1.
   approved integer check (approved >= 0),
   rejected integer check (rejected >= 0),
   at timestamptz not null default clock_timestamp(),
@@ -57,15 +61,24 @@ create table case_notes (
 create index on case_notes (case_id, id);
 grant select, insert on case_notes to afflux_app;
 
--- Of the cases of erased orders: what was written about them, which may say who somebody is, and where they began.
-create function erase_cases(order_ids bigint[]) returns void language plpgsql
-  security definer set search_path = pg_catalog, public, pg_temp as $$
+-- Of cases that hold or held these orders, and of those that began with one of these subjects, which are given by kind and
+-- value (in one program; null: in each): what was written about them, which may say who somebody is, and where they began.
+create function erase_cases(order_ids bigint[], of_program integer, kinds text[], subjects text[]) returns void
+  language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 declare
-  case_ids integer[] := array(select distinct case_id from case_orders where conversion_id = any (order_ids));
+  -- Locked in the order of their ids, as nobody else locks two.
+  case_ids integer[] := array(
+    select id from cases c
+    where id in (select case_id from case_orders where conversion_id = any (order_ids))
+      or ((of_program is null or program_id = of_program) and (subject_kind, subject) in (
+        select kind, value from unnest(kinds, subjects) as named (kind, value)))
+    order by id for no key update);
 begin
   update case_notes set text = 'erased' where case_id = any (case_ids);
   update cases set title = 'erased', subject_kind = null, subject = null where id = any (case_ids);
 end $$;
+revoke execute on function erase_cases(bigint[], integer, text[], text[]) from public;
+grant execute on function erase_cases(bigint[], integer, text[], text[]) to afflux_app;
 
 -- As before, and cases.
 create or replace function program_of(subject text) returns integer language plpgsql stable as $$

@@ -114,6 +114,18 @@ describe('a connection', () => {
   });
 });
 
+test("what acts with the owner's rights is not for every login", async () => {
+  // PostgreSQL lets everybody execute a function unless that is revoked; one that returns a trigger cannot be called.
+  const open = await db.owner<{ name: string }[]>`
+    select p.proname as name from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = 'public' and p.prosecdef and p.prorettype <> 'trigger'::regtype
+      and exists (
+        select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner)))
+        where grantee = 0 and privilege_type = 'EXECUTE')
+    order by 1`;
+  expect(open.map(({ name }) => name)).toEqual([]);
+});
+
 const IMMUTABLE = [
   'journals',
   'entries',

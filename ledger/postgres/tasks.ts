@@ -27,7 +27,9 @@ const SCHEDULES = {
   /** The statements of a month are there in the first hours of its second day. */
   statements: { everySeconds: 86_400, leaseSeconds: 900 },
   housekeeping: { everySeconds: 3_600, leaseSeconds: 900 },
-  /** Reports are made so soon after the hour for which they are asked, and looked at so often while they wait. */
+  /** Runs of reports begin so soon after the hour for which they are asked. */
+  report_runs: { everySeconds: 300, leaseSeconds: 300 },
+  /** Runs are looked at so often while they wait. */
   reports: { everySeconds: 300, leaseSeconds: 900 },
   /** So long a row of the books may wait for its place in the chain. */
   hash_chains: { everySeconds: 300, leaseSeconds: 300 },
@@ -41,9 +43,9 @@ export interface Task {
   readonly mayBegin?: ((now: Date) => boolean) | undefined;
   /**
    * Does all the work there is, also that of stretches before, and returns what is logged of it. Done again it must do
-   * no harm: a process may die at its end.
+   * no harm: a process may die at its end. The signal says that the process stops: what is long ends early then.
    */
-  readonly run: (now: Date) => Promise<Readonly<Record<string, unknown>>>;
+  readonly run: (now: Date, signal: AbortSignal) => Promise<Readonly<Record<string, unknown>>>;
 }
 
 /** By default; longest delay before due work is picked up. */
@@ -52,7 +54,7 @@ const RETRY_SECONDS = 60;
 /** So long somebody may look up what was done when. */
 const KEEP_DAYS = 30;
 
-/** Runs these tasks when they are due, beside any other process that does. A stop waits for the ones in flight. */
+/** Runs these tasks when they are due, beside any other process that does. A stop tells the ones in flight, and waits for them. */
 export function startTasks(options: {
   /** A task that is run holds one of its connections, beside those it works with. */
   ledger: Database;
@@ -61,10 +63,12 @@ export function startTasks(options: {
   pollMs?: number;
 }): Running {
   const { ledger, log, tasks, pollMs = POLL_MS } = options;
+  const stopping = new AbortController();
+  const { signal } = stopping;
   const loops = tasks.map((task) =>
     startLoop(async () => {
       try {
-        await runIfDue({ ledger, log, task, now: new Date() });
+        await runIfDue({ ledger, log, task, signal, now: new Date() });
       } catch (error) {
         log.warn({ task: task.name, reason: errorText(error) }, 'task polling failed; retrying');
       }
@@ -73,13 +77,20 @@ export function startTasks(options: {
   );
   return {
     async stop() {
+      stopping.abort();
       await Promise.all(loops.map((loop) => loop.stop()));
     },
   };
 }
 
-async function runIfDue(options: { ledger: Database; log: Logger; task: Task; now: Date }): Promise<void> {
-  const { ledger, log, task, now } = options;
+async function runIfDue(options: {
+  ledger: Database;
+  log: Logger;
+  task: Task;
+  signal: AbortSignal;
+  now: Date;
+}): Promise<void> {
+  const { ledger, log, task, signal, now } = options;
   const stretchAt = stretchOf(task.name, now);
   if (task.mayBegin?.(now) ?? true) await addStretch(ledger, task.name, stretchAt);
   if (!(await isDue(ledger, task.name))) return;
@@ -87,7 +98,7 @@ async function runIfDue(options: { ledger: Database; log: Logger; task: Task; no
   try {
     if (!(await lock(session, task.name)) || !(await claim(ledger, task.name))) return;
     try {
-      const done = await task.run(now);
+      const done = await task.run(now, signal);
       await finish(ledger, task.name, stretchAt);
       log.info({ task: task.name, ...done }, 'task done');
     } catch (error) {

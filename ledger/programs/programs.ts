@@ -193,6 +193,14 @@ export async function getProgram(sql: DatabaseSql, id: number): Promise<Program 
   return program;
 }
 
+/** Whether the program, or any, shortens the addresses of its visitors. */
+export async function shortensAddresses(sql: DatabaseSql, programId: number | null): Promise<boolean> {
+  const [{ found }] = await sql<[{ found: boolean }]>`
+    select exists (
+      select from programs where anonymise_ip and (${programId}::integer is null or id = ${programId})) as found`;
+  return found;
+}
+
 /** The oldest program of this name. */
 export async function findProgram(sql: DatabaseSql, name: string): Promise<Program | undefined> {
   const [program] = await sql<Program[]>`

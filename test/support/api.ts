@@ -8,7 +8,7 @@ import { createStreams } from '../../api/http/streams.ts';
 import { buildApiServer } from '../../api/server.ts';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { createSecretBox, type SecretBox } from '../../core/secret-box.ts';
-import { createLogger } from '../../core/service/log.ts';
+import { createLogger, type Logger } from '../../core/service/log.ts';
 import { createApiKey, type Role } from '../../ledger/access/api-keys.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import type { OrderItem } from '../../ledger/conversions/items.ts';
@@ -63,6 +63,7 @@ export interface TestApi {
   readonly url: string;
   /** The databases as their owners open them. */
   readonly stores: { readonly books: { readonly url: string }; readonly warehouse: { readonly url: string } };
+  readonly log: Logger;
   /** What the API has logged, one JSON object a line. */
   readonly logLines: readonly string[];
   readonly secretBox: SecretBox;
@@ -96,6 +97,7 @@ export async function startTestApi(
   const ledger = await connectDatabase({ url: await through(database.appUrl), max: 8, name: 'test-api' });
   const warehouse = await connectWarehouse({ url: await through(clickhouse.url), name: 'test-api' });
   const logLines: string[] = [];
+  const log = createLogger({ name: 'api', level: 'debug', write: (line) => void logLines.push(line) });
   const secretBox = createSecretBox([randomBytes(32)]);
   const folder = mkdtempSync(join(tmpdir(), 'afflux-api-'));
   const reportsFolder = join(folder, 'reports');
@@ -120,7 +122,7 @@ export async function startTestApi(
     payoutHour: 5,
     collectorUrl: 'https://go.example',
     clickhouse: { url: 'http://default:secret@127.0.0.1:18123/afflux', isEmbedded: true },
-    log: createLogger({ name: 'api', level: 'debug', write: (line) => void logLines.push(line) }),
+    log,
     metrics: new Registry(),
   });
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
@@ -131,6 +133,7 @@ export async function startTestApi(
     warehouse,
     url,
     stores: { books: database, warehouse: clickhouse },
+    log,
     logLines,
     secretBox,
     reportsFolder,

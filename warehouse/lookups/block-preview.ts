@@ -1,6 +1,6 @@
-import { asnOf, type BlockRow } from '../../core/blocks/block.ts';
+import { asnOf, type BlockRow, MAX_DOMAIN_LENGTH } from '../../core/blocks/block.ts';
 import { assert, OperatingError } from '../../core/errors.ts';
-import { formatIp, isMappedIpv4, parseNetwork } from '../../core/ip.ts';
+import { formatIp, isMappedIpv4, networkBytes, parseNetwork } from '../../core/ip.ts';
 import { DAY_MS } from '../../core/time.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import { texts } from '../clickhouse/literals.ts';
@@ -53,7 +53,7 @@ const IPV4 = "ip BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255
 
 /**
  * What entries would have caught in the last {@link PREVIEW_DAYS} days, as they are written: what a program cuts off an address
- * is not known here. Day by day, the last one first, so that something is known when the time runs out.
+ * is not known here ({@link needsWholeAddress}). Day by day, the last one first, so that something is known when the time runs out.
  * @throws OperatingError `clickhouse_refused` when not even one day could be read in time.
  */
 export async function previewBlocks(
@@ -85,6 +85,13 @@ export async function previewBlocks(
     isPartial: days.length < PREVIEW_DAYS,
     completeTo: completeTo === undefined ? undefined : new Date(completeTo),
   };
+}
+
+/** Whether an entry needs more of an address than is kept where addresses are shortened: there the preview finds too little. */
+export function needsWholeAddress({ kind, value }: PreviewTarget): boolean {
+  if (kind !== 'address' && kind !== 'network') return false;
+  const network = parseNetwork(value);
+  return network !== undefined && network.bits > 8 * networkBytes(network.address);
 }
 
 interface Day {
@@ -185,7 +192,8 @@ function conditionOf({ kind, value, affiliateId, sub }: PreviewTarget): string {
       return `lowerUTF8(user_agent) LIKE ${texts([likePattern(value)])}`;
     case 'referrer': {
       const host = "trimRight(lower(domain(referrer)), '.')";
-      return `(${host} = ${texts([value])} OR endsWith(${host}, ${texts([`.${value}`])}))`;
+      const isWithin = `${host} = ${texts([value])} OR endsWith(${host}, ${texts([`.${value}`])})`;
+      return `(length(${host}) <= ${MAX_DOMAIN_LENGTH} AND (${isWithin}))`;
     }
     case 'sub_id':
       assert(affiliateId !== null && sub !== null, 'a sub id has its affiliate');

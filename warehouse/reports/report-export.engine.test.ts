@@ -99,3 +99,16 @@ describe('a CSV in the order of time', () => {
     expect((await csv({}, 1e9)).text).not.toBe('');
   });
 });
+
+describe('an export with more rows than there may be', () => {
+  const range = { from: new Date(END - HOURS * HOUR_MS), to: new Date(END) };
+
+  it.each(['csv', 'arrow', 'parquet'] as const)('as %s fails, and is not cut off', async (format) => {
+    const read = async (limit: number) => {
+      const options = { ...range, groupBy: ['campaign'] as const, limit, format };
+      return await (await exportReport(warehouse, options)).stream.toArray();
+    };
+    await expect(read(4)).rejects.toMatchObject({ code: 'clickhouse_refused', clickhouseCode: 396 });
+    expect((await read(5)).length).toBeGreaterThan(0);
+  });
+});

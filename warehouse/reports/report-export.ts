@@ -13,7 +13,7 @@ import {
   sortColumns,
 } from './reports.ts';
 
-/** Rows of an export that cannot be made in pieces. */
+/** Rows of an export that cannot be made in pieces; one with more fails. */
 export const MAX_EXPORT_ROWS = 5_000_000;
 export const EXPORT_FORMATS = { csv: 'CSVWithNames', arrow: 'ArrowStream', parquet: 'Parquet' } as const;
 export type ExportFormat = keyof typeof EXPORT_FORMATS;
@@ -22,7 +22,7 @@ export type ExportFormat = keyof typeof EXPORT_FORMATS;
 const PIECE_ROWS = 250_000;
 
 const SETTINGS = {
-  ...EXPORT_LIMITS,
+  ...EXPORT_LIMITS.operator,
   output_format_arrow_string_as_string: 1,
   output_format_arrow_low_cardinality_as_dictionary: 1,
   format_csv_null_representation: '',
@@ -39,7 +39,7 @@ export interface ReportExport {
 /**
  * A report as a stream of bytes, made while it is read: CSV with a header, an Arrow stream, or Parquet. CSV in the order
  * of hours or minutes is made one piece of time after the other, so that no limit of time or memory ends it.
- * @throws InputError as runReport.
+ * @throws InputError as runReport; OperatingError `clickhouse_refused`, perhaps while it is read, of more rows than `limit`.
  */
 export async function exportReport(
   warehouse: Warehouse,
@@ -50,7 +50,14 @@ export async function exportReport(
   },
 ): Promise<ReportExport> {
   const { format, pieceRows = PIECE_ROWS } = options;
-  const plan = planReport(options, MAX_EXPORT_ROWS, formOf(format));
+  // One row more than there may be, so that the engine refuses what a limit would cut off without a word.
+  const plan = planReport({ ...options, limit: options.limit + 1 }, MAX_EXPORT_ROWS + 1, formOf(format));
+  const settings = {
+    ...SETTINGS,
+    ...EXPORT_LIMITS[options.role ?? 'operator'],
+    max_result_rows: options.limit,
+    result_overflow_mode: 'throw',
+  };
   const completeTo = await readWatermark(warehouse);
   const step = format === 'csv' ? stepOf(options, plan) : undefined;
   const pieces = step ? await piecesOf(warehouse, plan, { step, rows: pieceRows }) : [plan];
@@ -60,7 +67,7 @@ export async function exportReport(
     warehouse.stream(plan.sql, {
       format: how,
       params: { ...plan.params, from: piece.from, to: piece.to, label },
-      settings: SETTINGS,
+      settings,
     });
   const head = await open(first, EXPORT_FORMATS[format]);
   async function* all() {

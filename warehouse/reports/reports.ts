@@ -41,7 +41,10 @@ const LIMITS = {
 } as const;
 /** Decimals stay text: a number of JSON is a float. */
 const EXACT = { output_format_json_quote_decimals: 1 } as const;
-export const EXPORT_LIMITS = { max_execution_time: 55, max_memory_usage: 4_000_000_000 } as const;
+export const EXPORT_LIMITS = {
+  operator: { max_execution_time: 55, max_memory_usage: 4_000_000_000 },
+  affiliate: { max_execution_time: 30, max_memory_usage: 2_000_000_000 },
+} as const;
 
 /** clicks_minutely keeps 8 days; a report starts within 7, so that nothing expires while it is asked. */
 const MINUTES_KEPT_MS = 7 * DAY_MS;

@@ -12,6 +12,7 @@ import {
   ROLES,
   revokeApiKeys,
 } from '../../../ledger/access/api-keys.ts';
+import { handOnSavedReports } from '../../../ledger/integrations/saved-reports.ts';
 import { disableWebhooksMadeBy } from '../../../ledger/integrations/webhook-endpoints.ts';
 import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
@@ -97,6 +98,9 @@ async function makeKey(
     userId: principal.userBehind,
     madeBy: principal.keyId,
   });
+  if (made.replaces !== undefined) {
+    await handOnSavedReports(tx, { from: `key:${made.replaces}`, to: `key:${apiKey.id}` });
+  }
   return { key, ...(signing && { signing_secret: signing.secret }), api_key: formatApiKey(apiKey) };
 }
 
@@ -169,7 +173,8 @@ function addRotateRoute(app: ApiServer, context: ApiContext): void {
     schema: {
       operationId: 'rotateApiKey',
       tags: TAGS,
-      summary: 'Make a key that takes over from this one, which works on for a while',
+      summary:
+        'Make a key that takes over from this one, with its saved reports; the old one works on for a while',
       params,
       body: rotation,
       response: { 201: createdApiKeyView },

@@ -2,7 +2,6 @@ import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { BLOCK_ACTIONS, BLOCK_KINDS, MAX_BLOCK_VALUE_LENGTH } from '../../../core/blocks/block.ts';
 import { MAX_NOTE_LENGTH } from '../../../core/text-limits.ts';
-import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
 import {
   BLOCK_LIST,
   BLOCK_STATES,
@@ -16,18 +15,21 @@ import {
   MAX_NEW_BLOCKS,
 } from '../../../ledger/blocks/blocks.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
+import { shortensAddresses } from '../../../ledger/programs/programs.ts';
 import {
   MAX_PREVIEW_TARGETS,
+  needsWholeAddress,
   PREVIEW_AFFILIATES,
   PREVIEW_DAYS,
   previewBlocks,
 } from '../../../warehouse/lookups/block-preview.ts';
-import { auditJson, commit } from '../../http/commit.ts';
+import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { addList, timeRange } from '../../http/lists.ts';
 import { type Principal, principalOf, programFilter } from '../../http/principal.ts';
 import { invalidField, notFound } from '../../http/problems.ts';
-import { formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
+import { blockView, formatBlock, logNewBlocks } from '../../orders/block-view.ts';
+import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import {
   formatMoney,
   formatOptionalTime,
@@ -37,25 +39,6 @@ import {
   time,
   timeText,
 } from '../../schemas/schemas.ts';
-
-const blockView = z
-  .object({
-    id: idText('block'),
-    program_id: idText('program').nullable().meta({ description: 'Null: of every program.' }),
-    kind: z.enum(BLOCK_KINDS),
-    value: z.string().meta({ description: 'In its one form, however it was written.' }),
-    affiliate_id: idText('affiliate').nullable().meta({ description: 'Of a sub_id: whose.' }),
-    sub: z.int().nullable().meta({ description: 'Of a sub_id: which of sub1 to sub5.' }),
-    action: z.enum(BLOCK_ACTIONS).meta({
-      description: 'Where its clicks are sent: on as normal, or to the fallback. They never earn either way.',
-    }),
-    reason: z.string(),
-    created_by: z.string().meta({ description: 'As the audit log names them.' }),
-    created_at: timeText,
-    ends_at: timeText.nullable().meta({ description: 'Null: in force until somebody ends it.' }),
-    ended_by: z.string().nullable().meta({ description: 'Null: its date, or not ended.' }),
-  })
-  .meta({ id: 'Block' });
 
 const target = {
   kind: z.enum(BLOCK_KINDS),
@@ -70,6 +53,8 @@ const programId = integerId('program').nullable().exactOptional().meta({
   description:
     'Null: every program, by a key or user of no single program, which has to say one or the other.',
 });
+/** A thousand entries of 2 KiB. */
+const MAX_ENTRIES_BYTES = 2 * 1024 * 1024;
 const params = z.object({ id: integerId('block') });
 const WHAT = 'entry of a block list with this id';
 const TAGS = ['fraud'];
@@ -81,23 +66,6 @@ export function addBlockRoutes(app: ApiServer, context: ApiContext): void {
   addReadRoutes(app, context);
   addChangeRoutes(app, context);
   addPreviewRoute(app, context);
-}
-
-function formatBlock(block: Block): z.output<typeof blockView> {
-  return {
-    id: formatId('block', block.id),
-    program_id: formatOptionalId('program', block.programId),
-    kind: block.kind,
-    value: block.value,
-    affiliate_id: formatOptionalId('affiliate', block.affiliateId),
-    sub: block.sub,
-    action: block.action,
-    reason: block.reason,
-    created_by: block.createdBy,
-    created_at: formatTime(block.createdAt),
-    ends_at: formatOptionalTime(block.endsAt),
-    ended_by: block.endedBy,
-  };
 }
 
 /** A user of one program sees, makes and ends the entries of that program alone. @throws Problem `not_found`. */
@@ -181,6 +149,7 @@ function addChangeRoutes(app: ApiServer, context: ApiContext): void {
         entries: [{ ...EXAMPLE_TARGET, action: 'fallback', reason: 'Clicks of a hoster' }],
       },
     },
+    bodyLimit: MAX_ENTRIES_BYTES,
     schema: {
       operationId: 'createBlocks',
       tags: TAGS,
@@ -217,15 +186,8 @@ function addChangeRoutes(app: ApiServer, context: ApiContext): void {
             endsAt,
           })),
         });
-        const data = blocks.map(formatBlock);
-        for (const view of data)
-          await appendAuditLog(tx, {
-            actor,
-            action: 'block.create',
-            subject: view.id,
-            after: auditJson(view),
-          });
-        return { status: 201, body: { data } };
+        await logNewBlocks(tx, { actor, blocks });
+        return { status: 201, body: { data: blocks.map(formatBlock) } };
       });
     },
   });
@@ -261,6 +223,10 @@ const previewView = z
     is_partial: z.boolean().meta({
       description: 'The time ran out before all days were looked at: from is later than asked for.',
     }),
+    is_shortened: z.boolean().meta({
+      description:
+        'Some entries are of less than a /24 or /48, and addresses are kept shortened: what they would have caught there is not counted.',
+    }),
     clicks: z.int(),
     valid_clicks: z.int(),
     all_clicks: z.int().meta({ description: 'Of the program, or of every one: caught or not.' }),
@@ -273,7 +239,7 @@ const previewView = z
   })
   .meta({ id: 'BlockPreview' });
 
-function addPreviewRoute(app: ApiServer, { warehouse }: ApiContext): void {
+function addPreviewRoute(app: ApiServer, { ledger, warehouse }: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/blocks/preview',
@@ -284,6 +250,7 @@ function addPreviewRoute(app: ApiServer, { warehouse }: ApiContext): void {
       problems: ['too_costly'],
       example: { program_id: 'prg_1', entries: [EXAMPLE_TARGET] },
     },
+    bodyLimit: MAX_ENTRIES_BYTES,
     schema: {
       operationId: 'previewBlocks',
       tags: TAGS,
@@ -297,17 +264,20 @@ function addPreviewRoute(app: ApiServer, { warehouse }: ApiContext): void {
     handler: async (request) => {
       const { program_id, entries } = request.body;
       const program = programOf(principalOf(request), program_id);
+      const targets = entries.map(({ affiliate_id: affiliateId, ...rest }, i) =>
+        inEntry(i, () => blockTarget({ ...rest, affiliateId })),
+      );
+      const isShortened = targets.some(needsWholeAddress) && (await shortensAddresses(ledger, program));
       const seen = await previewBlocks(warehouse, {
         programId: program ?? undefined,
-        targets: entries.map(({ affiliate_id: affiliateId, ...rest }, i) =>
-          inEntry(i, () => blockTarget({ ...rest, affiliateId })),
-        ),
+        targets,
         now: new Date(),
       });
       return {
         from: formatTime(seen.from),
         to: formatTime(seen.to),
         is_partial: seen.isPartial,
+        is_shortened: isShortened,
         clicks: seen.clicks,
         valid_clicks: seen.validClicks,
         all_clicks: seen.allClicks,

@@ -102,7 +102,7 @@ function addOrderRoutes(app: ApiServer, context: ApiContext): void {
     schema: {
       operationId: 'removeCaseOrder',
       tags: TAGS,
-      summary: 'Take an order out of an open case; the order itself stays as it is',
+      summary: 'Take an order out of an open case that has not decided it; the order itself stays as it is',
       params: params.extend({ conversion_id: bigintId('conversion') }),
       response: { 200: caseDetailsView },
     },
@@ -114,9 +114,12 @@ function addOrderRoutes(app: ApiServer, context: ApiContext): void {
         async (tx, { found }) => {
           requireOpen(found);
           const conversionId = request.params.conversion_id;
-          if (!(await removeCaseOrder(tx, { caseId: found.id, conversionId })))
-            throw notFound('order with this id in the case');
-          return { conversion_id: formatId('conversion', conversionId) };
+          const id = formatId('conversion', conversionId);
+          const outcome = await removeCaseOrder(tx, { caseId: found.id, conversionId });
+          if (outcome === 'not_found') throw notFound('order with this id in the case');
+          if (outcome === 'decided')
+            throw new Problem('wrong_state', { detail: `${id} was decided in this case, and stays in it` });
+          return { conversion_id: id };
         },
       ),
   });
@@ -172,7 +175,10 @@ function addDecideRoute(app: ApiServer, context: ApiContext): void {
       params,
       body: z
         .strictObject({
-          note: text(MAX_NOTE_LENGTH).meta({ description: 'Why; it stays in the audit log of every order.' }),
+          note: text(MAX_NOTE_LENGTH).meta({
+            description:
+              'Why; a note of the case, which the explanation of every order that is decided shows. Name no customer in it.',
+          }),
           approve: conversionIds.default([]),
           reject: conversionIds.default([]),
           partner_reason: partnerReasonInput.optional(),

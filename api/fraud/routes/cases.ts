@@ -1,7 +1,14 @@
 import { z } from 'zod';
 import { MAX_NAME_LENGTH, MAX_NOTE_LENGTH } from '../../../core/text-limits.ts';
 import { getUser } from '../../../ledger/access/users.ts';
-import { addCaseOrders, relatedOrders, SHARED_KINDS } from '../../../ledger/cases/case-orders.ts';
+import {
+  addCaseOrders,
+  MAX_CASE_ORDERS,
+  openCaseOf,
+  relatedOrders,
+  SHARED_KINDS,
+  type SharedKind,
+} from '../../../ledger/cases/case-orders.ts';
 import {
   addCaseNote,
   CASE_LIST,
@@ -23,12 +30,14 @@ import { bigintId, formatId, integerId } from '../../schemas/ids.ts';
 import { lines, text, time } from '../../schemas/schemas.ts';
 import {
   caseDetailsView,
+  caseOpenedView,
   caseView,
   conversionIds,
   formatCase,
   formatRelated,
   readCase,
   relatedView,
+  sharedKind,
   subjectInput,
   WHAT_CASE,
 } from '../case-view.ts';
@@ -40,7 +49,7 @@ const TAGS = ['fraud'];
 const REVIEWERS = ['operator', 'fraud'] as const;
 const params = z.object({ id: integerId('case') });
 const title = text(MAX_NAME_LENGTH).meta({ description: 'Name no customer in it.' });
-const sharedKinds = z.array(z.enum(SHARED_KINDS)).min(1).max(SHARED_KINDS.length);
+const sharedKinds = z.array(sharedKind).min(1).max(SHARED_KINDS.length);
 
 export function addCaseRoutes(app: ApiServer, context: ApiContext): void {
   addReadRoutes(app, context);
@@ -107,7 +116,7 @@ function addRelatedRoute(app: ApiServer, { ledger }: ApiContext): void {
       operationId: 'listRelatedOrders',
       tags: TAGS,
       summary:
-        'Orders in review that share something with this one and are in no open case: what a case of them would hold',
+        'This order and those in review that share something with it, without those of open cases: what a case of them would hold',
       params: z.object({ id: bigintId('conversion') }),
       querystring: z.object({
         shared: z
@@ -123,7 +132,9 @@ function addRelatedRoute(app: ApiServer, { ledger }: ApiContext): void {
       const found = await getConversion(ledger, request.params.id);
       const { id, programId } = inProgram(principalOf(request), found, 'conversion with this id');
       const kinds = request.query.shared;
-      const { orders, hasMore } = await relatedOrders(ledger, { programId, conversionId: id, kinds });
+      const { orders, hasMore } = await relatedOrders(ledger, {
+        ...{ programId, conversionId: id, kinds, limit: MAX_CASE_ORDERS },
+      });
       return { data: orders.map(formatRelated), has_more: hasMore };
     },
   });
@@ -141,6 +152,26 @@ async function checkAssigned(
   if (!isReviewer || !sees) {
     throw invalidField('assigned_to', 'must be an active operator, or of the fraud team, of the program');
   }
+}
+
+/** The order and what it is related to, as many as have room beside the chosen ones. @throws Problem `invalid_input`. */
+async function findRelated(
+  tx: DatabaseTransaction,
+  options: { programId: number; chosen: readonly bigint[]; to: bigint; shared: readonly SharedKind[] },
+): Promise<{ ids: bigint[]; hasMore: boolean }> {
+  const { programId, chosen, to, shared } = options;
+  const name = formatId('conversion', to);
+  if ((await getConversion(tx, to))?.programId !== programId)
+    throw invalidField('related.to', `there is no order ${name} in the program of the case`);
+  const other = await openCaseOf(tx, to);
+  if (other !== undefined)
+    throw invalidField('related.to', `${name} is in the open case ${formatId('case', other)}`);
+  const room = MAX_CASE_ORDERS - chosen.length;
+  // The order itself comes first: where the chosen ones leave no room for it, it is refused as one too many.
+  const limit = chosen.includes(to) ? room : Math.max(1, room);
+  const kinds = shared;
+  const found = await relatedOrders(tx, { programId, conversionId: to, kinds, limit, except: chosen });
+  return { ids: found.orders.map(({ conversionId }) => conversionId), hasMore: found.hasMore };
 }
 
 function addOpenRoute(app: ApiServer, context: ApiContext): void {
@@ -170,10 +201,10 @@ function addOpenRoute(app: ApiServer, context: ApiContext): void {
           .exactOptional()
           .meta({
             description:
-              'Orders in review that share one of these with this order, as listRelatedOrders shows them.',
+              'This order, and those in review that share one of these with it, as listRelatedOrders shows them: as many as the case has room for.',
           }),
       }),
-      response: { 201: caseDetailsView },
+      response: { 201: caseOpenedView },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
@@ -184,12 +215,12 @@ function addOpenRoute(app: ApiServer, context: ApiContext): void {
         await checkAssigned(tx, { userId: assignedTo, programId });
         const caseId = await openCase(tx, { programId, title: name, subject, assignedTo, actor });
         if (note !== undefined) await addCaseNote(tx, { caseId, act: 'note', author: actor, text: note });
+        const chosen = [...new Set(request.body.conversion_ids)];
         const found = related
-          ? await relatedOrders(tx, { programId, conversionId: related.to, kinds: related.shared })
-          : { orders: [] };
-        const ids = [...request.body.conversion_ids, ...found.orders.map(({ conversionId }) => conversionId)];
-        await addCaseOrders(tx, { caseId, programId, conversionIds: ids, actor });
-        const body = await readCase(tx, principal, caseId);
+          ? await findRelated(tx, { programId, chosen, ...related })
+          : { ids: [], hasMore: false };
+        await addCaseOrders(tx, { caseId, programId, conversionIds: [...chosen, ...found.ids], actor });
+        const body = { ...(await readCase(tx, principal, caseId)), has_more: found.hasMore };
         // Its texts may name persons, and the audit log forgets nothing.
         const after = { orders: body.orders, subject: subject?.kind ?? null };
         return { status: 201, body, audit: { action: 'case.open', subject: body.id, after } };

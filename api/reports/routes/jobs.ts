@@ -15,7 +15,7 @@ import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { addList, timeRange } from '../../http/lists.ts';
 import { type Principal, principalOf, programFilter, programRequired } from '../../http/principal.ts';
-import { invalidField, notFound } from '../../http/problems.ts';
+import { invalidField, notFound, Problem } from '../../http/problems.ts';
 import { IMPORT_KINDS, MAX_IMPORT_ROWS, runImport } from '../../orders/imports.ts';
 import { readCsv } from '../../schemas/csv.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
@@ -86,14 +86,14 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
     scope.route({
       method: 'POST',
       url: '/v1/imports',
-      config: { roles: ['operator'], idempotent: true, example: IMPORT_EXAMPLE },
+      config: { roles: ['operator', 'fraud'], idempotent: true, example: IMPORT_EXAMPLE },
       bodyLimit: MAX_CSV_BYTES,
       schema: {
         operationId: 'startImport',
         tags,
         summary:
           'Import affiliates, links, coupons, orders or entries of the block list from CSV; a dry run by default',
-        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions; with link_code instead of click_id an order of the past is credited to that link at once, by the terms in force when it occurred, and commission_paid (true or false) says whether that was paid before. blocks: kind, value, affiliate_ref_code and sub (of a sub_id), action, reason, ends_at. The job lists the refused rows with their lines. Cells may be separated by comma, semicolon or tab.`,
+        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions; with link_code instead of click_id an order of the past is credited to that link at once, by the terms in force when it occurred, and commission_paid (true or false) says whether that was paid before. blocks, also for the fraud team: kind, value, affiliate_ref_code and sub (of a sub_id), action, reason, ends_at; entries of every program are not imported. The job lists the refused rows with their lines. Cells may be separated by comma, semicolon or tab.`,
         consumes: ['text/csv'],
         querystring: z.object({
           kind: z.enum(IMPORT_KINDS),
@@ -106,6 +106,10 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
       handler: async (request, reply) => {
         const { kind, dry_run: dryRun, program_id } = request.query;
         const principal = principalOf(request);
+        if (principal.role === 'fraud' && kind !== 'blocks')
+          throw new Problem('forbidden', {
+            detail: 'the fraud team imports entries of the block lists alone',
+          });
         const programId = programRequired(principal, program_id);
         if (!(await getProgram(ledger, programId)))
           throw invalidField('program_id', 'there is no such program');

@@ -20,7 +20,7 @@ import {
   runReport,
 } from '../../../warehouse/reports/reports.ts';
 import { principalOfActor } from '../../auth/live-access.ts';
-import { refusalOf } from '../../http/admission.ts';
+import { READING_REPORTS, refusalOf } from '../../http/admission.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { principalOf } from '../../http/principal.ts';
@@ -28,7 +28,7 @@ import { notFound } from '../../http/problems.ts';
 import { acceptedFormat } from '../../http/wire/encodings.ts';
 import { bigintId, formatId, type IntegerIdKind } from '../../schemas/ids.ts';
 import { fileBytes, formatTime, timeText, wholeNumber } from '../../schemas/schemas.ts';
-import { formatJob, jobView, READING_REPORTS } from '../job-view.ts';
+import { formatJob, jobView } from '../job-view.ts';
 import { isDownloadSigned, type ReportResult, reportFile, rightsOf, runReportJob } from '../report-jobs.ts';
 import { inParameters, type ReportQuery, reportOptions, reportQuery } from '../report-query.ts';
 

@@ -4,6 +4,7 @@ import { ROLES } from '../../../ledger/access/api-keys.ts';
 import {
   countSavedReports,
   createSavedReport,
+  databaseTime,
   deleteSavedReport,
   getSavedReport,
   listSavedReports,
@@ -14,7 +15,7 @@ import {
   updateSavedReport,
 } from '../../../ledger/integrations/saved-reports.ts';
 import { getWebhookEndpoint } from '../../../ledger/integrations/webhook-endpoints.ts';
-import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
@@ -29,21 +30,28 @@ import {
 } from '../../http/principal.ts';
 import { invalidField, notFound, Problem } from '../../http/problems.ts';
 import { integerId } from '../../schemas/ids.ts';
+import { formatTime, timeText } from '../../schemas/schemas.ts';
 import { mayUseWebhook } from '../report-webhook.ts';
 import {
   changeSchema,
   createSchema,
   formatSavedReport,
   isVisible,
+  mayDelete,
   savedOptions,
   savedReportView,
+  seesOrphans,
   seesShared,
 } from '../saved-report.ts';
 
 const TAGS = ['reports'];
 const WHAT = 'saved report with this id';
-/** Of one party: more than a person looks at, and few enough to be made in an hour. */
+/** Of one party, whose owners have access: more than a person looks at. */
 const MAX_SAVED_REPORTS = 100;
+const presentRangeView = {
+  from: timeText.meta({ description: 'What the range is now.' }),
+  to: timeText,
+};
 const params = z.object({ id: integerId('savedReport') });
 
 /** Reports that are kept by name and, with a schedule, made by the clock with the rights that their owner has then. */
@@ -66,12 +74,19 @@ function ownReport(principal: Principal, report: SavedReport | undefined): Saved
   throw new Problem('forbidden', { detail: 'only its owner changes a saved report' });
 }
 
+/** @throws Problem `forbidden` for what somebody else shares. */
+function removable(principal: Principal, report: SavedReport | undefined): SavedReport {
+  const seen = visible(principal, report);
+  if (mayDelete(principal, seen)) return seen;
+  throw new Problem('forbidden', { detail: 'only its owner and the same party remove a saved report' });
+}
+
 function addReadRoutes(app: ApiServer, context: ApiContext): void {
   addList(app, context, {
     url: '/v1/saved-reports',
     operationId: 'listSavedReports',
     tags: TAGS,
-    summary: 'Saved reports, the newest first: own ones, and of the team what is shared',
+    summary: 'Saved reports, the newest first: those of the party, and of the team what is shared',
     config: { roles: ROLES },
     kind: 'savedReport',
     list: SAVED_REPORT_LIST,
@@ -83,7 +98,9 @@ function addReadRoutes(app: ApiServer, context: ApiContext): void {
         ...filters,
         programId: programFilter(principal, program_id),
         owner: principal.actor,
+        party: partyOf(principal),
         withShared: seesShared(principal),
+        withOrphans: seesOrphans(principal),
       }),
     format: (reports, principal) => reports.map((report) => formatSavedReport(report, principal)),
   });
@@ -97,12 +114,15 @@ function addReadRoutes(app: ApiServer, context: ApiContext): void {
       tags: TAGS,
       summary: 'One saved report with its last and next run',
       params,
-      response: { 200: savedReportView },
+      response: { 200: savedReportView.extend(presentRangeView) },
     },
     handler: async (request, reply) => {
+      const { ledger } = context;
       const principal = principalOf(request);
-      const report = visible(principal, await getSavedReport(context.ledger, request.params.id));
-      return withEtag(reply, formatSavedReport(report, principal));
+      const report = visible(principal, await getSavedReport(ledger, request.params.id));
+      const { from, to } = await presentRange(ledger, report);
+      withEtag(reply, formatSavedReport(report, principal));
+      return { ...formatSavedReport(report, principal), from: formatTime(from), to: formatTime(to) };
     },
   });
 }
@@ -149,7 +169,6 @@ function addCreateRoute(app: ApiServer, context: ApiContext): void {
           programId,
           owner,
           party,
-          now: new Date(),
         });
         const view = formatSavedReport(created, principal);
         const audit = { action: 'saved_report.create', subject: view.id, after: audited(view) };
@@ -184,7 +203,7 @@ function addChangeRoute(app: ApiServer, context: ApiContext): void {
         const shown = { ...before, webhook_id: report.webhookId };
         const settings = settingsOf({ ...shown, ...Object.fromEntries(given) });
         await checkSettings(tx, principal, { ...settings, programId: report.programId });
-        const updated = await updateSavedReport(tx, { ...settings, id, now: new Date() });
+        const updated = await updateSavedReport(tx, { ...settings, before: report });
         const after = formatSavedReport(updated, principal);
         const audit = { action: 'saved_report.update', subject: after.id };
         return { body: after, audit: { ...audit, before: audited(before), after: audited(after) } };
@@ -211,13 +230,21 @@ function addDeleteRoute(app: ApiServer, context: ApiContext): void {
       const { id } = request.params;
       return await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'saved_reports', id);
-        const before = formatSavedReport(ownReport(principal, await getSavedReport(tx, id)), principal);
+        const before = formatSavedReport(removable(principal, await getSavedReport(tx, id)), principal);
         await deleteSavedReport(tx, id);
         const audit = { action: 'saved_report.delete', subject: before.id, before: audited(before) };
         return { status: 204, body: null, audit };
       });
     },
   });
+}
+
+/** The range as it would be counted now. */
+async function presentRange(
+  sql: DatabaseSql,
+  { range, timeZone }: Pick<ReportSettings, 'range' | 'timeZone'>,
+): Promise<{ from: Date; to: Date }> {
+  return await rangeAt(sql, { range, timeZone, at: await databaseTime(sql) });
 }
 
 /** What changes by itself is not what somebody has changed. */
@@ -241,7 +268,7 @@ async function checkSettings(
   principal: Principal,
   settings: ReportSettings & { programId: number },
 ): Promise<void> {
-  const { range, timeZone, shared, mail, webhookId } = settings;
+  const { shared, mail, webhookId } = settings;
   if (shared && !seesShared(principal)) {
     throw invalidField('shared', 'must be false: partners and shops have reports of their own alone');
   }
@@ -254,5 +281,5 @@ async function checkSettings(
       throw invalidField('webhook_id', 'there is no such webhook of your role in the program');
     }
   }
-  await savedOptions(principal, settings, await rangeAt(tx, { range, timeZone, at: new Date() }));
+  await savedOptions(principal, settings, await presentRange(tx, settings));
 }

@@ -17,6 +17,7 @@ import {
   type WebhookDelivery,
 } from '../../../ledger/integrations/webhook-queue.ts';
 import type { DatabaseSql } from '../../../ledger/postgres/db.ts';
+import { READING_REPORTS, refusalOf } from '../../http/admission.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { addList, timeRange } from '../../http/lists.ts';
@@ -35,7 +36,10 @@ const deliveryView = z
     message_id: z.string().meta({ description: 'The header webhook-id, the same at each attempt.' }),
     type: z.enum(WEBHOOK_EVENT_TYPES),
     subject: z.string(),
-    body: webhookBody.nullable().meta({ description: 'Null of an outgoing postback: its request says it.' }),
+    body: webhookBody.nullable().meta({
+      description:
+        'Null of an outgoing postback: its request says it; and of report.ready without the right to read reports.',
+    }),
     request: z
       .object({ method: z.enum(ENDPOINT_METHODS), url: z.string(), body: z.string() })
       .meta({ description: 'As it is sent to the address that the webhook has now.' }),
@@ -62,16 +66,21 @@ const attemptView = z
   })
   .meta({ id: 'WebhookAttempt' });
 
-function formatDelivery(delivery: WebhookDelivery): z.output<typeof deliveryView> {
+/** The link of a report opens it to all, so it is for those who may read reports. */
+function formatDelivery(delivery: WebhookDelivery, principal: Principal): z.output<typeof deliveryView> {
   const { method, url, body } = requestOf(delivery);
+  const isHidden = delivery.type === 'report.ready' && refusalOf(principal, READING_REPORTS) !== undefined;
   return {
     id: formatId('webhookDelivery', delivery.id),
     webhook_id: formatId('webhookEndpoint', delivery.endpointId),
     message_id: delivery.messageId,
     type: delivery.type,
     subject: delivery.subject,
-    body: delivery.kind === 'webhook' ? (JSON.parse(delivery.body) as z.output<typeof webhookBody>) : null,
-    request: { method, url, body },
+    body:
+      delivery.kind === 'webhook' && !isHidden
+        ? (JSON.parse(delivery.body) as z.output<typeof webhookBody>)
+        : null,
+    request: { method, url, body: isHidden ? '' : body },
     state: delivery.state,
     attempts: delivery.attempts,
     next_attempt_at: delivery.state === 'pending' ? formatTime(delivery.nextAttemptAt) : null,
@@ -127,7 +136,7 @@ function addReadRoutes(app: ApiServer, context: ApiContext): void {
       visibleEndpoint(principal, await getWebhookEndpoint(sql, params.id));
       return await listDeliveries(sql, { ...page, ...query, endpointId: params.id });
     },
-    format: (deliveries) => deliveries.map(formatDelivery),
+    format: (deliveries, principal) => deliveries.map((delivery) => formatDelivery(delivery, principal)),
   });
 
   app.route({
@@ -142,9 +151,10 @@ function addReadRoutes(app: ApiServer, context: ApiContext): void {
       response: { 200: deliveryView.extend({ log: z.array(attemptView) }) },
     },
     handler: async (request) => {
-      const delivery = await visibleDelivery(ledger, principalOf(request), request.params.id);
+      const principal = principalOf(request);
+      const delivery = await visibleDelivery(ledger, principal, request.params.id);
       const log = await listAttempts(ledger, delivery.id);
-      return { ...formatDelivery(delivery), log: log.map(formatAttempt) };
+      return { ...formatDelivery(delivery, principal), log: log.map(formatAttempt) };
     },
   });
 }

@@ -17,7 +17,7 @@ type Block = Schemas['Block'];
 
 const NAMED = ['affiliates', 'users'] as const;
 
-/** What clicks are blocked by. Other pages lead here with what to block in the address: `?kind=address&value=192.0.2.1`. */
+/** What clicks are blocked by. With `?kind=address&value=192.0.2.1` in its address it opens with that as a new entry. */
 export function BlocksPage() {
   const { program } = useSession();
   const [given, setGiven] = useParameters(['kind', 'value']);

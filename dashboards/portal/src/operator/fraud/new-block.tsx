@@ -40,6 +40,8 @@ const SUBS = ['1', '2', '3', '4', '5'].map((value) => ({
   text: t('blocks.sub_number', { number: value }),
 }));
 const NAMED = ['affiliates'] as const;
+/** Of one preview. */
+const MAX_LINES = 100;
 /** Of the clicks of a week: more are seldom those of a fraud. */
 const LARGE_SHARE = 0.05;
 
@@ -186,7 +188,7 @@ function Targets({
         rows={3}
         required
         fault={fault}
-        hint={HINTS[kind]}
+        hint={`${HINTS[kind]} ${t('blocks.at_most_lines', { number: MAX_LINES })}`}
       />
     </>
   );
@@ -217,12 +219,14 @@ function Partner({ value, onChange }: { value: string; onChange: (value: string)
 
 /** What the entries would have caught. */
 function Caught({ preview }: { preview: Preview }) {
-  const { clicks, valid_clicks, all_clicks, orders, money, affiliates, is_partial, from } = preview;
+  const { clicks, valid_clicks, all_clicks, orders, money, affiliates, is_partial, is_shortened, from } =
+    preview;
   const names = useNames(NAMED);
   return (
     <section class="stack" aria-label={t('blocks.caught')} aria-live="polite">
       <h3>{t('blocks.caught')}</h3>
       {is_partial && <p class="fault">{t('blocks.partial', { from: from.slice(0, 10) })}</p>}
+      {is_shortened && <p class="fault">{t('blocks.shortened')}</p>}
       <dl class="facts">
         <dt>{t('common.clicks')}</dt>
         <dd>

@@ -1,5 +1,4 @@
 import { useState } from 'preact/hooks';
-import { Link } from '../../app/router.tsx';
 import { mayRead, useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
@@ -7,6 +6,7 @@ import { t } from '../../text/t.ts';
 import { Button, Problem } from '../../ui/basics.tsx';
 import { Dialog } from '../../ui/forms.tsx';
 import { OrderThread } from '../../ui/orders/order-thread.tsx';
+import { OrderCases } from '../fraud/cases/order-cases.tsx';
 import { CREDITABLE, Credit } from './credit.tsx';
 import { Evidence } from './evidence.tsx';
 import type { ActProps, Amounts, Conversion } from './order-act.tsx';
@@ -73,11 +73,9 @@ export function OrderDetails(props: {
                 {t('orderDetails.end_the_hold')}
               </Button>
             )}
-            {mayRead('evidence', user.role) && (
-              <Link to={`/cases?related=${conversion.id}`}>{t('orderDetails.open_a_case')}</Link>
-            )}
           </div>
         )}
+        {act === undefined && mayRead('evidence', user.role) && <OrderCases orderId={conversion.id} />}
         {isAsked && thread}
         <Evidence conversion={conversion} />
         {!isAsked && thread}

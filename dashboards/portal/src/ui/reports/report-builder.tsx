@@ -1,29 +1,18 @@
 import { useState } from 'preact/hooks';
 import { useParameter } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
-import { api, type Schemas, take } from '../../data/api.ts';
-import { daysOf, lastDays, PERIODS, secondsOfDay } from '../../data/period.ts';
-import { figure } from '../../data/report.ts';
+import { api, take } from '../../data/api.ts';
+import { lastDays, PERIODS } from '../../data/period.ts';
 import { useData } from '../../data/use-data.ts';
 import { useNames } from '../../data/use-names.ts';
-import {
-  formatCalendarDay,
-  formatCompact,
-  formatCount,
-  formatMinor,
-  formatMonth,
-  formatShare,
-  formatTime,
-  TIME_ZONE,
-  words,
-} from '../../text/format.ts';
+import { TIME_ZONE, words } from '../../text/format.ts';
 import { t } from '../../text/t.ts';
-import { Button, Card, Empty, Loading, Page, Problem } from '../basics.tsx';
-import { Bar, TimeChart } from '../charts.tsx';
+import { Button, Card, Loading, Page, Problem } from '../basics.tsx';
 import { Segments, Select } from '../forms.tsx';
 import { CompleteTo } from '../freshness.tsx';
-import { type Column, Table } from '../table.tsx';
+import { Export, inUnits, NAMED, Result, TITLES } from './report-result.tsx';
 import { SaveReport } from './save-report.tsx';
+import { SavedReportView } from './saved-report-view.tsx';
 import { SavedReports } from './saved-reports.tsx';
 
 /** Dimensions for every role; operators also have affiliates. */
@@ -53,8 +42,6 @@ export const DIMENSIONS = [
 ] as const;
 
 /** Reports by any of the API's dimensions: a chart where time is one, always a table, and a file. */
-
-type Row = Schemas['Report']['rows'][number];
 
 const CLICK_METRICS = ['clicks', 'valid_clicks', 'unique_visitors'] as const;
 /** Dimensions of conversions; all others exist for clicks only, but {@link COUPON}. */
@@ -86,13 +73,20 @@ const RANGE_OF: Readonly<Record<string, 'yesterday' | 'last_7_days' | 'last_30_d
   '90': 'last_90_days',
 };
 const MOST_ROWS = 500;
-const ID_DIMENSIONS = new Set(['campaign', 'affiliate', 'link']);
-const NAMED = ['campaigns', 'links', 'affiliates'] as const;
 
-export function ReportBuilder(props: {
+interface Choices {
   dimensions: readonly string[];
   conversionMetrics: readonly string[];
-}) {
+}
+
+/** The report that is chosen here, or the saved one that the address names. */
+export function ReportBuilder(props: Choices) {
+  const [saved, setSaved] = useParameter('saved');
+  if (saved !== '') return <SavedReportView key={saved} id={saved} onClose={() => setSaved('')} />;
+  return <Builder {...props} />;
+}
+
+function Builder(props: Choices) {
   const { program } = useSession();
   const [days, setDays] = useParameter('days', '30');
   const [first, setFirst] = useParameter('by', 'day');
@@ -119,6 +113,7 @@ export function ReportBuilder(props: {
     { page: 'reports' },
   );
   const names = useNames(NAMED);
+  const file = { ...query, metrics: inUnits(query.metrics), order_by: inUnits(query.order_by) };
   const [saving, setSaving] = useState(false);
   const [saved, setSaved] = useState(0);
   return (
@@ -141,7 +136,7 @@ export function ReportBuilder(props: {
             onChange={setSecond}
             choices={[{ value: '', text: t('common.none') }, ...choicesOf(seconds)]}
           />
-          <Export query={query} />
+          <Export query={file} />
           <Button onClick={() => setSaving(true)}>{t('savedReports.save_report')}</Button>
         </div>
         <Hint groups={groups} />
@@ -149,16 +144,19 @@ export function ReportBuilder(props: {
       <Problem error={error} onRetry={reload} />
       {data === undefined && error === undefined && <Loading />}
       {data && (
-        <Result report={data} groups={groups} metrics={metrics} names={names} currency={program.currency} />
+        <Result
+          report={data}
+          groups={groups}
+          metrics={metrics}
+          names={names}
+          currency={program.currency}
+          zone={TIME_ZONE}
+        />
       )}
       <SavedReports version={saved} />
       {saving && (
         <SaveReport
-          query={{
-            group_by: query.group_by,
-            metrics: inUnits(query.metrics),
-            order_by: inUnits(query.order_by),
-          }}
+          query={{ group_by: file.group_by, metrics: file.metrics, order_by: file.order_by }}
           range={RANGE_OF[days] ?? 'last_30_days'}
           onClose={() => setSaving(false)}
           onSaved={() => {
@@ -198,161 +196,4 @@ function Hint({ groups }: { groups: readonly string[] }) {
   }
   if (isOfOrders(groups)) return null;
   return <p class="hint">{t('reportBuilder.this_dimension_exists_for_clicks')}</p>;
-}
-
-function Result(props: {
-  report: Schemas['Report'];
-  groups: readonly string[];
-  metrics: readonly string[];
-  names: ReadonlyMap<string, string>;
-  currency: string;
-}) {
-  const { report, groups, metrics, names, currency } = props;
-  const { rows, totals, truncated } = report;
-  if (rows.length === 0) {
-    return (
-      <Card>
-        <Empty title={t('reportBuilder.no_data_in_this_period')}>
-          {t('reportBuilder.choose_a_longer_period')}
-        </Empty>
-      </Card>
-    );
-  }
-  const [main = 'clicks'] = metrics;
-  const most = Math.max(1, ...rows.map((row) => figure(row, main)));
-  const columns: Column<Row>[] = [
-    ...groups.map((name, i) => ({
-      title: TITLES[name] ?? words(name),
-      head: i === 0,
-      cell: (row: Row) => valueText(row, name, names),
-    })),
-    ...metrics.map((name) => ({
-      title: TITLES[name] ?? words(name),
-      numeric: true,
-      cell: (row: Row) => (
-        <>
-          {metricText(row, name, currency)}
-          {name === main && row !== totals && <Bar share={figure(row, main) / most} />}
-        </>
-      ),
-    })),
-  ];
-  return (
-    <>
-      {groups.length === 1 && groups[0] === 'day' && <Course report={report} />}
-      <Card>
-        <Table
-          label={t('reportBuilder.report')}
-          columns={columns}
-          rows={totals ? [totals, ...rows] : rows}
-          rowKey={(row) => groups.map((name) => keyOf(row, name)).join('|') || 'total'}
-        />
-        {metrics.includes('unique_visitors') && (
-          <p class="note">{t('reportBuilder.visitors_distinct_browsers_user_agent')}</p>
-        )}
-        {truncated && (
-          <p class="note">
-            {t('reportBuilder.only_the_first_rows_rows', { rows: formatCount(rows.length) })}
-          </p>
-        )}
-      </Card>
-    </>
-  );
-}
-
-/** By day, including days without data. */
-function Course({ report }: { report: Schemas['Report'] }) {
-  const { theme } = useSession();
-  const days = daysOf(report);
-  const byDay = new Map(report.rows.map((row) => [String(row.day), row]));
-  return (
-    <Card title={t('reportBuilder.clicks_by_day')}>
-      <TimeChart
-        label={t('reportBuilder.clicks_by_day')}
-        theme={theme}
-        times={days.map(secondsOfDay)}
-        series={['clicks', 'valid_clicks'].map((name, i) => ({
-          label: TITLES[name] ?? words(name),
-          color: `--chart-${2 - i}`,
-          values: days.map((day) => figure(byDay.get(day), name)),
-          format: formatCompact,
-        }))}
-      />
-    </Card>
-  );
-}
-
-const TITLES: Readonly<Record<string, string>> = {
-  coupon: t('reportBuilder.coupon_code'),
-  valid_clicks: t('reportBuilder.valid_clicks'),
-  unique_visitors: t('reportBuilder.visitors'),
-  conversions: t('common.conversions'),
-  conversions_attributed: t('common.credited'),
-  conversions_in_review: t('common.in_review'),
-  conversions_rejected: t('common.rejected'),
-  conversion_rate: t('common.rate'),
-  revenue_minor: t('common.order_value'),
-  commission_minor: t('common.commissions'),
-  epc_minor: t('reportBuilder.commissions_per_click'),
-  own_commission_minor: t('common.commission'),
-  own_epc_minor: t('reportBuilder.commission_per_click'),
-};
-
-/** Days and times of a report as on every page. */
-const TIMES: Readonly<Record<string, (value: string) => string>> = {
-  hour: formatTime,
-  day: formatCalendarDay,
-  week: formatCalendarDay,
-  month: formatMonth,
-};
-
-function keyOf(row: Row, name: string): string {
-  return String(row[ID_DIMENSIONS.has(name) ? `${name}_id` : name] ?? '');
-}
-
-function valueText(row: Row, name: string, names: ReadonlyMap<string, string>): string {
-  const key = ID_DIMENSIONS.has(name) ? `${name}_id` : name;
-  // Totals have no dimensions.
-  if (!(key in row)) return t('common.all');
-  const value = String(row[key] ?? '');
-  if (value === '') return t('reportBuilder.no_value');
-  return TIMES[name]?.(value) ?? names.get(value) ?? value;
-}
-
-function metricText(row: Row, name: string, currency: string): string {
-  if (row[name] === null) return '–';
-  const value = figure(row, name);
-  if (name.endsWith('_minor')) return formatMinor(value, currency);
-  return name === 'conversion_rate' ? formatShare(value) : formatCount(value);
-}
-
-/** Amounts of files are in units of their currency. */
-function inUnits(metrics: string): string {
-  return metrics
-    .split(',')
-    .map((name) => name.replace(/_minor$/, ''))
-    .join(',');
-}
-
-/** The same report as a file, streamed by the server. */
-function Export({ query }: { query: Record<string, string> & { metrics: string; order_by: string } }) {
-  const [format, setFormat] = useState('csv');
-  const file = { ...query, metrics: inUnits(query.metrics), order_by: inUnits(query.order_by), format };
-  return (
-    <>
-      <Select
-        label={t('common.file')}
-        value={format}
-        onChange={setFormat}
-        choices={[
-          { value: 'csv', text: 'CSV' },
-          { value: 'parquet', text: 'Parquet' },
-          { value: 'arrow', text: 'Arrow' },
-        ]}
-      />
-      <a class="button" href={`/v1/reports?${new URLSearchParams(file)}`} download={`report.${format}`}>
-        {t('common.export')}
-      </a>
-    </>
-  );
 }

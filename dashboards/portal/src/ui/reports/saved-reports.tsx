@@ -17,16 +17,6 @@ import { RANGES, SaveReport } from './save-report.tsx';
 type Saved = Schemas['SavedReport'];
 
 const TOOLS = { search: t('common.name') };
-/** A report that is opened shows so many days, today included. */
-const DAYS: Readonly<Record<Saved['range'], string>> = {
-  yesterday: '7',
-  last_7_days: '7',
-  last_week: '7',
-  last_30_days: '30',
-  last_month: '30',
-  last_90_days: '90',
-};
-
 /** `version` changes when a report was saved elsewhere on the page. */
 export function SavedReports({ version }: { version: number }) {
   const { program } = useSession();
@@ -55,7 +45,7 @@ export function SavedReports({ version }: { version: number }) {
             sort: 'name',
             cell: (report) => (
               <>
-                <Link to={addressOf(report)}>{report.name}</Link>
+                <Link to={`/reports?saved=${report.id}`}>{report.name}</Link>
                 <span class="sub">
                   {RANGES[report.range]}
                   {!report.is_own && <>, {t('savedReports.of_the_team')}</>}
@@ -67,17 +57,12 @@ export function SavedReports({ version }: { version: number }) {
           { title: t('savedReports.last_run'), cell: (report) => <LastRun report={report} /> },
           {
             title: '',
-            cell: (report) => report.is_own && <Controls report={report} onChanged={list.reload} />,
+            cell: (report) => report.may_delete && <Controls report={report} onChanged={list.reload} />,
           },
         ]}
       />
     </Card>
   );
-}
-
-function addressOf({ query, range }: Saved): string {
-  const [by = 'day', then = ''] = (query.group_by ?? '').split(',').filter((name) => name !== '');
-  return `/reports?${new URLSearchParams({ by, ...(then && { then }), days: DAYS[range] })}`;
 }
 
 function Schedule({ report }: { report: Saved }) {
@@ -127,7 +112,7 @@ function Controls({ report, onChanged }: { report: Saved; onChanged: () => void 
     <>
       <div class="actions">
         {report.last_run?.state === 'done' && <Download job={report.last_run.job_id} />}
-        <Button onClick={() => setAsked('edit')}>{t('common.edit')}</Button>
+        {report.is_own && <Button onClick={() => setAsked('edit')}>{t('common.edit')}</Button>}
         <Button onClick={() => setAsked('delete')}>{t('savedReports.delete')}</Button>
       </div>
       {asked === 'edit' && (

@@ -7,7 +7,7 @@ import { Amount, Button, Card, Empty, Problem, When } from '../../../ui/basics.t
 import { Dialog, Form, TextArea } from '../../../ui/forms.tsx';
 import { Status } from '../../../ui/status.tsx';
 import { type Column, Table } from '../../../ui/table.tsx';
-import { DecideCase, type Decided } from './decide-case.tsx';
+import { DecideCase, type Decided, type Deciding } from './decide-case.tsx';
 import { type CaseDetails, type CaseOrder, sumText } from './kinds.ts';
 
 interface Props {
@@ -19,7 +19,9 @@ interface Props {
 /** The orders of a case, of which some or all are decided together. */
 export function CaseOrders({ found, names, onChanged }: Props) {
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
-  const [shown, setShown] = useState<'decide' | 'add'>();
+  const [isAdding, setAdding] = useState(false);
+  // As they were when the dialog was opened: what is loaded meanwhile is not decided unseen.
+  const [deciding, setDeciding] = useState<Deciding>();
   const [decided, setDecided] = useState<Decided>();
   const remove = useAction(async (conversion_id: string) => {
     const params = { path: { id: found.id, conversion_id }, header: newAttempt() };
@@ -48,7 +50,8 @@ export function CaseOrders({ found, names, onChanged }: Props) {
     ),
   };
   const done = (result?: Decided) => {
-    setShown(undefined);
+    setDeciding(undefined);
+    setAdding(false);
     setChosen(new Set());
     setDecided(result);
     onChanged();
@@ -57,7 +60,7 @@ export function CaseOrders({ found, names, onChanged }: Props) {
     <Card
       title={t('common.orders')}
       note={t('cases.waiting', { count: waiting.length, sum: sumText(waiting.map(({ amount }) => amount)) })}
-      actions={isOpen && <Button onClick={() => setShown('add')}>{t('cases.add_orders')}</Button>}
+      actions={isOpen && <Button onClick={() => setAdding(true)}>{t('cases.add_orders')}</Button>}
     >
       <div class="stack">
         <Problem error={remove.error} />
@@ -69,7 +72,12 @@ export function CaseOrders({ found, names, onChanged }: Props) {
             waiting={waiting}
             selected={selected}
             onChoose={setChosen}
-            onDecide={() => setShown('decide')}
+            onDecide={() =>
+              setDeciding({
+                selected,
+                rest: waiting.filter(({ conversion_id: id }) => !chosen.has(id)),
+              })
+            }
           />
         )}
         {found.case_orders.length === 0 ? (
@@ -83,18 +91,10 @@ export function CaseOrders({ found, names, onChanged }: Props) {
           />
         )}
       </div>
-      {shown === 'decide' && (
-        <DecideCase
-          caseId={found.id}
-          selected={selected}
-          rest={waiting.filter(({ conversion_id: id }) => !chosen.has(id))}
-          onClose={() => setShown(undefined)}
-          onDecided={done}
-        />
+      {deciding && (
+        <DecideCase caseId={found.id} {...deciding} onClose={() => setDeciding(undefined)} onDecided={done} />
       )}
-      {shown === 'add' && (
-        <AddOrders caseId={found.id} onClose={() => setShown(undefined)} onAdded={() => done()} />
-      )}
+      {isAdding && <AddOrders caseId={found.id} onClose={() => setAdding(false)} onAdded={() => done()} />}
     </Card>
   );
 }
@@ -179,7 +179,7 @@ function Observed({ ip, click_ip: clickIp, customer_id: customer, fingerprint }:
     <>
       {addresses.length === 0 ? '–' : addresses.join(', ')}
       {customer !== null && <span class="sub">{customer}</span>}
-      {fingerprint !== null && <span class="sub">{fingerprint}</span>}
+      {fingerprint !== null && <span class="sub">{t('cases.from_the_shop', { fingerprint })}</span>}
     </>
   );
 }

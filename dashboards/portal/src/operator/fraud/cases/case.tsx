@@ -11,7 +11,8 @@ import { Form, TextArea } from '../../../ui/forms.tsx';
 import { Status } from '../../../ui/status.tsx';
 import { Table } from '../../../ui/table.tsx';
 import { CaseOrders } from './case-orders.tsx';
-import { type CaseDetails, KIND_TEXTS } from './kinds.ts';
+import { ExploreLink } from './explore-link.tsx';
+import { type CaseDetails, isSubjectKind, SHARED_TEXTS, SUBJECT_TEXTS } from './kinds.ts';
 
 const EVERY_MS = 10_000;
 
@@ -43,6 +44,8 @@ export function CasePage({ params: { id = '' } }: { params: Readonly<Record<stri
   );
 }
 
+type Shared = CaseDetails['shared'][number];
+
 interface PartProps {
   readonly found: CaseDetails;
   readonly names: ReadonlyMap<string, string>;
@@ -70,7 +73,7 @@ function Facts({ found, etag, names, onChanged }: PartProps & { etag: string }) 
             <>
               <dt>{t('cases.began_with')}</dt>
               <dd>
-                {KIND_TEXTS[subject.kind]} <code>{subject.value}</code>
+                {SUBJECT_TEXTS[subject.kind]} <ExploreLink {...subject} />
               </dd>
             </>
           )}
@@ -115,8 +118,8 @@ function Shared({ shared, names }: { shared: CaseDetails['shared']; names: Reado
               head: true,
               cell: ({ kind, value }) => (
                 <>
-                  {kind === 'affiliate' ? (names.get(value) ?? value) : <code>{value}</code>}
-                  <span class="sub">{KIND_TEXTS[kind]}</span>
+                  <SharedValue kind={kind} value={value} name={names.get(value)} />
+                  <span class="sub">{SHARED_TEXTS[kind]}</span>
                 </>
               ),
             },
@@ -126,6 +129,19 @@ function Shared({ shared, names }: { shared: CaseDetails['shared']; names: Reado
         />
       )}
     </Card>
+  );
+}
+
+/** Networks of shortened addresses are larger than those that are looked up. */
+const SHORTENED = /\/48$/;
+
+function SharedValue(props: { kind: Shared['kind']; value: string; name: string | undefined }) {
+  const { kind, value, name } = props;
+  if (!isSubjectKind(kind) || SHORTENED.test(value)) return <code>{value}</code>;
+  return (
+    <ExploreLink kind={kind} value={value}>
+      {kind === 'affiliate' ? name : undefined}
+    </ExploreLink>
   );
 }
 

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { Link, useParameter } from '../../../app/router.tsx';
+import { Link, useParameters } from '../../../app/router.tsx';
 import { useSession } from '../../../app/session.tsx';
 import { api } from '../../../data/api.ts';
 import { useList } from '../../../data/use-list.ts';
@@ -8,16 +8,21 @@ import { rich, t } from '../../../text/t.ts';
 import { Amount, Button, Card, Empty, Page, When } from '../../../ui/basics.tsx';
 import { Status } from '../../../ui/status.tsx';
 import { ListTable } from '../../../ui/table.tsx';
-import { KIND_TEXTS } from './kinds.ts';
+import { ExploreLink } from './explore-link.tsx';
+import { isSubjectKind, SUBJECT_TEXTS } from './kinds.ts';
 import { OpenCase } from './open-case.tsx';
 
 const EVERY_MS = 10_000;
 const STATE_CHOICES = ['open', 'decided', 'closed'].map((value) => ({ value, text: words(value) }));
 
-/** Orders that are reviewed as one; `?related=cnv_1` begins a case with those that share something with this order. */
+/**
+ * Orders that are reviewed as one. `?related=cnv_1` begins a case with those that share something with this order,
+ * `?kind=ip&value=203.0.113.7` one that this address is what it began with.
+ */
 export function CasesPage() {
   const { program } = useSession();
-  const [related, setRelated] = useParameter('related');
+  const [{ related, kind, value }, setParameters] = useParameters(['related', 'kind', 'value']);
+  const subject = isSubjectKind(kind) && value !== '' ? { kind, value } : undefined;
   const [isOpening, setOpening] = useState(false);
   const list = useList((query, signal) => api.GET('/v1/cases', { params: { query }, signal }), {
     query: { program_id: program.id },
@@ -26,7 +31,7 @@ export function CasesPage() {
   });
   const close = () => {
     setOpening(false);
-    setRelated('');
+    setParameters({ related: '', kind: '', value: '' });
   };
   return (
     <Page
@@ -55,11 +60,16 @@ export function CasesPage() {
               title: t('cases.case'),
               head: true,
               sort: 'title',
-              cell: ({ id, title, subject }) => (
+              cell: ({ id, title, subject: began }) => (
                 <>
                   <Link to={`/cases/${id}`}>{title}</Link>
                   <span class="sub">
-                    {subject ? `${id}, ${KIND_TEXTS[subject.kind]} ${subject.value}` : id}
+                    {id}
+                    {began && (
+                      <>
+                        , {SUBJECT_TEXTS[began.kind]} <ExploreLink {...began} />
+                      </>
+                    )}
                   </span>
                 </>
               ),
@@ -86,8 +96,13 @@ export function CasesPage() {
           ]}
         />
       </Card>
-      {(isOpening || related !== '') && (
-        <OpenCase conversionIds={[]} {...(related !== '' && { relatedTo: related })} onClose={close} />
+      {(isOpening || related !== '' || subject) && (
+        <OpenCase
+          conversionIds={[]}
+          {...(related !== '' && { relatedTo: related })}
+          {...(subject && { subject })}
+          onClose={close}
+        />
       )}
     </Page>
   );

@@ -18,15 +18,17 @@ const CHOICES = [
 ];
 const REST_CHOICES = [{ value: 'leave', text: t('cases.leave_in_review') }, ...CHOICES];
 
-/** Credits and rejects orders at once: the selected ones in one way, the others in review in another, or not yet. */
-export function DecideCase(props: {
-  caseId: string;
-  selected: readonly CaseOrder[];
+/** The orders that a decision is about. */
+export interface Deciding {
+  readonly selected: readonly CaseOrder[];
   /** In review, and not selected. */
-  rest: readonly CaseOrder[];
-  onClose: () => void;
-  onDecided: (decided: Decided) => void;
-}) {
+  readonly rest: readonly CaseOrder[];
+}
+
+/** Credits and rejects orders at once: the selected ones in one way, the others in review in another, or not yet. */
+export function DecideCase(
+  props: Deciding & { caseId: string; onClose: () => void; onDecided: (decided: Decided) => void },
+) {
   const { caseId, selected, rest } = props;
   const [attempt] = useState(newAttempt);
   const [how, setHow] = useState<Outcome>('reject');
@@ -83,7 +85,7 @@ export function DecideCase(props: {
           value={note}
           onChange={setNote}
           fault={faults.note}
-          hint={t('reviews.stored_with_the_decision_and')}
+          hint={t('cases.why_is_a_note')}
           required
         />
         {isRejecting && <ReasonChoice fields={reason} onChange={setReason} faults={faults} />}

@@ -6,21 +6,35 @@ import { t } from '../../../text/t.ts';
 export type CaseDetails = Schemas['CaseDetails'];
 export type CaseOrder = CaseDetails['case_orders'][number];
 export type SharedKind = CaseDetails['shared'][number]['kind'];
-export type SubjectKind = NonNullable<CaseDetails['subject']>['kind'];
+export type Subject = NonNullable<CaseDetails['subject']>;
+type SubjectKind = Subject['kind'];
 
-/** What orders can share, and what a case can begin with. */
-export const KIND_TEXTS: Readonly<Record<SharedKind | SubjectKind, string>> = {
+/** What a case can begin with, as the explorer names its keys. */
+export const SUBJECT_TEXTS: Readonly<Record<SubjectKind, string>> = {
   ip: t('common.address'),
   subnet: t('velocity.network'),
   asn: t('cases.asn'),
   fingerprint: t('velocity.browser'),
   customer: t('common.customer'),
-  payment_account: t('cases.payment_account'),
   affiliate: t('common.partner'),
   link: t('name.link'),
-  payout_account: t('cases.payout_account'),
   account: t('cases.payout_account'),
 };
+
+/** What orders can share. */
+export const SHARED_TEXTS: Readonly<Record<SharedKind, string>> = {
+  ip: t('common.address'),
+  subnet: t('velocity.network'),
+  fingerprint: t('cases.shop_fingerprint'),
+  customer: t('common.customer'),
+  payment_account: t('cases.payment_account'),
+  affiliate: t('common.partner'),
+  payout_account: t('cases.payout_account'),
+};
+
+export function isSubjectKind(kind: string): kind is SubjectKind {
+  return Object.hasOwn(SUBJECT_TEXTS, kind);
+}
 
 /** The sum in each currency, such as "€12.00, $3.00"; of nothing, a dash. */
 export function sumText(amounts: readonly Money[]): string {

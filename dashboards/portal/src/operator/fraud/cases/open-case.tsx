@@ -7,7 +7,7 @@ import { fieldProblems } from '../../../text/problem-text.ts';
 import { t } from '../../../text/t.ts';
 import { Loading, Problem } from '../../../ui/basics.tsx';
 import { Check, Dialog, Form, TextArea, TextField } from '../../../ui/forms.tsx';
-import { KIND_TEXTS, type SharedKind, sumText } from './kinds.ts';
+import { SHARED_TEXTS, type SharedKind, SUBJECT_TEXTS, type Subject, sumText } from './kinds.ts';
 
 const KINDS: readonly SharedKind[] = [
   'ip',
@@ -19,13 +19,15 @@ const KINDS: readonly SharedKind[] = [
   'payout_account',
 ];
 
-/** A new case of chosen orders, or of those that share something with one. */
+/** A new case of chosen orders, of those that share something with one, or of none yet. */
 export function OpenCase(props: {
   conversionIds: readonly string[];
   relatedTo?: string;
+  /** What it begins with. */
+  subject?: Subject;
   onClose: () => void;
 }) {
-  const { conversionIds, relatedTo } = props;
+  const { conversionIds, relatedTo, subject } = props;
   const { program } = useSession();
   const [attempt] = useState(newAttempt);
   const [title, setTitle] = useState('');
@@ -36,6 +38,7 @@ export function OpenCase(props: {
       program_id: program.id,
       title,
       conversion_ids: [...conversionIds],
+      ...(subject && { subject }),
       ...(note.trim() !== '' && { note }),
       ...(relatedTo !== undefined &&
         shared.length > 0 && { related: { to: relatedTo, shared: [...shared] } }),
@@ -52,6 +55,11 @@ export function OpenCase(props: {
         error={faults.title === undefined ? error : undefined}
         onSubmit={() => void run()}
       >
+        {subject && (
+          <p class="hint">
+            {t('cases.began_with')}: {SUBJECT_TEXTS[subject.kind]} <code>{subject.value}</code>
+          </p>
+        )}
         {relatedTo === undefined ? (
           <p class="hint">{t('cases.with_orders', { count: conversionIds.length })}</p>
         ) : (
@@ -93,7 +101,7 @@ function Related(props: {
         {KINDS.map((kind) => (
           <Check
             key={kind}
-            label={KIND_TEXTS[kind]}
+            label={SHARED_TEXTS[kind]}
             checked={shared.includes(kind)}
             onChange={(isOn) => onChange(isOn ? [...shared, kind] : shared.filter((one) => one !== kind))}
           />
@@ -107,7 +115,7 @@ function Related(props: {
             count: data.data.length,
             sum: sumText(data.data.map(({ amount }) => amount)),
           })}{' '}
-          {data.has_more && t('cases.more_than_a_case_holds')}
+          {data.has_more && t('cases.there_are_more')}
         </p>
       )}
     </fieldset>
