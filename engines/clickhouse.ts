@@ -18,8 +18,8 @@ import { chooseEngineUser, openEngineFolder, writeEngineFile } from './engine-us
 
 /** The server is a Node process of its own, and Node 20 runs JavaScript only. */
 const MAIN = fromProject('dist/engines/clickhouse-server/main.js');
-/** A thread for each of its 20 queries, and some for files. */
-const THREAD_POOL_SIZE = 28;
+/** A thread for each of its 22 queries, and some for files. */
+const THREAD_POOL_SIZE = 30;
 const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 20_000;
 

@@ -16,7 +16,7 @@ import { createShares, MAX_RUNNING_QUERIES } from './shares.ts';
 import { createTokenChecks } from './statement/access.ts';
 import { MAX_HEAD_BYTES, MAX_QUERY_BYTES, readQuery } from './statement/query-text.ts';
 import type { AnalystReads } from './users/config.ts';
-import type { User } from './users/users.ts';
+import { checksOf, OWNER, type User } from './users/users.ts';
 
 /** Sent to the server's process when it starts. */
 export interface ServerOptions {
@@ -97,14 +97,15 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
     response: ServerResponse,
   ): Promise<Question> {
     const body = decode(message.headers['content-encoding'], message);
-    const form = isForm(message) ? await readForm(message, body) : undefined;
+    const limits = user === OWNER ? {} : { form: MAX_HEAD_BYTES, query: MAX_HEAD_BYTES };
+    const form = isForm(message) ? await readForm(message, body, limits.form) : undefined;
     for (const [name, value] of form?.fields ?? []) given.append(name, value);
     const tables = readTables(form?.files ?? new Map(), given);
     const request = readRequest(message, given, [...(form?.files.keys() ?? [])], user);
     writeQueryId(response, request.queryId);
     let maxFrameBytes = MAX_QUERY_BYTES;
     const text = form ? nothing() : request.framedBody ? unpackFrames(body, () => maxFrameBytes) : body;
-    const query = await readQuery(text, request.query, newCheck);
+    const query = await readQuery(text, request.query, checksOf(user, newCheck), limits.query);
     maxFrameBytes = MAX_FRAME_BYTES;
     return { request, query, tables };
   }
