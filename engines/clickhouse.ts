@@ -6,6 +6,7 @@ import { errorText, OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/service/log.ts';
 import type { ServerOptions } from './clickhouse-server/server.ts';
 import type { AnalystReads } from './clickhouse-server/users/config.ts';
+import type { AnalystPasswords } from './clickhouse-server/users/users.ts';
 import {
   type Engine,
   findLeftover,
@@ -37,7 +38,7 @@ export async function startClickHouse(options: {
   /** Of the platform's user, {@link CLICKHOUSE_USER}. */
   password: string;
   /** Users that read some tables of the database and write nothing; without it there are none. */
-  analyst?: { readonly password: string } & Omit<AnalystReads, 'database'>;
+  analyst?: AnalystPasswords & Omit<AnalystReads, 'database'>;
   log: Logger;
 }): Promise<Engine> {
   const { dataDir, port, database, password, log } = options;
@@ -84,6 +85,7 @@ export async function startClickHouse(options: {
     password,
     analyst: options.analyst && {
       password: options.analyst.password,
+      programKey: options.analyst.programKey,
       reads: { ...options.analyst, database },
     },
   };

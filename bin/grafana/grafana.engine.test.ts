@@ -78,7 +78,7 @@ test('a new Grafana: files, commands, and a login at PostgreSQL that works', {
     { url: 'http://127.0.0.1:9090' },
   ]);
   expect(read('clickhouse-user.sql')).toContain(
-    `CREATE USER IF NOT EXISTS analyst IDENTIFIED WITH sha256_password BY '${given.get('AFFLUX_CLICKHOUSE_PASSWORD')}'`,
+    `CREATE USER OR REPLACE analyst IDENTIFIED WITH sha256_password BY '${given.get('AFFLUX_CLICKHOUSE_PASSWORD')}'`,
   );
   const scraped = JSON.parse(read('prometheus/prometheus.yaml')).scrape_configs[0].static_configs;
   expect(scraped).toContainEqual({ targets: ['127.0.0.1:9981'], labels: { process: 'api' } });

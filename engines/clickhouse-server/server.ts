@@ -16,7 +16,7 @@ import { createShares, MAX_RUNNING_QUERIES } from './shares.ts';
 import { createTokenChecks } from './statement/access.ts';
 import { MAX_HEAD_BYTES, MAX_QUERY_BYTES, readQuery } from './statement/query-text.ts';
 import type { AnalystReads } from './users/config.ts';
-import { checksOf, OWNER, type User } from './users/users.ts';
+import { type AnalystPasswords, checksOf, OWNER, type User } from './users/users.ts';
 
 /** Sent to the server's process when it starts. */
 export interface ServerOptions {
@@ -28,8 +28,7 @@ export interface ServerOptions {
   readonly analyst: AnalystOptions | undefined;
 }
 
-export interface AnalystOptions {
-  readonly password: string;
+export interface AnalystOptions extends AnalystPasswords {
   readonly reads: AnalystReads;
 }
 
@@ -45,7 +44,7 @@ const MAX_HEADER_BYTES = 512 * 1024;
 export async function startServer(options: ServerOptions, log: Logger): Promise<Running> {
   const engine = await openEngine(options.dataDir, options.analyst?.reads);
   const shares = createShares(engine);
-  const passwords = { owner: options.password, analyst: options.analyst?.password };
+  const passwords = { owner: options.password, analysts: options.analyst };
   const newCheck = createTokenChecks(await engine.readTableFunctions());
   const buffer = openRequestBuffer({ dataDir: options.dataDir, pipeCount: MAX_RUNNING_QUERIES });
   const queries = new Queries({ engine, shares, buffer, log });

@@ -211,7 +211,7 @@ describe('somebody with the password of the analyst of every program', { tags: [
       expect(await ask(engine.analystUrl, merged, session)).toBe(whole);
     }
     const plain = "SELECT count() FROM names SETTINGS additional_table_filters = {'names': 'program_id = 1'}";
-    expect(await all(plain)).toBe('3\n');
+    expect(await all(plain)).toBe('2\n');
   });
 });
 

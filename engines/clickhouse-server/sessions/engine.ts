@@ -149,11 +149,6 @@ export async function openEngine(dataDir: string, reads?: AnalystReads): Promise
     }
   }
 
-  async function readTableFunctions(): Promise<string[]> {
-    const names = await keeper.queryAsync('SELECT name FROM system.table_functions', { format: 'TSVRaw' });
-    return names.text().trim().split('\n');
-  }
-
   async function close(): Promise<void> {
     isClosing = true;
     await new Promise((resolve) => setImmediate(resolve));
@@ -163,7 +158,12 @@ export async function openEngine(dataDir: string, reads?: AnalystReads): Promise
     await drainPending();
   }
 
-  return { open, profile, kill, killed, progress, format, readTableFunctions, close };
+  return { open, profile, kill, killed, progress, format, readTableFunctions: () => readNames(keeper), close };
+}
+
+async function readNames(session: Session): Promise<string[]> {
+  const names = await session.queryAsync('SELECT name FROM system.table_functions', { format: 'TSVRaw' });
+  return names.text().trim().split('\n');
 }
 
 async function readChanged(session: Session): Promise<ReadonlyMap<string, string>> {

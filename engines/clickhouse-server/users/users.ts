@@ -28,7 +28,14 @@ export const OWNER: User = {
 export interface Passwords {
   readonly owner: string;
   /** Undefined where there are no analysts. */
-  readonly analyst: string | undefined;
+  readonly analysts: AnalystPasswords | undefined;
+}
+
+export interface AnalystPasswords {
+  /** Of the analyst of every program. */
+  readonly password: string;
+  /** What the passwords of programs' analysts are made of. */
+  readonly programKey: string;
 }
 
 const ACCESS_DENIED = 497;
@@ -48,12 +55,12 @@ export function findUser(passwords: Passwords, given: { name: string; password: 
 }
 
 /** The user of this name with its password; for any other name the owner. */
-function named({ owner, analyst }: Passwords, name: string): [User, password: string] {
-  if (analyst !== undefined) {
-    if (name === ANALYST_USER) return [analystOf(name, 'analyst'), analyst];
+function named({ owner, analysts }: Passwords, name: string): [User, password: string] {
+  if (analysts !== undefined) {
+    if (name === ANALYST_USER) return [analystOf(name, 'analyst'), analysts.password];
     const program = programOfAnalyst(name);
     if (program !== undefined)
-      return [analystOf(name, 'program_analyst'), programAnalystPassword(analyst, program)];
+      return [analystOf(name, 'program_analyst'), programAnalystPassword(analysts.programKey, program)];
   }
   return [OWNER, owner];
 }
