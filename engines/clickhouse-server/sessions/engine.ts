@@ -138,17 +138,6 @@ export async function openEngine(dataDir: string, reads?: AnalystReads): Promise
     return line ? (JSON.parse(line) as QueryProgress) : undefined;
   }
 
-  /** Not in the session that kills, which never waits for a client's text. */
-  async function format(sql: string): Promise<string> {
-    const session = open([FORMATTING]);
-    try {
-      const { output } = await session.run(`SELECT formatQuerySingleLine(${quote(sql)})`, 'TSVRaw');
-      return Buffer.from(output).toString();
-    } finally {
-      session.close();
-    }
-  }
-
   async function close(): Promise<void> {
     isClosing = true;
     await new Promise((resolve) => setImmediate(resolve));
@@ -158,7 +147,26 @@ export async function openEngine(dataDir: string, reads?: AnalystReads): Promise
     await drainPending();
   }
 
-  return { open, profile, kill, killed, progress, format, readTableFunctions: () => readNames(keeper), close };
+  return {
+    open,
+    profile,
+    kill,
+    killed,
+    progress,
+    // Not in the session that kills, which never waits for a client's text.
+    format: (sql) => formatIn(open([FORMATTING]), sql),
+    readTableFunctions: () => readNames(keeper),
+    close,
+  };
+}
+
+async function formatIn(session: EngineSession, sql: string): Promise<string> {
+  try {
+    const { output } = await session.run(`SELECT formatQuerySingleLine(${quote(sql)})`, 'TSVRaw');
+    return Buffer.from(output).toString();
+  } finally {
+    session.close();
+  }
 }
 
 async function readNames(session: Session): Promise<string[]> {
