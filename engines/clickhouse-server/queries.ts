@@ -268,7 +268,10 @@ export class Queries {
       };
       gone.addEventListener('abort', keepKilling, { once: true });
       const stopWatching = request.user === OWNER ? undefined : cutUnread(work);
-      const reporting = isOn(request.context.settings.get(PROGRESS_SETTING))
+      // The rows to read are those below a view, which are not one program's alone.
+      const reports =
+        isOn(request.context.settings.get(PROGRESS_SETTING)) && request.user.share !== 'programs';
+      const reporting = reports
         ? setInterval(() => this.#reportProgress(mark, work.response), PROGRESS_MS)
         : undefined;
       try {

@@ -36,6 +36,8 @@ export interface AnalystOptions extends AnalystPasswords {
 const KEEP_ALIVE_MS = 60_000;
 /** For the whole of one request; a large upload may be slow. */
 const REQUEST_TIMEOUT_MS = HOUR_MS;
+/** For a query's text, which is all that an analyst sends. */
+const ANALYST_UPLOAD_MS = 30_000;
 /** How long running queries may take to finish by themselves at the end. */
 const DRAIN_MS = 8_000;
 const MAX_HEADER_BYTES = 512 * 1024;
@@ -74,7 +76,7 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
         return;
       }
       const given = url.searchParams;
-      const reading = () => read(user, message, given, response);
+      const reading = () => inTime(user, message, () => read(user, message, given, response));
       const question = isSmall(message, given)
         ? await reading()
         : await queries.inUpload(user, gone.signal, reading);
@@ -135,6 +137,12 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
       buffer.remove();
     },
   };
+}
+
+/** An upload takes a slot until it has arrived. */
+async function inTime<T>(user: User, message: IncomingMessage, read: () => Promise<T>): Promise<T> {
+  const late = user === OWNER ? undefined : setTimeout(() => message.destroy(), ANALYST_UPLOAD_MS);
+  return await read().finally(() => clearTimeout(late));
 }
 
 function isGreeting(message: IncomingMessage, url: URL): boolean {
