@@ -102,7 +102,7 @@ test('a new Grafana: files, commands, and a login at PostgreSQL that works', {
     await client.end();
   }
 
-  // Again: the same passwords, and the same receivers until it is told otherwise. What an earlier version made is gone.
+  // Again: the same passwords, and the same receivers until others are named. What an earlier version made is gone.
   const boards = join(home, 'grafana/provisioning/dashboards/afflux/Afflux');
   writeFileSync(join(boards, 'afflux-dropped.json'), '{}');
   writeFileSync(join(boards, 'own.json'), '{}');

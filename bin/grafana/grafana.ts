@@ -30,7 +30,7 @@ export interface GrafanaOptions {
   readonly url?: string;
   /** A Prometheus that runs already. */
   readonly prometheus?: string;
-  /** False: nobody any more; undefined: as in the run before. */
+  /** False: no receiver any more; undefined: as in the run before. */
   readonly mail?: readonly string[] | false;
   readonly webhook?: string | false;
 }
@@ -90,7 +90,7 @@ export async function grafana(options: GrafanaOptions): Promise<void> {
   }
 }
 
-/** Who gets the alerts. A run that names nobody, for new boards or a new password, must not silence them. */
+/** Who gets the alerts. A run that names none, for new boards or a new password, must not silence them. */
 function contactsOf({ mail, webhook }: GrafanaOptions, folder: string): Contacts {
   const file = join(folder, CONTACTS_FILE);
   const kept = existsSync(file)

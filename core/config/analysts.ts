@@ -18,7 +18,7 @@ export function programOfAnalyst(user: string): number | undefined {
   return digits === undefined ? undefined : Number(digits);
 }
 
-/** Follows from a key that nobody logs in with, to which it does not lead back: a new one changes them all. */
+/** Follows from a key that is no login, to which it does not lead back: a new one changes them all. */
 export function programAnalystPassword(programAnalystKey: string, programId: number): string {
   return createHmac('sha256', programAnalystKey)
     .update(programAnalyst(programId))

@@ -159,7 +159,7 @@ function header(message: IncomingMessage, name: string): string | undefined {
 
 /**
  * Names of this machine's loopback interface; the server listens on nothing else. Docker leads the last one there from a container
- * where it runs in a machine of its own, and nobody else can lead it anywhere.
+ * where it runs in a machine of its own, and a web page can lead it nowhere.
  */
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]|host\.docker\.internal)(?::\d{1,5})?$/i;
 
