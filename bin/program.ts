@@ -92,8 +92,14 @@ sets up one that runs, by its HTTP API. Safe to repeat. Reads GRAFANA_TOKEN, POR
       parseHttpUrl,
     )
     .option('--prometheus <url>', 'a Prometheus that has the metrics already', parseHttpUrl)
-    .option('--mail <addresses>', 'who gets the alerts by mail, with commas between', parseAddresses)
-    .option('--webhook <url>', 'what gets the alerts by HTTP', parseHttpUrl)
+    .option(
+      '--mail <addresses>',
+      'who gets the alerts by mail, with commas between; kept for the next run',
+      parseAddresses,
+    )
+    .option('--no-mail', 'nobody gets them by mail any more')
+    .option('--webhook <url>', 'what gets the alerts by HTTP; kept for the next run', parseHttpUrl)
+    .option('--no-webhook', 'nothing gets them by HTTP any more')
     .action(async (options: GrafanaOptions) => (await import('./grafana/grafana.ts')).grafana(options));
 }
 

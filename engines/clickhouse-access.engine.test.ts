@@ -285,6 +285,7 @@ test('is a web page, or a name that has been led to this machine', { tags: ['att
   for (const host of [
     'rebind.evil.example',
     'localhost.evil.example',
+    'host.docker.internal.evil.example',
     '127.0.0.1.evil.example',
     '10.0.0.1',
   ]) {
@@ -294,7 +295,13 @@ test('is a web page, or a name that has been led to this machine', { tags: ['att
     expect([origin, await statusOf(query, { Host: 'localhost', Origin: origin })]).toEqual([origin, 403]);
   }
   expect(await statusOf('/ping', { Host: 'rebind.evil.example' })).toBe(403);
-  for (const host of ['localhost', 'LOCALHOST:18123', '127.0.0.1:1', '[::1]:8123']) {
+  for (const host of [
+    'localhost',
+    'LOCALHOST:18123',
+    '127.0.0.1:1',
+    '[::1]:8123',
+    'host.docker.internal:18123',
+  ]) {
     expect([host, await statusOf(query, { Host: host })]).toEqual([host, 200]);
   }
 });

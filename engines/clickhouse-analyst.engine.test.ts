@@ -5,6 +5,7 @@ import {
   type AnalystEngine,
   startAnalystEngine,
 } from '../test/support/servers/analysts.ts';
+import { MAX_HEAD_BYTES } from './clickhouse-server/statement/query-text.ts';
 import { CLOSED_SYSTEM_TABLES, OPEN_SYSTEM_TABLES } from './clickhouse-server/users/system-tables.ts';
 
 /** What an analyst of the embedded engine may do, and what somebody with an analyst's password tries beyond that. */
@@ -12,7 +13,7 @@ import { CLOSED_SYSTEM_TABLES, OPEN_SYSTEM_TABLES } from './clickhouse-server/us
 let engine: AnalystEngine;
 
 beforeAll(async () => {
-  engine = await startAnalystEngine({ tables: ['clicks'], dictionaries: ['owners'], views: [] });
+  engine = await startAnalystEngine({ tables: ['clicks'], dictionaries: ['owners'], views: ['not made'] });
   for (const statement of [
     'CREATE TABLE clicks (id UInt64, ip String) ENGINE = MergeTree ORDER BY id',
     'CREATE TABLE leases (id UInt64, secret String) ENGINE = MergeTree ORDER BY id',
@@ -266,6 +267,69 @@ describe('somebody with an analyst’s password', { tags: ['attack'] }, () => {
     expect((await owner(seen)).text).toContain('of the platform');
     gone.abort();
     await running;
+  });
+
+  test('occupies the engine with commands that take long to parse', async () => {
+    const nested = `KILL QUERY WHERE ${'CASE WHEN (SELECT ('.repeat(60)}`;
+    const refused = `CREATE VIEW a AS SELECT ${'CASE WHEN (SELECT ('.repeat(60)}`;
+    expect(await ask(engine.programUrl(7), refused)).toMatchObject({ code: '497' });
+    let done = 0;
+    const flood = Array.from({ length: 24 }, () => ask(engine.programUrl(7), nested).finally(() => done++));
+    // The platform's waits for none of them, of whatever kind it is.
+    for (const query of ['SELECT 1', 'SET max_threads = 1', 'KILL QUERY WHERE 0']) {
+      expect(await owner(query)).toMatchObject({ status: 200 });
+    }
+    expect(done).toBeLessThan(flood.length);
+    const own = await Promise.all(flood);
+    expect(new Set(own.map(({ code }) => code))).toEqual(new Set(['718']));
+  });
+
+  test('keeps the engine reading a long query', async () => {
+    const long = `SELECT ${'1,'.repeat(MAX_HEAD_BYTES / 2)}1`;
+    expect(await analyst(long)).toMatchObject({ status: 413, code: '266' });
+    const form = new FormData();
+    form.set('query', long);
+    expect(await analyst('', {}, { body: form })).toMatchObject({ code: '307' });
+  });
+
+  test.each(['throwIf(number = 3)', 'nope', "toUInt8(concat('x', toString(number)))"])(
+    'keeps failed queries %s beside one that runs',
+    async (expression) => {
+      const gone = new AbortController();
+      const slow = 'SELECT sum(sleepEachRow(0.1)) FROM numbers(600) SETTINGS max_block_size = 1';
+      const running = owner(slow, {}, { signal: gone.signal }).catch(() => undefined);
+      const count =
+        "SELECT count() FROM system.processes WHERE query LIKE '%FROM numbers(%' AND query NOT LIKE '%LIKE%'";
+      await waitFor(async () => (await owner(count)).text === '1\n', {
+        deadlineMs: 10_000,
+        what: 'the slow query to run',
+      });
+      for (const who of [analyst, owner]) {
+        for (let i = 0; i < 10; i++) {
+          expect((await who(`SELECT ${expression} FROM numbers(10)`)).status).not.toBe(200);
+        }
+      }
+      expect((await owner(count)).text).toBe('1\n');
+      gone.abort();
+      await running;
+    },
+  );
+
+  test('shuts out others by answers that it does not read', async () => {
+    const endless = 'SELECT number, repeat(toString(number), 100) FROM numbers(1e9)';
+    const limits = { max_execution_time: '1', max_result_rows: '10000000' };
+    const unread = await Promise.all(
+      [1, 2, 3, 4].map(() => askClickHouse(engine.analystUrl, limits, { method: 'POST', body: endless })),
+    );
+    expect(unread.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    const startedAt = performance.now();
+    // Programs have slots of their own, and one program's analyst takes one of them.
+    const waiting = Promise.all([1, 2].map(() => ask(engine.programUrl(7), 'SELECT sleep(1)')));
+    expect(await ask(engine.programUrl(8), 'SELECT 1')).toMatchObject({ status: 200 });
+    expect((await waiting).map(({ status }) => status)).toEqual([200, 200]);
+    expect(await analyst('SELECT 1')).toMatchObject({ status: 200 });
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
+    for (const answer of unread) await expect(answer.text()).rejects.toThrow();
   });
 
   test('sends a large body that nothing can come of', async () => {

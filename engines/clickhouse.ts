@@ -6,6 +6,7 @@ import { errorText, OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/service/log.ts';
 import type { ServerOptions } from './clickhouse-server/server.ts';
 import type { AnalystReads } from './clickhouse-server/users/config.ts';
+import type { AnalystPasswords } from './clickhouse-server/users/users.ts';
 import {
   type Engine,
   findLeftover,
@@ -18,8 +19,8 @@ import { chooseEngineUser, openEngineFolder, writeEngineFile } from './engine-us
 
 /** The server is a Node process of its own, and Node 20 runs JavaScript only. */
 const MAIN = fromProject('dist/engines/clickhouse-server/main.js');
-/** A thread for each of its 20 queries, and some for files. */
-const THREAD_POOL_SIZE = 28;
+/** A thread for each of its 22 queries, and some for files. */
+const THREAD_POOL_SIZE = 30;
 const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 20_000;
 
@@ -37,7 +38,7 @@ export async function startClickHouse(options: {
   /** Of the platform's user, {@link CLICKHOUSE_USER}. */
   password: string;
   /** Users that read some tables of the database and write nothing; without it there are none. */
-  analyst?: { readonly password: string } & Omit<AnalystReads, 'database'>;
+  analyst?: AnalystPasswords & Omit<AnalystReads, 'database'>;
   log: Logger;
 }): Promise<Engine> {
   const { dataDir, port, database, password, log } = options;
@@ -84,6 +85,7 @@ export async function startClickHouse(options: {
     password,
     analyst: options.analyst && {
       password: options.analyst.password,
+      programKey: options.analyst.programKey,
       reads: { ...options.analyst, database },
     },
   };

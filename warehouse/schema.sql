@@ -62,7 +62,8 @@ LEFT JOIN
     FINAL
     PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
     WHERE kind = 'campaign'
-) AS campaigns ON campaigns.id = counts.campaign_id;
+) AS campaigns ON campaigns.id = counts.campaign_id
+SETTINGS additional_table_filters = {};
 
 CREATE VIEW analyst_campaigns_hourly
 (
@@ -126,7 +127,8 @@ LEFT JOIN
     FINAL
     PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
     WHERE kind = 'campaign'
-) AS campaigns ON campaigns.id = counts.campaign_id;
+) AS campaigns ON campaigns.id = counts.campaign_id
+SETTINGS additional_table_filters = {};
 
 CREATE VIEW analyst_clicks
 (
@@ -206,7 +208,8 @@ AS SELECT
     node,
     seq
 FROM clicks
-PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')));
+PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
+SETTINGS additional_table_filters = {};
 
 CREATE VIEW analyst_names
 (
@@ -223,7 +226,8 @@ AS SELECT
     name
 FROM names
 FINAL
-PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')));
+PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
+SETTINGS additional_table_filters = {};
 
 CREATE VIEW analyst_orders
 (
@@ -337,7 +341,8 @@ LEFT JOIN
     FINAL
     PREWHERE (getSetting('query_cache_tag') = 'analyst') OR (program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$')))
     WHERE kind = 'link'
-) AS links ON links.id = orders.link_id;
+) AS links ON links.id = orders.link_id
+SETTINGS additional_table_filters = {};
 
 CREATE DICTIONARY asn
 (

@@ -30,7 +30,12 @@ export function showAnalyst({ program }: { program?: string }): void {
   const lines = [renderTable(rows)];
   if (!config.embedded.clickhouse) {
     const statements = analystUserStatements({ ...login, programId }).map((statement) => `${statement};`);
-    lines.push('', '-- The server knows this user when an administrator has run:', ...statements);
+    lines.push(
+      '',
+      '-- The server knows this user when an administrator has run:',
+      ...statements,
+      "-- SET … = DEFAULT undoes a limit of one query: the quota holds. EXPLAIN tells of all programs' rows below a view.",
+    );
   }
   process.stdout.write(`${lines.join('\n')}\n`);
 }

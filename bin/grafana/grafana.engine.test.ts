@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -78,7 +78,7 @@ test('a new Grafana: files, commands, and a login at PostgreSQL that works', {
     { url: 'http://127.0.0.1:9090' },
   ]);
   expect(read('clickhouse-user.sql')).toContain(
-    `CREATE USER IF NOT EXISTS analyst IDENTIFIED WITH sha256_password BY '${given.get('AFFLUX_CLICKHOUSE_PASSWORD')}'`,
+    `CREATE USER OR REPLACE analyst IDENTIFIED WITH sha256_password BY '${given.get('AFFLUX_CLICKHOUSE_PASSWORD')}'`,
   );
   const scraped = JSON.parse(read('prometheus/prometheus.yaml')).scrape_configs[0].static_configs;
   expect(scraped).toContainEqual({ targets: ['127.0.0.1:9981'], labels: { process: 'api' } });
@@ -86,6 +86,12 @@ test('a new Grafana: files, commands, and a login at PostgreSQL that works', {
   const url = new URL(db.url);
   url.username = 'afflux_grafana';
   url.password = given.get('AFFLUX_POSTGRES_PASSWORD') ?? '';
+  // What PostgreSQL keeps is what it would have made of the password itself, which it has not seen.
+  const owner = new pg.Client(db.url);
+  await owner.connect();
+  const { rows } = await owner.query("select rolpassword from pg_authid where rolname = 'afflux_grafana'");
+  await owner.end();
+  expect(rows[0].rolpassword).toMatch(/^SCRAM-SHA-256\$4096:/);
   const client = new pg.Client(url.href);
   await client.connect();
   try {
@@ -96,8 +102,16 @@ test('a new Grafana: files, commands, and a login at PostgreSQL that works', {
     await client.end();
   }
 
-  // Again, with fewer receivers: the same passwords.
-  await grafana([]);
+  // Again: the same passwords, and the same receivers until others are named. What an earlier version made is gone.
+  const boards = join(home, 'grafana/provisioning/dashboards/afflux/Afflux');
+  writeFileSync(join(boards, 'afflux-dropped.json'), '{}');
+  writeFileSync(join(boards, 'own.json'), '{}');
+  expect(await grafana([])).toContain('Alerts go to ops@shop.example, the webhook');
+  expect(environment()).toEqual(given);
+  expect(modeOf('receivers.json')).toBe(0o600);
+  expect(readdirSync(boards)).toContain('own.json');
+  expect(readdirSync(boards)).not.toContain('afflux-dropped.json');
+  expect(await grafana(['--no-webhook'])).toContain('Alerts go to ops@shop.example,');
   expect(environment().get('AFFLUX_POSTGRES_PASSWORD')).toBe(given.get('AFFLUX_POSTGRES_PASSWORD'));
   expect([...environment().keys()]).not.toContain('AFFLUX_WEBHOOK_URL');
 });
@@ -130,6 +144,41 @@ test('a Grafana that is installed here, and one that runs', { timeout: COMMANDS_
     );
   } finally {
     await standIn.close();
+  }
+});
+
+test('an owner of the schema who is no superuser lets Grafana in too', { timeout: COMMANDS_MS }, async () => {
+  const owner = new pg.Client(db.url);
+  await owner.connect();
+  const name = `owner_${process.pid}`;
+  const url = new URL(db.url);
+  url.username = name;
+  url.password = 'of the owner';
+  try {
+    await owner.query(`create role ${name} login createrole password 'of the owner'`);
+    await owner.query(`grant afflux_grafana to ${name} with admin option`);
+    expect(await grafana([], { DATABASE_OWNER_URL: url.href })).toContain(
+      'PostgreSQL lets afflux_grafana in',
+    );
+  } finally {
+    await owner.query(`drop role ${name}`);
+    await owner.end();
+  }
+});
+
+test('the latest conversions have their commissions counted after the limit', async () => {
+  const owner = new pg.Client(db.url);
+  await owner.connect();
+  try {
+    const { rows } = await owner.query(
+      'explain (verbose) select id, commission from grafana_orders order by occurred_at desc limit 100',
+    );
+    const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
+    const [above = '', below = ''] = plan.split('->  Sort');
+    expect(above).toContain('SubPlan');
+    expect(/Output: .*/.exec(below)?.[0]).toMatch(/^Output: (?!.*SubPlan)/);
+  } finally {
+    await owner.end();
   }
 });
 

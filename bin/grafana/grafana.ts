@@ -1,13 +1,20 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import type { Config } from '../../core/config/config.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import { metricsToken } from '../../core/service/metrics-access.ts';
 import { CLICKHOUSE, CLICKHOUSE_PLUGIN_VERSION } from '../../dashboards/grafana/data-source-ids.ts';
-import { grafanaEnvironment, provisioningFiles, writeFiles } from '../../dashboards/grafana/install/files.ts';
+import {
+  grafanaEnvironment,
+  json,
+  provisioningFiles,
+  writeFiles,
+  writeProvisioning,
+} from '../../dashboards/grafana/install/files.ts';
 import { installByApi } from '../../dashboards/grafana/install/grafana-api.ts';
 import { prometheusConfig } from '../../dashboards/grafana/install/prometheus.ts';
-import type { Setup } from '../../dashboards/grafana/install/setup.ts';
+import type { Contacts, Setup } from '../../dashboards/grafana/install/setup.ts';
 import { dashboardsLoginStatements, openDashboardsLogin } from '../../ledger/access/dashboards-login.ts';
 import { analystUserStatements } from '../../warehouse/analysts/statements.ts';
 import { readConfig } from '../environment.ts';
@@ -23,12 +30,15 @@ export interface GrafanaOptions {
   readonly url?: string;
   /** A Prometheus that runs already. */
   readonly prometheus?: string;
-  readonly mail?: readonly string[];
-  readonly webhook?: string;
+  /** False: no receiver any more; undefined: as in the run before. */
+  readonly mail?: readonly string[] | false;
+  readonly webhook?: string | false;
 }
 
 const GRAFANA_IMAGE = 'grafana/grafana:13.2.3';
 const PROMETHEUS_IMAGE = 'prom/prometheus:v3.16.0';
+/** The address of a webhook can hold a key: for its owner's eyes only. */
+const CONTACTS_FILE = 'receivers.json';
 const OUR_PROMETHEUS = 'http://127.0.0.1:9090';
 
 /** Where Grafana's image has its provisioning folder, and Prometheus's its configuration. */
@@ -57,13 +67,15 @@ export async function grafana(options: GrafanaOptions): Promise<void> {
   const isContained = options.folder === undefined && options.url === undefined;
   // Elsewhere Docker runs in a machine of its own, whose network is not ours.
   const host = isContained && process.platform !== 'linux' ? DOCKER_HOST : undefined;
+  const folder = join(config.home, 'grafana');
+  const contacts = contactsOf(options, folder);
   const setup = describeSetup(config, {
     prometheusUrl: options.prometheus ?? OUR_PROMETHEUS.replace('127.0.0.1', host ?? '127.0.0.1'),
-    contacts: { mail: options.mail ?? [], webhook: options.webhook ?? '' },
+    contacts,
     host: host ?? '127.0.0.1',
   });
-  const folder = join(config.home, 'grafana');
 
+  writeFiles(folder, new Map([[CONTACTS_FILE, json(contacts)]]), 'owner');
   print(...(await openStores(config, setup, folder)));
   if (options.prometheus === undefined) print(...writePrometheus(config, folder, host));
   if (options.url !== undefined) {
@@ -76,6 +88,18 @@ export async function grafana(options: GrafanaOptions): Promise<void> {
         : packaged(folder, options.folder, setup)),
     );
   }
+}
+
+/** Who gets the alerts. A run that names none, for new boards or a new password, must not silence them. */
+function contactsOf({ mail, webhook }: GrafanaOptions, folder: string): Contacts {
+  const file = join(folder, CONTACTS_FILE);
+  const kept = existsSync(file)
+    ? (JSON.parse(readFileSync(file, 'utf8')) as Contacts)
+    : { mail: [], webhook: '' };
+  return {
+    mail: mail === false ? [] : (mail ?? kept.mail),
+    webhook: webhook === false ? '' : (webhook ?? kept.webhook),
+  };
 }
 
 /** Lets Grafana into both stores, or says who has to. */
@@ -147,7 +171,7 @@ async function installInto(url: string, setup: Setup, token: string): Promise<st
   return [
     '',
     `Grafana ${done.grafanaVersion} with ${CLICKHOUSE.type} ${done.pluginVersion} at ${url} has ${done.dataSources} data sources, ${done.boards} dashboards and ${done.alerts} alerts${done.contacts === 0 ? '' : `, which go to ${done.contacts === 1 ? 'their contact point' : `${done.contacts} receivers`}`}.`,
-    ...unheard(setup),
+    ...heard(setup),
   ];
 }
 
@@ -185,7 +209,7 @@ function mailServer({ mailUrl, mailFrom }: Config): Record<string, string> {
 
 function contained(folder: string, setup: Setup, host: string | undefined): string[] {
   const files = join(folder, 'provisioning');
-  writeFiles(files, provisioningFiles(setup, `${IN_GRAFANA}/dashboards/afflux`), 'everybody');
+  writeProvisioning(files, provisioningFiles(setup, `${IN_GRAFANA}/dashboards/afflux`));
   const environment = join(folder, 'grafana.env');
   return [
     '',
@@ -193,24 +217,29 @@ function contained(folder: string, setup: Setup, host: string | undefined): stri
     `  docker run -d --name afflux-grafana ${network(host, 3000)} --env-file ${quoted(environment)} \\`,
     `    -v ${quoted(files)}:${IN_GRAFANA}:ro -v afflux-grafana:/var/lib/grafana ${GRAFANA_IMAGE}`,
     '',
-    `It is at http://127.0.0.1:3000, user admin; the password is GF_SECURITY_ADMIN_PASSWORD in ${environment}.`,
-    ...unheard(setup),
+    `It is at http://127.0.0.1:3000, user admin. The password of the first start of its volume is GF_SECURITY_ADMIN_PASSWORD in ${environment};`,
+    'later this sets another: docker exec afflux-grafana grafana cli admin reset-admin-password …',
+    ...heard(setup),
   ];
 }
 
 function packaged(folder: string, provisioning: string, setup: Setup): string[] {
-  writeFiles(provisioning, provisioningFiles(setup, join(provisioning, 'dashboards', 'afflux')), 'everybody');
+  writeProvisioning(provisioning, provisioningFiles(setup, join(provisioning, 'dashboards', 'afflux')));
   return [
     '',
     `Data sources, dashboards and alerts are in ${provisioning}. Their passwords are in ${join(folder, 'grafana.env')}:`,
     `  systemctl edit grafana-server      # [Service] EnvironmentFile=${join(folder, 'grafana.env')}`,
     `  grafana cli plugins install ${CLICKHOUSE.type} ${CLICKHOUSE_PLUGIN_VERSION}      # or later`,
     '  systemctl restart grafana-server',
-    ...unheard(setup),
+    ...heard(setup),
   ];
 }
 
-function unheard({ contacts }: Setup): string[] {
-  if (contacts.mail.length > 0 || contacts.webhook !== '') return [];
+function heard({ contacts }: Setup): string[] {
+  const receivers = [...contacts.mail, ...(contacts.webhook === '' ? [] : ['the webhook'])];
+  if (receivers.length > 0)
+    return [
+      `Alerts go to ${receivers.join(', ')}, also after the next run; --no-mail and --no-webhook end that.`,
+    ];
   return ['Alerts follow the notification policies of Grafana; --mail and --webhook name who gets them.'];
 }

@@ -52,7 +52,11 @@ export function chooseEngines(config: Config): EngineChoice[] {
               port: config.clickhousePort,
               password: config.clickhousePassword,
               database: DATABASE,
-              analyst: { password: config.analystPassword, ...ANALYST_READS },
+              analyst: {
+                password: config.analystPassword,
+                programKey: config.programAnalystKey,
+                ...ANALYST_READS,
+              },
               log,
             })
         : undefined,

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
-import { analystLogin } from '../../core/config/analysts.ts';
+import { analystAddress } from '../../core/config/analysts.ts';
 import type { Config } from '../../core/config/config.ts';
 import { OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
@@ -160,10 +160,14 @@ async function stopAll(started: readonly Supervised[], log: Logger): Promise<voi
   if (started.length > 0) log.info('everything is stopped');
 }
 
-/** Those of one program, and users in a server of one's own: `afflux analyst`. */
+/** What is printed here ends in a journal, which more people read than the password is for. */
 function describeAnalyst(config: Config): string[] {
-  const { url, database, user, password } = analystLogin(config);
-  return ['analysts', `${url}/${database}`, `ClickHouse, read only: user ${user}, password ${password}`];
+  const { url, database, user } = analystAddress(config.clickhouseUrl);
+  return [
+    'analysts',
+    `${url}/${database}`,
+    `ClickHouse, read only: user ${user}; npx afflux analyst prints the password`,
+  ];
 }
 
 function describe(options: {

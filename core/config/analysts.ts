@@ -18,9 +18,9 @@ export function programOfAnalyst(user: string): number | undefined {
   return digits === undefined ? undefined : Number(digits);
 }
 
-/** Follows from the analysts' password, from which it does not lead back: a new one changes them all. */
-export function programAnalystPassword(analystPassword: string, programId: number): string {
-  return createHmac('sha256', analystPassword)
+/** Follows from a key that is no login, to which it does not lead back: a new one changes them all. */
+export function programAnalystPassword(programAnalystKey: string, programId: number): string {
+  return createHmac('sha256', programAnalystKey)
     .update(programAnalyst(programId))
     .digest('base64url')
     .slice(0, 32);
@@ -46,10 +46,12 @@ export function analystAddress(clickhouseUrl: string, programId?: number): Analy
 
 /** With the password. */
 export function analystLogin(
-  { clickhouseUrl, analystPassword }: Pick<Config, 'clickhouseUrl' | 'analystPassword'>,
+  config: Pick<Config, 'clickhouseUrl' | 'analystPassword' | 'programAnalystKey'>,
   programId?: number,
 ): AnalystAddress & { password: string } {
   const password =
-    programId === undefined ? analystPassword : programAnalystPassword(analystPassword, programId);
-  return { ...analystAddress(clickhouseUrl, programId), password };
+    programId === undefined
+      ? config.analystPassword
+      : programAnalystPassword(config.programAnalystKey, programId);
+  return { ...analystAddress(config.clickhouseUrl, programId), password };
 }

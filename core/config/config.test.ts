@@ -122,11 +122,12 @@ describe('withGeneratedSecrets', () => {
       natsPassword: config.natsPassword,
       databasePassword: config.databasePassword,
       analystPassword: config.analystPassword,
+      programAnalystKey: config.programAnalystKey,
     });
-    const { clickhousePassword, natsPassword, databasePassword, analystPassword } = config;
-    const added = [clickhousePassword, natsPassword, databasePassword, analystPassword];
-    expect(added.map(({ length }) => length)).toEqual([32, 32, 32, 32]);
-    expect(new Set(added).size).toBe(4);
+    const { clickhousePassword, natsPassword, databasePassword, analystPassword, programAnalystKey } = config;
+    const added = [clickhousePassword, natsPassword, databasePassword, analystPassword, programAnalystKey];
+    expect(added.map(({ length }) => length)).toEqual([32, 32, 32, 32, 32]);
+    expect(new Set(added).size).toBe(5);
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(readdirSync(home)).toEqual(['secrets.json']);
     // What is encrypted already stays readable: the key depends on the two older secrets alone.

@@ -325,6 +325,8 @@ export interface Config extends Omit<EnvironmentConfig, 'clickKeys' | 'dataKeys'
   readonly databasePassword: string;
   readonly clickhousePassword: string;
   readonly analystPassword: string;
+  /** What the passwords of programs' analysts are made of. */
+  readonly programAnalystKey: string;
   readonly natsPassword: string;
   /** 16 bytes each, newest first. */
   readonly clickKeys: readonly [Buffer, ...Buffer[]];

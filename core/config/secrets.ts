@@ -22,6 +22,8 @@ const ADDED_PASSWORDS = {
   databasePassword: 'afflux PostgreSQL application password',
   /** Of the user of the embedded ClickHouse that may only read. */
   analystPassword: 'afflux analyst password',
+  /** What the passwords of programs' analysts are made of. */
+  programAnalystKey: 'afflux key of program analysts',
 } as const;
 const PASSWORD_BYTES = 24;
 
@@ -38,7 +40,8 @@ export const NATS_USER = 'afflux';
  */
 export function withGeneratedSecrets(environment: EnvironmentConfig): Config {
   const secrets = readOrCreateSecrets(environment.home);
-  const { postgresPassword, databasePassword, clickhousePassword, analystPassword, natsPassword } = secrets;
+  const { postgresPassword, databasePassword, clickhousePassword, natsPassword } = secrets;
+  const { analystPassword, programAnalystKey } = secrets;
   const { postgresPort, clickhousePort, natsPort } = environment;
   const [newestClickKey = secrets.clickKey, ...olderClickKeys] = environment.clickKeys;
   const [newestDataKey = derivedDataKey(secrets), ...olderDataKeys] = environment.dataKeys;
@@ -57,6 +60,7 @@ export function withGeneratedSecrets(environment: EnvironmentConfig): Config {
     databasePassword,
     clickhousePassword,
     analystPassword,
+    programAnalystKey,
     natsPassword,
     clickKeys: [fromHex(newestClickKey), ...olderClickKeys.map(fromHex)] as const,
     dataKeys: [fromHex(newestDataKey), ...olderDataKeys.map(fromHex)] as const,

@@ -21,6 +21,7 @@ import { tokens } from './statement/lexer.ts';
 import type { ReadQuery } from './statement/query-text.ts';
 import type { Statement } from './statement/statement.ts';
 import { checkStructure } from './statement/structure.ts';
+import { MAX_EXECUTION_TIME } from './users/config.ts';
 import { OWNER, requireCommandOf, requireWriter, type User } from './users/users.ts';
 
 /** After KILL QUERY a query may take as long to end by itself, with its error behind the rows. */
@@ -31,6 +32,9 @@ const PROGRESS_MS = 100;
 
 /** While a query whose client has gone still runs. */
 const KILL_AGAIN_MS = 500;
+
+/** Of an analyst's query whose client does not read, behind its own limit of time. */
+const UNREAD_GRACE_MS = 2_000;
 
 const BAD_ARGUMENTS = 36;
 const SYNTAX_ERROR = 62;
@@ -66,6 +70,8 @@ interface EngineText {
   readonly sql: string;
   /** Of a single statement: what its client has written. */
   readonly clientText?: string;
+  /** Whether it is a SET or USE, which is there to change the session. */
+  readonly changesSession?: boolean;
 }
 
 /** `put` between two parts of the client's text. */
@@ -166,7 +172,7 @@ export class Queries {
   /** Reads a body, or a part of it that is held in memory, when it is its turn. @throws what `read` throws. */
   async inUpload<T>(user: User, gone: AbortSignal, read: () => Promise<T>): Promise<T> {
     const { uploads } = this.#shares[user.share];
-    const upload = await uploads.acquire(gone);
+    const upload = await uploads.acquire(gone, user.name);
     try {
       return await read();
     } finally {
@@ -187,16 +193,16 @@ export class Queries {
   async #answerCommand(work: Work, end: number): Promise<void> {
     const { request, response } = work;
     const text = work.query.text(0, end);
-    const formatted = await this.#engine.format(text);
-    const command = checkCommand(formatted);
-    requireCommandOf(request.user, formatted);
-    const sql = command === 'KILL' ? withClientIds(formatted) : text;
-    const changesSession = command === 'SET' || command === 'USE';
+    const isKill = requireCommandOf(request.user, text) === 'KILL';
     const { kills, running } = this.#shares[request.user.share];
-    const slots = command === 'KILL' ? kills : running;
-    const result = await this.#inSession(work, { changesSession, slots }, (run) =>
-      run({ sql: `${sql}\n${markOf(request)}` }),
-    );
+    const result = await this.#inSession(work, { slots: isKill ? kills : running }, async (run) => {
+      const formatted = await this.#engine.format(text);
+      const command = checkCommand(formatted);
+      requireCommandOf(request.user, formatted);
+      const sql = command === 'KILL' ? withClientIds(formatted) : text;
+      const changesSession = command === 'SET' || command === 'USE';
+      return await run({ sql: `${sql}\n${markOf(request)}`, changesSession });
+    });
     writeFormatHeaders(response, request.defaultFormat);
     writeSummary(response, result, false);
     if (result.output.length === 0) response.end();
@@ -206,7 +212,7 @@ export class Queries {
       const endAnswer = await sendRows({ ...answerOf(work), revision: 0, rows, finished });
       await endAnswer();
     }
-    if (command === 'KILL') await this.#cutKilled();
+    if (isKill) await this.#cutKilled();
   }
 
   /** A query whose reader pauses waits in the middle of a write, and would not learn that it has been killed. */
@@ -261,7 +267,11 @@ export class Queries {
         killing = setInterval(kill, KILL_AGAIN_MS);
       };
       gone.addEventListener('abort', keepKilling, { once: true });
-      const reporting = isOn(request.context.settings.get(PROGRESS_SETTING))
+      const stopWatching = request.user === OWNER ? undefined : cutUnread(work);
+      // The rows to read are those below a view, which are not one program's alone.
+      const reports =
+        isOn(request.context.settings.get(PROGRESS_SETTING)) && request.user.share !== 'programs';
+      const reporting = reports
         ? setInterval(() => this.#reportProgress(mark, work.response), PROGRESS_MS)
         : undefined;
       try {
@@ -274,6 +284,7 @@ export class Queries {
         gone.removeEventListener('abort', keepKilling);
         clearInterval(killing);
         clearInterval(reporting);
+        stopWatching?.();
       }
     });
     await endAnswer();
@@ -318,7 +329,6 @@ export class Queries {
     more: {
       /** Beside those of the request. */
       settings?: readonly (readonly [name: string, value: string])[];
-      changesSession?: boolean;
       ownTables?: readonly string[];
       slots?: Slots;
     },
@@ -326,7 +336,7 @@ export class Queries {
   ): Promise<T> {
     const { request, tables } = work;
     const share = this.#shares[request.user.share];
-    const { settings = [], changesSession = false, ownTables = [], slots = share.running } = more;
+    const { settings = [], ownTables = [], slots = share.running } = more;
     this.#takeId(request, work.response);
     let session: QuerySession | undefined;
     let slot: number | undefined;
@@ -335,12 +345,12 @@ export class Queries {
       const held = share.sessions.open(request.session, request.user);
       session = held;
       for (const { rows } of tables) files.push(await this.#buffer.save(onePiece(rows)));
-      slot = await slots.acquire(work.gone);
+      slot = await slots.acquire(work.gone, request.user.name);
       const loads = tables.flatMap(({ name, structure, format }, i) =>
         loadTable({ name, structure }, format, files[i]?.path ?? ''),
       );
       const context = { ...request.context, settings: new Map([...request.context.settings, ...settings]) };
-      const run = async ({ sql, clientText }: EngineText): Promise<QueryResult> => {
+      const run = async ({ sql, clientText, changesSession = false }: EngineText): Promise<QueryResult> => {
         try {
           return await held.run({
             sql: [...loads, sql].join('\n'),
@@ -387,6 +397,24 @@ function requireOurNative(text: string): void {
     `With client_protocol_version the embedded engine sets ${setting} itself`,
     'BAD_ARGUMENTS',
   );
+}
+
+/**
+ * Cuts an answer that its client does not read: a query that waits in the middle of a write cannot learn that its time is over.
+ * One that is read slowly has the time that any query may take.
+ */
+function cutUnread({ request, response }: Work): () => void {
+  const { value, max } = MAX_EXECUTION_TIME;
+  const seconds = Number(request.context.settings.get('max_execution_time') ?? value);
+  const ms = (limit: number): number => Math.min(limit || max, max) * 1_000 + UNREAD_GRACE_MS;
+  response.setTimeout(ms(seconds), () => {
+    if (response.writableNeedDrain) response.destroy();
+  });
+  const end = setTimeout(() => response.destroy(), ms(max));
+  return () => {
+    clearTimeout(end);
+    response.setTimeout(0);
+  };
 }
 
 type Answer = Omit<Parameters<typeof sendRows>[0], 'rows' | 'finished'>;

@@ -157,8 +157,11 @@ function header(message: IncomingMessage, name: string): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-/** Names of this machine's loopback interface; the server listens on nothing else. */
-const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i;
+/**
+ * Names of this machine's loopback interface; the server listens on nothing else. Docker leads the last one there from a container
+ * where it runs in a machine of its own, and a web page can lead it nowhere.
+ */
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]|host\.docker\.internal)(?::\d{1,5})?$/i;
 
 /**
  * Refuses what a web page sends: a page of another site has an Origin, and one whose name has been led to this machine

@@ -16,7 +16,7 @@ import { createShares, MAX_RUNNING_QUERIES } from './shares.ts';
 import { createTokenChecks } from './statement/access.ts';
 import { MAX_HEAD_BYTES, MAX_QUERY_BYTES, readQuery } from './statement/query-text.ts';
 import type { AnalystReads } from './users/config.ts';
-import type { User } from './users/users.ts';
+import { type AnalystPasswords, checksOf, OWNER, type User } from './users/users.ts';
 
 /** Sent to the server's process when it starts. */
 export interface ServerOptions {
@@ -28,8 +28,7 @@ export interface ServerOptions {
   readonly analyst: AnalystOptions | undefined;
 }
 
-export interface AnalystOptions {
-  readonly password: string;
+export interface AnalystOptions extends AnalystPasswords {
   readonly reads: AnalystReads;
 }
 
@@ -37,6 +36,8 @@ export interface AnalystOptions {
 const KEEP_ALIVE_MS = 60_000;
 /** For the whole of one request; a large upload may be slow. */
 const REQUEST_TIMEOUT_MS = HOUR_MS;
+/** For a query's text, which is all that an analyst sends. */
+const ANALYST_UPLOAD_MS = 30_000;
 /** How long running queries may take to finish by themselves at the end. */
 const DRAIN_MS = 8_000;
 const MAX_HEADER_BYTES = 512 * 1024;
@@ -45,7 +46,7 @@ const MAX_HEADER_BYTES = 512 * 1024;
 export async function startServer(options: ServerOptions, log: Logger): Promise<Running> {
   const engine = await openEngine(options.dataDir, options.analyst?.reads);
   const shares = createShares(engine);
-  const passwords = { owner: options.password, analyst: options.analyst?.password };
+  const passwords = { owner: options.password, analysts: options.analyst };
   const newCheck = createTokenChecks(await engine.readTableFunctions());
   const buffer = openRequestBuffer({ dataDir: options.dataDir, pipeCount: MAX_RUNNING_QUERIES });
   const queries = new Queries({ engine, shares, buffer, log });
@@ -75,7 +76,7 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
         return;
       }
       const given = url.searchParams;
-      const reading = () => read(user, message, given, response);
+      const reading = () => inTime(user, message, () => read(user, message, given, response));
       const question = isSmall(message, given)
         ? await reading()
         : await queries.inUpload(user, gone.signal, reading);
@@ -97,14 +98,15 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
     response: ServerResponse,
   ): Promise<Question> {
     const body = decode(message.headers['content-encoding'], message);
-    const form = isForm(message) ? await readForm(message, body) : undefined;
+    const limits = user === OWNER ? {} : { form: MAX_HEAD_BYTES, query: MAX_HEAD_BYTES };
+    const form = isForm(message) ? await readForm(message, body, limits.form) : undefined;
     for (const [name, value] of form?.fields ?? []) given.append(name, value);
     const tables = readTables(form?.files ?? new Map(), given);
     const request = readRequest(message, given, [...(form?.files.keys() ?? [])], user);
     writeQueryId(response, request.queryId);
     let maxFrameBytes = MAX_QUERY_BYTES;
     const text = form ? nothing() : request.framedBody ? unpackFrames(body, () => maxFrameBytes) : body;
-    const query = await readQuery(text, request.query, newCheck);
+    const query = await readQuery(text, request.query, checksOf(user, newCheck), limits.query);
     maxFrameBytes = MAX_FRAME_BYTES;
     return { request, query, tables };
   }
@@ -135,6 +137,12 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
       buffer.remove();
     },
   };
+}
+
+/** An upload takes a slot until it has arrived. */
+async function inTime<T>(user: User, message: IncomingMessage, read: () => Promise<T>): Promise<T> {
+  const late = user === OWNER ? undefined : setTimeout(() => message.destroy(), ANALYST_UPLOAD_MS);
+  return await read().finally(() => clearTimeout(late));
 }
 
 function isGreeting(message: IncomingMessage, url: URL): boolean {

@@ -18,34 +18,38 @@ interface ShareSize {
   readonly running: number;
   readonly uploads: number;
   readonly kills: number;
-  /** More than any honest set of clients has open; further ones get an error. */
+  /** More than any honest set of clients of one user has open; further ones get an error. */
   readonly maxWaiting: number;
-  /** Each keeps 130 KB in the engine while idle; a client has one. */
+  /** Of one user. Each keeps 130 KB in the engine while idle; a client has one. */
   readonly maxNamed: number;
+  /** Of these queries and uploads one user has so many at a time. */
+  readonly perUser: number;
 }
 
-/** Of the platform, and of all analysts together, whose requests never wait for each other. */
+/** Of the platform, of the analyst of every program, who is Grafana too, and of programs: none waits for another's. */
 const SIZES: Readonly<Record<User['share'], ShareSize>> = {
-  owner: { running: 16, uploads: 16, kills: 2, maxWaiting: 512, maxNamed: 256 },
-  analysts: { running: 4, uploads: 4, kills: 1, maxWaiting: 128, maxNamed: 128 },
+  owner: { running: 16, uploads: 16, kills: 2, maxWaiting: 512, maxNamed: 256, perUser: 16 },
+  analysts: { running: 4, uploads: 4, kills: 1, maxWaiting: 128, maxNamed: 128, perUser: 4 },
+  programs: { running: 2, uploads: 2, kills: 1, maxWaiting: 32, maxNamed: 32, perUser: 1 },
 };
 
 /** Queries that run at a time. */
-export const MAX_RUNNING_QUERIES = SIZES.owner.running + SIZES.analysts.running;
+export const MAX_RUNNING_QUERIES = SIZES.owner.running + SIZES.analysts.running + SIZES.programs.running;
 
 export function createShares(engine: ClickHouseEngine): Readonly<Record<User['share'], Share>> {
   return {
     owner: createShare(engine, SIZES.owner, 0),
     analysts: createShare(engine, SIZES.analysts, SIZES.owner.running),
+    programs: createShare(engine, SIZES.programs, SIZES.owner.running + SIZES.analysts.running),
   };
 }
 
 function createShare(engine: ClickHouseEngine, size: ShareSize, first: number): Share {
-  const { maxWaiting, maxNamed } = size;
+  const { maxWaiting, maxNamed, perUser } = size;
   return {
-    running: createSlots({ count: size.running, maxWaiting, first }),
-    uploads: createSlots({ count: size.uploads, maxWaiting }),
-    kills: createSlots({ count: size.kills, maxWaiting }),
+    running: createSlots({ count: size.running, maxWaiting, perUser, first }),
+    uploads: createSlots({ count: size.uploads, maxWaiting, perUser }),
+    kills: createSlots({ count: size.kills, maxWaiting, perUser }),
     sessions: createSessions(engine, { maxNamed }),
   };
 }

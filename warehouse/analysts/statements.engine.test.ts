@@ -21,6 +21,9 @@ test.each([undefined, 7])(
     for (const view of ANALYST_READS.views) expect(text).toContain(view);
     expect(text.includes('.clicks TO')).toBe(programId === undefined);
     expect(text).toContain(programId === undefined ? "'analyst' CONST" : "'analyst_prg_7' CONST");
+    // What is there is repaired, and what a client can undo is bounded beside it.
+    expect(statements[0]).toMatch(/^CREATE USER OR REPLACE /);
+    expect(statements.at(-1)).toMatch(/^CREATE QUOTA OR REPLACE .* MAX .*execution_time = \d+ TO /);
     await expect(warehouse.query('EXPLAIN AST CREATE USER a SETTINGS b = CONST')).rejects.toThrow();
   },
 );

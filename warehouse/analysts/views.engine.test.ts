@@ -150,6 +150,16 @@ describe('somebody with the password of one program’s analyst', { tags: ['atta
     );
   });
 
+  test.each(['EXPLAIN ESTIMATE', 'EXPLAIN indexes = 1', '/**/ explain', 'EXPLAIN AST'])(
+    'learns nothing of the rows below a view by %s',
+    async (explain) => {
+      const query = `${explain} SELECT count() FROM analyst_clicks`;
+      expect(await ofProgram(1, query)).toContain('ACCESS_DENIED');
+      expect(await ofProgram(1, `SELECT * FROM (${query})`)).toContain('ACCESS_DENIED');
+      expect(await all(query)).not.toContain('ACCESS_DENIED');
+    },
+  );
+
   test.each([
     ['analyst_clicks', `${other} = 0`],
     ['analyst_clicks', 'throwIf(seq = 1 AND node = 2) = 0'],
@@ -170,6 +180,38 @@ describe('somebody with the password of one program’s analyst', { tags: ['atta
       ]);
       expect(whole).toMatch(/^[1-9]\d*\n$/);
     }
+  });
+});
+
+describe('somebody with the password of the analyst of every program', { tags: ['attack'] }, () => {
+  test.each(ANALYST_READS.views)('filters %s with the rights of its owner', async (view) => {
+    const secret = 'afflux.signed_counts';
+    expect(await all(`SELECT count() FROM ${secret}`)).toContain('ACCESS_DENIED');
+    const count = `SELECT count() FROM ${view}`;
+    const whole = await all(count);
+    expect(whole).toMatch(/^[1-9]\d*\n$/);
+    for (const condition of [
+      `(SELECT count() FROM ${secret}) = 77`,
+      'throwIf(1) = 0',
+      "1 IN (SELECT 2 FROM system.processes WHERE query LIKE \\'%afflux%\\')",
+    ]) {
+      const filters = ANALYST_READS.tables.flatMap((table) =>
+        [table, `afflux.${table}`].map((name) => `'${name}': '${condition}'`),
+      );
+      const setting = `additional_table_filters = {${filters.join(', ')}}`;
+      for (const analyzer of [0, 1]) {
+        const settings = `SETTINGS enable_analyzer = ${analyzer}, ${setting}`;
+        expect(await all(`${count} ${settings}`)).toBe(whole);
+        expect(await all(`SELECT sum(n) FROM (SELECT count() AS n FROM ${view}) ${settings}`)).toBe(whole);
+      }
+      const session = { session_id: `${view} ${condition}` };
+      await ask(engine.analystUrl, `SET ${setting}`, session);
+      expect(await ask(engine.analystUrl, count, session)).toBe(whole);
+      const merged = `SELECT count() FROM merge('afflux', '^${view}$')`;
+      expect(await ask(engine.analystUrl, merged, session)).toBe(whole);
+    }
+    const plain = "SELECT count() FROM names SETTINGS additional_table_filters = {'names': 'program_id = 1'}";
+    expect(await all(plain)).toBe('2\n');
   });
 });
 

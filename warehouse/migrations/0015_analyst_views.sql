@@ -1,6 +1,7 @@
 -- What analysts read beside the tables: money in units of its currency, names beside ids, counts instead of states.
 -- A view reads with its owner's rights, and shows its reader the rows that are the reader's by the setting query_cache_tag,
 -- which is fixed for analysts: 'analyst' reads every program, 'analyst_prg_7' program 7, and any other value none.
+-- A filter of the reader would be computed with the owner's rights, of tables that the reader may not read: none is taken here.
 -- PREWHERE, so that a condition of the reader is never computed of a row that is not shown: its error would tell of it.
 
 CREATE VIEW IF NOT EXISTS analyst_clicks
@@ -26,7 +27,8 @@ AS SELECT
   rule, destination, visitor, ip, fingerprint, user_agent, referrer, query, node, seq
 FROM clicks
 PREWHERE getSetting('query_cache_tag') = 'analyst'
-  OR program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$'));
+  OR program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$'))
+SETTINGS additional_table_filters = {};
 
 CREATE VIEW IF NOT EXISTS analyst_orders
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
@@ -76,7 +78,8 @@ LEFT JOIN (
   PREWHERE getSetting('query_cache_tag') = 'analyst'
     OR program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$'))
   WHERE kind = 'link'
-) AS links ON links.id = orders.link_id;
+) AS links ON links.id = orders.link_id
+SETTINGS additional_table_filters = {};
 
 CREATE VIEW IF NOT EXISTS analyst_campaigns_hourly
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
@@ -107,7 +110,8 @@ LEFT JOIN (
   PREWHERE getSetting('query_cache_tag') = 'analyst'
     OR program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$'))
   WHERE kind = 'campaign'
-) AS campaigns ON campaigns.id = counts.campaign_id;
+) AS campaigns ON campaigns.id = counts.campaign_id
+SETTINGS additional_table_filters = {};
 
 CREATE VIEW IF NOT EXISTS analyst_campaigns_daily
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
@@ -138,11 +142,13 @@ LEFT JOIN (
   PREWHERE getSetting('query_cache_tag') = 'analyst'
     OR program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$'))
   WHERE kind = 'campaign'
-) AS campaigns ON campaigns.id = counts.campaign_id;
+) AS campaigns ON campaigns.id = counts.campaign_id
+SETTINGS additional_table_filters = {};
 
 CREATE VIEW IF NOT EXISTS analyst_names
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT kind, id, program_id, name
 FROM names FINAL
 PREWHERE getSetting('query_cache_tag') = 'analyst'
-  OR program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$'));
+  OR program_id = toUInt32OrZero(extract(getSetting('query_cache_tag'), '^analyst_prg_([0-9]+)$'))
+SETTINGS additional_table_filters = {};

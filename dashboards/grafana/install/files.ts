@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
   ALERT_FOLDER,
@@ -10,6 +10,7 @@ import {
   contactPoints,
   type DataSource,
   dataSources,
+  isOwn,
   type Setup,
 } from './setup.ts';
 
@@ -120,6 +121,15 @@ export function writeFiles(folder: string, files: ReadonlyMap<string, string>, r
     rmSync(file, { force: true });
     writeFileSync(file, text, { mode: 0o600, flag: 'wx' });
     if (isOpen) chmodSync(file, 0o644);
+  }
+}
+
+/** Writes a provisioning folder. A dashboard that an earlier version wrote, and that there is no more, goes. */
+export function writeProvisioning(folder: string, files: ReadonlyMap<string, string>): void {
+  writeFiles(folder, files, 'everybody');
+  const own = join('dashboards', 'afflux', BOARD_FOLDER.title);
+  for (const name of readdirSync(join(folder, own))) {
+    if (isOwn(name) && !files.has(join(own, name))) rmSync(join(folder, own, name));
   }
 }
 

@@ -5,11 +5,14 @@ import {
   type AlertRule,
   alertRules,
   BOARD_FOLDER,
+  type BoardJson,
   boards,
   CONTACT_POINT,
   CONTACT_UIDS,
   contactPoints,
+  type DataSource,
   dataSources,
+  isOwn,
   type Setup,
 } from './setup.ts';
 
@@ -42,6 +45,9 @@ export async function installByApi(options: {
   const { version } = (await api.get('/api/health')) as { version?: string };
   const pluginVersion = await requirePlugin(api);
   const sources = dataSources(setup);
+  const dashboards = boards(setup);
+  await requireRights(api);
+  await requireOurs(api, sources, dashboards);
   for (const source of sources) {
     const path = `/api/datasources/uid/${source.uid}`;
     const exists = (await api.find(path)) !== undefined;
@@ -52,7 +58,6 @@ export async function installByApi(options: {
       await api.send('POST', '/api/folders', folder);
     }
   }
-  const dashboards = boards(setup);
   for (const dashboard of dashboards) {
     await api.send('POST', '/api/dashboards/db', {
       dashboard,
@@ -72,6 +77,10 @@ export async function installByApi(options: {
     });
   }
   await points.removeOthers();
+  await removeDropped(api, {
+    boards: dashboards.map(({ uid }) => uid),
+    groups: groups.map(({ name }) => name),
+  });
   return {
     grafanaVersion: version ?? 'unknown',
     pluginVersion,
@@ -105,6 +114,88 @@ function isOlder(version: string, least: string): boolean {
   const [given, wanted] = [parts(version), parts(least)];
   const at = wanted.findIndex((part, i) => part !== (given[i] ?? 0));
   return at !== -1 && (given[at] ?? 0) < (wanted[at] ?? 0);
+}
+
+/** Of the rights that are used those that tell Admin from Editor and Viewer, by the names that Grafana has for them. */
+const RIGHTS = ['datasources:create', 'datasources:write', 'folders:create', 'dashboards:create'];
+
+/** Before the first write, so that nothing is half made. */
+async function requireRights(api: Api): Promise<void> {
+  const rights = (await api.find('/api/access-control/user/permissions')) as
+    | Record<string, unknown>
+    | undefined;
+  // A Grafana without this page, or with an empty one, answers each write for itself.
+  if (Object.keys(rights ?? {}).length === 0) return;
+  const missing = RIGHTS.filter((right) => !(right in (rights ?? {})));
+  if (missing.length === 0) return;
+  throw new OperatingError(
+    'grafana_refused',
+    `The service account of GRAFANA_TOKEN needs the role Admin: it has no ${missing.join(', ')}`,
+  );
+}
+
+/** What files have made the API cannot change, and what has one of our names under another uid is not ours. */
+async function requireOurs(
+  api: Api,
+  sources: readonly DataSource[],
+  dashboards: readonly BoardJson[],
+): Promise<void> {
+  const there = (await api.get('/api/datasources')) as { uid: string; name: string; readOnly?: boolean }[];
+  const taken = there.filter(({ uid, name }) =>
+    sources.some((source) => source.name === name && source.uid !== uid),
+  );
+  if (taken.length > 0) {
+    throw new OperatingError(
+      'grafana_refused',
+      `Grafana has a data source ${taken.map(({ name, uid }) => `${name} with the uid ${uid}`).join(', ')}, which is not of afflux grafana: rename or delete it there`,
+    );
+  }
+  const fixed = there
+    .filter(({ uid, readOnly }) => readOnly === true && sources.some((source) => source.uid === uid))
+    .map(({ name }) => `data source ${name}`);
+  for (const { uid, title } of dashboards) {
+    const found = (await api.find(`/api/dashboards/uid/${uid}`)) as
+      | { meta?: { provisioned?: boolean } }
+      | undefined;
+    if (found?.meta?.provisioned === true) fixed.push(`dashboard ${title}`);
+  }
+  for (const path of ['contact-points', 'alert-rules']) {
+    const all = (await api.get(`/api/v1/provisioning/${path}`)) as { uid: string; provenance?: string }[];
+    const ofFiles = all.filter(({ uid, provenance }) => provenance === 'file' && isOwn(uid));
+    if (ofFiles.length > 0) fixed.push(`${ofFiles.length} ${path.replace('-', ' ')}`);
+  }
+  if (fixed.length === 0) return;
+  throw new OperatingError(
+    'grafana_refused',
+    `These come from files in Grafana's provisioning folder, and only files change them: ${fixed.join(', ')}. Use --folder, or delete those files and restart Grafana`,
+  );
+}
+
+/** What an earlier version made, and there is no more: by our folder and our marks, for a person may have put more there. */
+async function removeDropped(
+  api: Api,
+  wanted: { readonly boards: readonly string[]; readonly groups: readonly string[] },
+): Promise<void> {
+  const found = (await api.get(`/api/search?type=dash-db&folderUIDs=${BOARD_FOLDER.uid}`)) as {
+    uid: string;
+  }[];
+  for (const { uid } of found) {
+    if (isOwn(uid) && !wanted.boards.includes(uid)) await api.send('DELETE', `/api/dashboards/uid/${uid}`);
+  }
+  const rules = (await api.get('/api/v1/provisioning/alert-rules')) as {
+    folderUID: string;
+    ruleGroup: string;
+    labels?: { service?: string };
+  }[];
+  const inFolder = rules.filter(({ folderUID }) => folderUID === ALERT_FOLDER.uid);
+  for (const group of new Set(inFolder.map(({ ruleGroup }) => ruleGroup))) {
+    const own = inFolder.filter(({ ruleGroup }) => ruleGroup === group);
+    if (wanted.groups.includes(group) || own.some(({ labels }) => labels?.service !== 'afflux')) continue;
+    await api.send(
+      'DELETE',
+      `/api/v1/provisioning/folder/${ALERT_FOLDER.uid}/rule-groups/${encodeURIComponent(group)}`,
+    );
+  }
 }
 
 /** The receivers that are wanted; those of an earlier run go when no rule names their contact point any more. */

@@ -109,7 +109,16 @@ describe('by the API', () => {
 
   test.each([
     [{ token: 'other' }, 'grafana_refused', 'Grafana does not know the token of GRAFANA_TOKEN'],
-    [{ mayWrite: false }, 'grafana_refused', /^Grafana answers 403 to POST .*needs the role Admin$/],
+    [
+      { mayWrite: false },
+      'grafana_refused',
+      /^The service account of GRAFANA_TOKEN needs the role Admin: it has no datasources:create/,
+    ],
+    [
+      { mayWrite: false, saysRights: false },
+      'grafana_refused',
+      /^Grafana answers 403 to POST .*needs the role Admin$/,
+    ],
     [
       { pluginVersion: null },
       'grafana_refused',
@@ -127,6 +136,55 @@ describe('by the API', () => {
       message: expect.stringMatching(message),
     });
     expect([...kept]).toEqual([]);
+  });
+
+  test.each([
+    ['/api/datasources/uid/afflux-clickhouse', { readOnly: true }, 'data source Afflux ClickHouse'],
+    ['/api/dashboards/uid/afflux-money', { meta: { provisioned: true } }, /dashboard \w+/],
+    ['/api/v1/provisioning/contact-points/afflux-mail', { provenance: 'file' }, '1 contact points'],
+  ])('what files have made is named, before anything is written: %s', async (key, mark, named) => {
+    const { url, kept, calls } = await started();
+    await installByApi({ setup: SETUP, url, token: 'right' });
+    kept.set(key, { ...(kept.get(key) as object), ...mark });
+    calls.length = 0;
+    await expect(installByApi({ setup: SETUP, url, token: 'right' })).rejects.toMatchObject({
+      code: 'grafana_refused',
+      message: expect.stringMatching(named),
+    });
+    expect(calls.filter((call) => !call.startsWith('GET '))).toEqual([]);
+  });
+
+  test('a data source of the same name that is not ours is named, before anything is written', async () => {
+    const { url, kept } = await started();
+    kept.set('/api/datasources/uid/abc', { uid: 'abc', name: 'Afflux ledger' });
+    await expect(installByApi({ setup: SETUP, url, token: 'right' })).rejects.toMatchObject({
+      message: expect.stringContaining('Afflux ledger with the uid abc'),
+    });
+    expect(kept.size).toBe(1);
+  });
+
+  test('what an earlier version made goes, and what a person has put beside it stays', async () => {
+    const { url, kept } = await started();
+    await installByApi({ setup: SETUP, url, token: 'right' });
+    const made = new Map(kept);
+    const groups = '/api/v1/provisioning/folder/afflux-alerts/rule-groups';
+    const rule = (ruleGroup: string, service: string): object => ({
+      rules: [{ uid: ruleGroup, folderUID: 'afflux-alerts', ruleGroup, labels: { service } }],
+    });
+    const board = (uid: string): object => ({ dashboard: { uid }, folderUid: 'afflux' });
+    const stays = [
+      ['/api/dashboards/uid/own', board('own')],
+      [`${groups}/own`, rule('own', 'mine')],
+    ] as const;
+    for (const [key, value] of [
+      ...stays,
+      ['/api/dashboards/uid/afflux-dropped', board('afflux-dropped')],
+      [`${groups}/dropped`, rule('dropped', 'afflux')],
+    ] as const) {
+      kept.set(key, value);
+    }
+    await installByApi({ setup: SETUP, url, token: 'right' });
+    expect(kept).toEqual(new Map([...made, ...stays]));
   });
 
   test.each(['4.20.0', '4.20.1', '4.100', '5.0.0-beta1', '10.1.0'])(

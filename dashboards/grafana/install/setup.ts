@@ -92,6 +92,11 @@ export interface ContactPoint {
 export const BOARD_FOLDER = { uid: 'afflux', title: 'Afflux' } as const;
 export const ALERT_FOLDER = { uid: 'afflux-alerts', title: 'Afflux alerts' } as const;
 
+/** Whether a thing is ours, by its uid: a person may have put another into our folder. */
+export function isOwn(uid: string): boolean {
+  return uid.startsWith('afflux-');
+}
+
 /** The contact point of the alerts. */
 export const CONTACT_POINT = 'Afflux';
 /** Every receiver that a contact point of ours can have had. */

@@ -36,13 +36,17 @@ export function isForm({ headers, method }: IncomingMessage): boolean {
 }
 
 /** @throws QueryError for a form that is malformed or too large. */
-export async function readForm(message: IncomingMessage, body: AsyncIterable<Buffer>): Promise<Form> {
+export async function readForm(
+  message: IncomingMessage,
+  body: AsyncIterable<Buffer>,
+  maxBytes = MAX_FORM_BYTES,
+): Promise<Form> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of body) {
     bytes += chunk.length;
-    if (bytes > MAX_FORM_BYTES) {
-      throw new QueryError(FORM_TOO_LARGE, `A form of more than ${MAX_FORM_BYTES} bytes`, 'TOO_MANY_BYTES');
+    if (bytes > maxBytes) {
+      throw new QueryError(FORM_TOO_LARGE, `A form of more than ${maxBytes} bytes`, 'TOO_MANY_BYTES');
     }
     chunks.push(chunk);
   }

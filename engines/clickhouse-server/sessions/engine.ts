@@ -2,6 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ChdbResult, drainPending, Session } from 'chdb';
 import { asQueryError } from '../errors.ts';
+import { MAX_QUERY_BYTES } from '../statement/query-text.ts';
 import { type AnalystReads, accessConfig, USER_SETTING } from '../users/config.ts';
 import { joined, quote } from './context.ts';
 
@@ -40,14 +41,23 @@ export interface ClickHouseEngine {
   killed(): Promise<[query: string, analyst: string][]>;
   /** How far the query whose text has this comment has come; undefined when it does not run. */
   progress(mark: string): Promise<QueryProgress | undefined>;
-  /** A statement as the engine understands it, in one spelling. @throws QueryError for one that does not parse. */
+  /**
+   * A statement as the engine understands it, in one spelling. It takes a thread while it is read: to be called in a slot.
+   * @throws QueryError for one that does not parse.
+   */
   format(sql: string): Promise<string>;
   readTableFunctions(): Promise<string[]>;
   close(): Promise<void>;
 }
 
-/** A command that the engine writes out is quoted twice at most. */
-const MAX_COMMAND_BYTES = 64 * 1024 ** 2;
+/**
+ * For reading a command, quoted twice at most, as a text. A server takes no bare expression for a query: what begins with no
+ * known word is a syntax error. The engine's own bound of backtracks is a second of work, and for nested brackets only.
+ */
+const FORMATTING = `SET max_query_size = ${4 * MAX_QUERY_BYTES}, implicit_select = 0, max_parser_backtracks = 50000`;
+
+/** What a session needs no privilege for, and what leaves nothing behind. */
+const RELEASE = 'SELECT 1';
 
 /** Opens the ClickHouse engine of a data folder. Only one process can have it open. */
 export async function openEngine(dataDir: string, reads?: AnalystReads): Promise<ClickHouseEngine> {
@@ -60,8 +70,6 @@ export async function openEngine(dataDir: string, reads?: AnalystReads): Promise
     connectionArgs: [`--config-file=${config}`, `--users_config=${config}`],
   });
   const profile = await readChanged(keeper);
-  // A server takes no bare expression for a query: what begins with no known word is a syntax error.
-  await keeper.queryAsync(`SET max_query_size = ${MAX_COMMAND_BYTES}, implicit_select = 0`);
   // Read once, when the engine started with the first session.
   rmSync(config);
 
@@ -93,6 +101,8 @@ export async function openEngine(dataDir: string, reads?: AnalystReads): Promise
           output: result.bytes(),
         };
       } catch (error) {
+        // A session keeps its failed query with all that it holds until the next one, and ends only when no other session works.
+        await session.queryAsync(RELEASE).catch(() => undefined);
         throw asQueryError(error);
       }
     }
@@ -128,22 +138,6 @@ export async function openEngine(dataDir: string, reads?: AnalystReads): Promise
     return line ? (JSON.parse(line) as QueryProgress) : undefined;
   }
 
-  async function format(sql: string): Promise<string> {
-    try {
-      return await ask(`SELECT formatQuerySingleLine(${quote(sql)})`);
-    } catch (error) {
-      throw asQueryError(error);
-    }
-  }
-
-  async function readTableFunctions(): Promise<string[]> {
-    return (await ask('SELECT name FROM system.table_functions')).trim().split('\n');
-  }
-
-  async function ask(sql: string): Promise<string> {
-    return (await keeper.queryAsync(sql, { format: 'TSVRaw' })).text();
-  }
-
   async function close(): Promise<void> {
     isClosing = true;
     await new Promise((resolve) => setImmediate(resolve));
@@ -153,7 +147,31 @@ export async function openEngine(dataDir: string, reads?: AnalystReads): Promise
     await drainPending();
   }
 
-  return { open, profile, kill, killed, progress, format, readTableFunctions, close };
+  return {
+    open,
+    profile,
+    kill,
+    killed,
+    progress,
+    // Not in the session that kills, which never waits for a client's text.
+    format: (sql) => formatIn(open([FORMATTING]), sql),
+    readTableFunctions: () => readNames(keeper),
+    close,
+  };
+}
+
+async function formatIn(session: EngineSession, sql: string): Promise<string> {
+  try {
+    const { output } = await session.run(`SELECT formatQuerySingleLine(${quote(sql)})`, 'TSVRaw');
+    return Buffer.from(output).toString();
+  } finally {
+    session.close();
+  }
+}
+
+async function readNames(session: Session): Promise<string[]> {
+  const names = await session.queryAsync('SELECT name FROM system.table_functions', { format: 'TSVRaw' });
+  return names.text().trim().split('\n');
 }
 
 async function readChanged(session: Session): Promise<ReadonlyMap<string, string>> {

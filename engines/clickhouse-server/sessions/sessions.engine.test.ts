@@ -18,7 +18,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-test('keeps 256 named sessions, and others without number', async () => {
+test('keeps 256 named sessions of a user, and others without number', async () => {
   const sessions = createSessions(engine, { maxNamed: 256 });
   const open = (id: string, timeoutMs = 0): QuerySession =>
     sessions.open({ id, timeoutMs, mustExist: false }, OWNER);
@@ -26,9 +26,26 @@ test('keeps 256 named sessions, and others without number', async () => {
   expect(() => open('one more')).toThrow('keeps 256 sessions');
   expect(() => open('session 7')).toThrow('locked');
   sessions.open(undefined, OWNER).close();
+  sessions.open({ id: 'of another', timeoutMs: 0, mustExist: false }, { ...OWNER, name: 'another' }).close();
   // One that ends makes room.
   held[7]?.close();
   await expect.poll(() => open('one more')).toBeDefined();
   for (const [i, session] of held.entries()) if (i !== 7) session.close();
+  sessions.close();
+});
+
+test('one more session of a user ends the one that it has left alone for longest', async () => {
+  const sessions = createSessions(engine, { maxNamed: 2 });
+  const use = (id: string, user = OWNER, mustExist = true): void =>
+    sessions.open({ id, timeoutMs: 60_000, mustExist }, user).close();
+  const another = { ...OWNER, name: 'another' };
+  use('its', another, false);
+  use('a', OWNER, false);
+  use('b', OWNER, false);
+  use('a');
+  use('c', OWNER, false);
+  for (const id of ['a', 'c']) expect(() => use(id)).not.toThrow();
+  expect(() => use('b')).toThrow('not found');
+  expect(() => use('its', another)).not.toThrow();
   sessions.close();
 });

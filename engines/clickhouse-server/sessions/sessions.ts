@@ -45,7 +45,10 @@ const TOO_MANY_SESSIONS = 202;
 const SESSION_NOT_FOUND = 372;
 const SESSION_IS_LOCKED = 373;
 
-/** Keeps what clients make in sessions that they name (`session_id`): temporary tables, and what SET and USE change. */
+/**
+ * Keeps what clients make in sessions that they name (`session_id`): temporary tables, and what SET and USE change.
+ * @param options.maxNamed of one user: one more ends the session that its user has left alone for longest.
+ */
 export function createSessions(engine: ClickHouseEngine, options: { maxNamed: number }): Sessions {
   const { maxNamed } = options;
   const named = new Map<string, NamedSession>();
@@ -54,20 +57,26 @@ export function createSessions(engine: ClickHouseEngine, options: { maxNamed: nu
     if (request === undefined) return openOnce(engine, user);
     const key = `${user.name} ${request.id}`;
     const session = named.get(key) ?? create(request, user, key);
-    return session.hold(request.timeoutMs);
+    const held = session.hold(request.timeoutMs);
+    // In the order of their last use.
+    named.delete(key);
+    named.set(key, session);
+    return held;
   }
 
   function create({ id, mustExist }: SessionRequest, user: User, key: string): NamedSession {
     if (mustExist) throw new QueryError(SESSION_NOT_FOUND, `Session ${id} not found`, 'SESSION_NOT_FOUND');
-    if (named.size >= maxNamed) {
+    const own = [...named.values()].filter((session) => session.user === user.name);
+    if (own.length >= maxNamed && !own.some((session) => session.endIfIdle())) {
       throw new QueryError(
         TOO_MANY_SESSIONS,
-        `The embedded engine keeps ${maxNamed} sessions, and all are in use or wait for their session_timeout`,
+        `The embedded engine keeps ${maxNamed} sessions of a user, and all are in use`,
         'TOO_MANY_SIMULTANEOUS_QUERIES',
       );
     }
     const session = new NamedSession({
       id,
+      user: user.name,
       session: engine.open(user.statements),
       profile: new Map([...engine.profile, ...user.settings]),
       ended: () => named.delete(key),
@@ -98,6 +107,7 @@ interface Own {
 }
 
 class NamedSession {
+  readonly user: string;
   readonly #id: string;
   readonly #session: EngineSession;
   readonly #ended: () => void;
@@ -109,12 +119,14 @@ class NamedSession {
 
   constructor(options: {
     id: string;
+    user: string;
     session: EngineSession;
     /** The engine's own defaults would undo what the profile fixes. */
     profile: ReadonlyMap<string, string>;
     ended: () => void;
   }) {
     this.#id = options.id;
+    this.user = options.user;
     this.#session = options.session;
     this.#own = { database: 'default', settings: options.profile };
     this.#ended = options.ended;
@@ -141,11 +153,13 @@ class NamedSession {
     };
   }
 
-  endIfIdle(): void {
-    if (this.#isHeld) return;
+  /** Whether it has ended. */
+  endIfIdle(): boolean {
+    if (this.#isHeld) return false;
     clearTimeout(this.#timer);
     this.#session.close();
     this.#ended();
+    return true;
   }
 
   async #run(query: EngineQuery): Promise<QueryResult> {

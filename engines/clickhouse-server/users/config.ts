@@ -27,8 +27,8 @@ const PRIVILEGES = `SELECT, INSERT, ALTER, SHOW, TRUNCATE, OPTIMIZE, dictGet, SY
   CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE DICTIONARY,
   DROP DATABASE, DROP TABLE, DROP VIEW, DROP DICTIONARY`;
 
-/** Together the analysts' queries take half of the memory, so that the other half is left for the loader's. */
-const MEMORY_SHARE = 8;
+/** Together the six queries of analysts (shares.ts) take half of the memory: the other half is left for the loader's. */
+const MEMORY_SHARE = 12;
 const MAX_MEMORY_BYTES = 4_000_000_000;
 
 interface Limit {
@@ -38,9 +38,11 @@ interface Limit {
   readonly max: number;
 }
 
+export const MAX_EXECUTION_TIME: Limit = { value: 60, min: 1, max: 300 };
+
 /** What one query of an analyst may cost: seconds, threads, bytes of memory, of temporary files and of its result. */
 export const ANALYST_LIMITS: Readonly<Record<string, Limit>> = {
-  max_execution_time: { value: 60, min: 1, max: 300 },
+  max_execution_time: MAX_EXECUTION_TIME,
   // One in two cores: the loader's inserts and the look-ups get the other.
   ...upTo('max_threads', Math.max(1, Math.floor(availableParallelism() / 2))),
   ...upTo('max_memory_usage', Math.min(MAX_MEMORY_BYTES, Math.floor(memoryBytes() / MEMORY_SHARE))),

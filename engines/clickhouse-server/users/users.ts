@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { ANALYST_USER, programAnalystPassword, programOfAnalyst } from '../../../core/config/analysts.ts';
 import { CLICKHOUSE_USER } from '../../../core/config/secrets.ts';
 import { QueryError } from '../errors.ts';
+import type { TokenCheck } from '../statement/access.ts';
 import { tokens } from '../statement/lexer.ts';
 import { type AnalystRole, analystSettings, analystStatements } from './config.ts';
 
@@ -9,7 +10,7 @@ import { type AnalystRole, analystSettings, analystStatements } from './config.t
 export interface User {
   readonly name: string;
   /** Whose slots, uploads and sessions its requests take. */
-  readonly share: 'owner' | 'analysts';
+  readonly share: 'owner' | 'analysts' | 'programs';
   /** What makes a new session of the engine this user's. */
   readonly statements: readonly string[];
   /** Settings that these statements leave, by name. */
@@ -27,7 +28,14 @@ export const OWNER: User = {
 export interface Passwords {
   readonly owner: string;
   /** Undefined where there are no analysts. */
-  readonly analyst: string | undefined;
+  readonly analysts: AnalystPasswords | undefined;
+}
+
+export interface AnalystPasswords {
+  /** Of the analyst of every program. */
+  readonly password: string;
+  /** What the passwords of programs' analysts are made of. */
+  readonly programKey: string;
 }
 
 const ACCESS_DENIED = 497;
@@ -47,12 +55,12 @@ export function findUser(passwords: Passwords, given: { name: string; password: 
 }
 
 /** The user of this name with its password; for any other name the owner. */
-function named({ owner, analyst }: Passwords, name: string): [User, password: string] {
-  if (analyst !== undefined) {
-    if (name === ANALYST_USER) return [analystOf(name, 'analyst'), analyst];
+function named({ owner, analysts }: Passwords, name: string): [User, password: string] {
+  if (analysts !== undefined) {
+    if (name === ANALYST_USER) return [analystOf(name, 'analyst'), analysts.password];
     const program = programOfAnalyst(name);
     if (program !== undefined)
-      return [analystOf(name, 'program_analyst'), programAnalystPassword(analyst, program)];
+      return [analystOf(name, 'program_analyst'), programAnalystPassword(analysts.programKey, program)];
   }
   return [OWNER, owner];
 }
@@ -60,7 +68,7 @@ function named({ owner, analyst }: Passwords, name: string): [User, password: st
 function analystOf(name: string, role: AnalystRole): User {
   return {
     name,
-    share: 'analysts',
+    share: role === 'analyst' ? 'analysts' : 'programs',
     statements: analystStatements(name, role),
     settings: new Map(analystSettings(name)),
   };
@@ -80,15 +88,31 @@ const ANALYST_COMMANDS = new Set(['KILL', 'SET', 'USE']);
 
 /**
  * An analyst's session must not take back the role that it was given, which the engine would let it.
- * @param formatted a statement that is no mere reading, as the engine writes it out. @throws QueryError 497.
+ * @param statement one that is no mere reading: as its client writes it, so that nothing is done for what is refused, and as the
+ * engine writes it out. Returns its first word. @throws QueryError 497.
  */
-export function requireCommandOf(user: User, formatted: string): void {
-  if (user === OWNER) return;
-  const [first, , third] = tokens(formatted);
+export function requireCommandOf(user: User, statement: string): string {
+  const [first, , third] = tokens(Buffer.from(statement).toString('latin1'));
   const { word = '' } = first ?? {};
   // SET name = …, and not SET ROLE or SET DEFAULT ROLE.
-  if (ANALYST_COMMANDS.has(word) && (word !== 'SET' || third?.kind === '=')) return;
-  throw notAllowed(user, `the statement ${word}`);
+  const isAllowed = ANALYST_COMMANDS.has(word) && (word !== 'SET' || third?.kind === '=');
+  if (user !== OWNER && !isAllowed) throw notAllowed(user, `the statement ${word}`);
+  return word;
+}
+
+/**
+ * Of one program's analyst: an EXPLAIN would tell of the rows below the views, whose they are.
+ * @param newCheck the check of everybody's queries. Its own throws QueryError 497.
+ */
+export function checksOf(user: User, newCheck: () => TokenCheck): () => TokenCheck {
+  if (user.share !== 'programs') return newCheck;
+  return () => {
+    const check = newCheck();
+    return (token, text) => {
+      if (token.word === 'EXPLAIN') throw notAllowed(user, 'EXPLAIN');
+      check(token, text);
+    };
+  };
 }
 
 /** Before rows of a request are kept for the engine. @throws QueryError 497. */

@@ -105,6 +105,8 @@ export interface StandInOptions {
   readonly pluginVersion: string | null;
   /** May it change anything? */
   readonly mayWrite?: boolean;
+  /** Does it say what its reader may do? */
+  readonly saysRights?: boolean;
   /** The path that it is served under. */
   readonly under?: string;
 }
@@ -156,17 +158,38 @@ function answer(
       ? { status: 404, body: { message: 'Plugin not found, no installed plugin with that id' } }
       : { status: 200, body: { info: { version: options.pluginVersion } } };
   }
+  if (path === '/api/access-control/user/permissions') return rightsOf(options);
   if (method === 'GET') return read(kept, path);
   if (method === 'DELETE') return { status: kept.delete(path) ? 202 : 404 };
   return write(kept, method, path, JSON.parse(text));
 }
 
+function rightsOf({ saysRights = true, mayWrite = true }: StandInOptions): Answer {
+  if (!saysRights) return { status: 404, body: { message: 'Not found' } };
+  const rights = ['datasources:create', 'datasources:write', 'folders:create', 'dashboards:create'];
+  return {
+    status: 200,
+    body: Object.fromEntries([...(mayWrite ? rights : []), 'dashboards:read'].map((name) => [name, ['*']])),
+  };
+}
+
 const CONTACTS = '/api/v1/provisioning/contact-points';
+const BOARDS = '/api/dashboards/uid';
+const GROUPS = '/api/v1/provisioning/folder';
 
 function read(kept: Map<string, unknown>, path: string): Answer {
-  if (path === CONTACTS) {
-    const all = [...kept].filter(([key]) => key.startsWith(`${CONTACTS}/`));
-    return { status: 200, body: all.map(([, value]) => value) };
+  const below = (prefix: string): unknown[] =>
+    [...kept].flatMap(([key, value]) => (key.startsWith(`${prefix}/`) ? [value] : []));
+  if (path === CONTACTS) return { status: 200, body: below(CONTACTS) };
+  if (path === '/api/datasources') return { status: 200, body: below('/api/datasources/uid') };
+  if (path === '/api/v1/provisioning/alert-rules') {
+    return { status: 200, body: below(GROUPS).flatMap((group) => (group as RuleGroup).rules) };
+  }
+  const search = /^\/api\/search\?type=dash-db&folderUIDs=([\w-]+)$/.exec(path);
+  if (search) {
+    const all = below(BOARDS) as { dashboard: { uid: string }; folderUid: string }[];
+    const inFolder = all.filter(({ folderUid }) => folderUid === search[1]);
+    return { status: 200, body: inFolder.map(({ dashboard: { uid } }) => ({ uid })) };
   }
   const found = kept.get(path);
   return found === undefined ? { status: 404, body: { message: 'not found' } } : { status: 200, body: found };

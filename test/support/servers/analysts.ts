@@ -8,6 +8,7 @@ import { freePort } from '../../../engines/engine.ts';
 import { quietLog } from '../warehouse.ts';
 
 export const ANALYST_PASSWORD = 'of an analyst';
+const PROGRAM_KEY = 'of programs';
 
 /** An embedded ClickHouse of a test's own that has analysts: what they may read is in its database `afflux`. */
 export interface AnalystEngine {
@@ -27,7 +28,7 @@ export async function startAnalystEngine(reads: Omit<AnalystReads, 'database'>):
     port: await freePort(),
     password: 'test',
     database: 'afflux',
-    analyst: { password: ANALYST_PASSWORD, ...reads },
+    analyst: { password: ANALYST_PASSWORD, programKey: PROGRAM_KEY, ...reads },
     log: quietLog,
   });
   function as(user: string, password: string): string {
@@ -39,7 +40,7 @@ export async function startAnalystEngine(reads: Omit<AnalystReads, 'database'>):
   return {
     url: engine.url,
     analystUrl: as(ANALYST_USER, ANALYST_PASSWORD),
-    programUrl: (id) => as(programAnalyst(id), programAnalystPassword(ANALYST_PASSWORD, id)),
+    programUrl: (id) => as(programAnalyst(id), programAnalystPassword(PROGRAM_KEY, id)),
     async stop() {
       await engine.stop();
       rmSync(folder, { recursive: true, force: true });
