@@ -6,6 +6,12 @@ import { DAY_MS, MINUTE_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import { type EarlierCounts, NONE_EARLIER } from '../../ledger/conversions/decision-facts.ts';
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
+import {
+  FRAUD_RULE_NAMES,
+  type FraudThresholds,
+  isWatching,
+  thresholdOf,
+} from '../../ledger/programs/fraud-rules.ts';
 import type { Terms } from '../../ledger/programs/terms.ts';
 import { observe, type RuleInput } from './apply-fraud-rules.ts';
 import { type ClickFacts, type ClickWithTerms, choose, type KnownClick } from './choose.ts';
@@ -133,6 +139,11 @@ const terms: Terms = {
 };
 
 const counted = (counts: Partial<EarlierCounts>): EarlierCounts => ({ ...NONE_EARLIER, ...counts });
+
+/** What is suggested of the rules that only watch where a program sets nothing. */
+const SUGGESTED: FraudThresholds = Object.fromEntries(
+  FRAUD_RULE_NAMES.filter((name) => isWatching({}, name)).map((name) => [name, thresholdOf({}, name)]),
+);
 
 const NO_HISTORY: OrderHistory = {
   affiliateDays: undefined,
@@ -455,6 +466,7 @@ describe('a coupon code', () => {
     const leaked = (today: number) =>
       decided({
         ...alone(coupon()),
+        ...ordered({ fraudRules: SUGGESTED }),
         history: { ...NO_HISTORY, couponDays: { today, before: Array.from({ length: 28 }, () => 2) } },
       });
     expect(leaked(3)).toMatchObject({ outcome: 'attributed' });
@@ -766,6 +778,7 @@ describe('the fraud rules', () => {
   });
   const pace = (fast: number) => ({ conversions: 20, fast });
   const compared = (history: Partial<OrderHistory> = {}): Given => ({
+    ...ordered({ fraudRules: SUGGESTED }),
     history: { ...NO_HISTORY, ...history },
   });
   /** After some ten orders a day. */
@@ -808,13 +821,19 @@ describe('the fraud rules', () => {
     ['fast_conversions', soon(60, { pace: pace(11) }), soon(60, { pace: pace(10) })],
     [
       'repeat_payment_account',
-      { ...ordered({ paymentAccountHash: 'ab' }), earlier: counted({ fromAccount: 5 }) },
-      { ...ordered({ paymentAccountHash: 'ab' }), earlier: counted({ fromAccount: 4 }) },
+      {
+        ...ordered({ paymentAccountHash: 'ab', fraudRules: SUGGESTED }),
+        earlier: counted({ fromAccount: 5 }),
+      },
+      {
+        ...ordered({ paymentAccountHash: 'ab', fraudRules: SUGGESTED }),
+        earlier: counted({ fromAccount: 4 }),
+      },
     ],
     [
       'shared_payout_account',
-      compared({ sharedCustomer: { affiliates: 1, orders: 1 } }),
-      compared({ sharedCustomer: { affiliates: 1, orders: 0 } }),
+      compared({ sharedCustomer: { affiliates: 1, orders: 3 } }),
+      compared({ sharedCustomer: { affiliates: 1, orders: 2 } }),
     ],
     ['anomaly', compared({ affiliateDays: surge(29) }), compared({ affiliateDays: surge(19) })],
     [
@@ -856,6 +875,36 @@ describe('the fraud rules', () => {
     expect(rules({ bot_click: false }, robot)?.evidence.rules.map(({ rule }) => rule)).not.toContain(
       'bot_click',
     );
+  });
+
+  it('only watch where they are new and the program says nothing of them', () => {
+    const made = (fraudRules: ClaimedConversion['fraudRules']) =>
+      decided({ ...compared({ affiliateDays: surge(29) }), ...ordered({ fraudRules }) });
+    const resultOf = (decision: ReturnType<typeof made>) =>
+      decision?.evidence.rules.find(({ rule }) => rule === 'anomaly');
+    expect(made({})).toMatchObject({ outcome: 'attributed', reason: null });
+    expect(resultOf(made({}))).toMatchObject({ fired: true, effect: 'none', threshold: 1_000 });
+    expect(made({ anomaly: 1_000 })).toMatchObject({ outcome: 'review', reason: 'anomaly' });
+    expect(resultOf(made({ anomaly: 1_000 }))).toMatchObject({ fired: true, effect: 'review' });
+    expect(resultOf(made({ anomaly: false }))).toBeUndefined();
+    // It names no reason beside one that holds the order.
+    const both = { ...soon(5), ...ordered({ occurredAt: new Date(CLICK_MS + 5_000), fraudRules: {} }) };
+    expect(decided({ ...compared({ affiliateDays: surge(29) }), ...both })).toMatchObject({
+      outcome: 'review',
+      reason: 'instant_conversion',
+    });
+  });
+
+  it('are left out where a decision is of a version before them', () => {
+    const names = (rulesVersion: number) =>
+      decided({ ...compared({ affiliateDays: surge(29) }), rulesVersion })?.evidence.rules.map(
+        ({ rule }) => rule,
+      ) ?? [];
+    expect(names(8)).toEqual(expect.arrayContaining(['anomaly', 'coupon_without_click', 'forced_click']));
+    expect(names(7)).toContain('coupon_without_click');
+    expect(names(7).filter((name) => /anomaly|account|share|rate$|regular|leaked/.test(name))).toEqual([]);
+    expect(names(5)).not.toContain('coupon_without_click');
+    expect(names(2)).not.toContain('forced_click');
   });
 
   it('reject rather than review when both apply', () => {

@@ -80,7 +80,8 @@ const candidate = z.object({
 const ruleResult = z.object({
   rule: z.enum(CONVERSION_REASONS),
   version: z.int(),
-  effect: z.enum(['rejected', 'review']),
+  /** `none`: the rule only watches; not written before rules version 8. */
+  effect: z.enum(['rejected', 'review', 'none']),
   fired: z.boolean(),
   /** Null: it could not be observed, and the rule did not fire. */
   observed: z.union([z.string(), z.number()]).nullable(),

@@ -36,9 +36,10 @@ export function explainRule(result: RuleResult): string {
   const { rule, fired, effect, observed, threshold, windowSeconds } = result;
   const within = windowSeconds === null ? '' : ` within ${windowSeconds / 3_600} h`;
   if (observed === null) return `Rule ${rule} could not be applied (threshold ${threshold}).`;
-  const outcome = fired ? `fired: ${effect}` : 'did not fire';
+  const isWatching = effect === 'none';
+  const outcome = fired ? (isWatching ? 'fired and only watches' : `fired: ${effect}`) : 'did not fire';
   const sentence = ruleSentence(result);
-  return `Rule ${rule} ${outcome}; observed ${observed}${within}, threshold ${threshold}.${sentence ? ` ${sentence}` : ''}`;
+  return `Rule ${rule} ${outcome}; observed ${observed}${within}, ${isWatching ? 'suggested threshold' : 'threshold'} ${threshold}.${sentence ? ` ${sentence}` : ''}`;
 }
 
 function count(number: number | undefined, what: string): string {
