@@ -33,7 +33,7 @@ const STEP_MS = SETTLED_MINUTES * MINUTE_MS;
 /** An order waits so long for those that it is compared with, as for its pace. */
 const LONGEST_WAIT_MS = 15 * MINUTE_MS;
 /** What one question may take: a batch is delayed by no more. */
-const LIMIT_MS = 700;
+const LIMIT_MS = 1_000;
 /** Days with which a day is compared. */
 const DAYS = 28;
 /** Of all orders of a program fewer days are read: they say what is usual for it. */

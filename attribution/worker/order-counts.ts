@@ -48,7 +48,7 @@ const STEP_DAYS = { affiliate: 7, coupon: 7, program: 1 } as const;
 const STEPS_AT_ONCE = 16;
 /** The steps from what is kept up to now are short. */
 const LATEST_AT_ONCE = 200;
-const BUDGET_MS = 700;
+const BUDGET_MS = 1_000;
 const DAY_SPAN_S = 86_400 as const;
 const QUARTER_S = 900 as const;
 

@@ -1,3 +1,4 @@
+import type { Fragment } from '../../core/postgres/sql.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 
 /**
@@ -34,24 +35,30 @@ export async function countOrders(
   }));
   const of = questions[0]?.of ?? 'affiliate';
   const rows = await sql<{ index: number; at: number; orders: number }[]>`
-    select q.index, (floor(extract(epoch from c.received_at) / q.span) * q.span * 1000)::float8 as at, count(*)::integer as orders
+    select q.index, (extract(epoch from c.at) * 1000)::float8 as at, sum(c.orders)::integer as orders
     from json_to_recordset(${sql.json(asked)}::json)
       as q (index integer, id integer, span integer, from_time timestamptz, to_time timestamptz)
     ${ORDERS_OF[of](sql)}
-      and c.received_at >= q.from_time and c.received_at < q.to_time
-      and c.recurring_of is null and c.source <> 'import'
-    group by 1, 2`;
+    group by q.index, c.at`;
   const answers: SpanCount[][] = questions.map(() => []);
   for (const { index, ...count } of rows) answers[index]?.push(count);
   return answers;
 }
 
+/** Grouped for each question, so that PostgreSQL reads the index of each, whatever it thinks of their number. */
+const spansOf = (sql: DatabaseSql, whose: Fragment) => sql`cross join lateral (
+  select date_bin(make_interval(secs => q.span), received_at, 'epoch') as at, count(*) as orders from conversions
+  where ${whose} and received_at >= q.from_time and received_at < q.to_time
+    and recurring_of is null and source <> 'import'
+  group by 1
+) c`;
+
 const ORDERS_OF = {
-  affiliate: (sql: DatabaseSql) => sql`join conversions c on c.affiliate_id = q.id`,
-  coupon: (sql: DatabaseSql) => sql`join conversions c on c.coupon_id = q.id and c.click_id is null`,
+  affiliate: (sql: DatabaseSql) => spansOf(sql, sql`affiliate_id = q.id`),
+  coupon: (sql: DatabaseSql) => spansOf(sql, sql`coupon_id = q.id and click_id is null`),
   // By the index of each affiliate: a program needs none of its own.
-  program: (sql: DatabaseSql) =>
-    sql`join affiliates a on a.program_id = q.id join conversions c on c.affiliate_id = a.id`,
+  program: (sql: DatabaseSql) => sql`
+    join affiliates a on a.program_id = q.id ${spansOf(sql, sql`affiliate_id = a.id`)}`,
 } as const;
 
 /** An affiliate's orders in a campaign; `affiliateIds` are it and those that were merged into it. */
@@ -162,20 +169,23 @@ export async function readCampaignSales(
     ...{ index, campaign_id: campaignId, from_time: from.toISOString(), to_time: to.toISOString() },
   }));
   const rows = await sql<(HourlySales & { index: number })[]>`
-    select q.index, c.affiliate_id, (floor(extract(epoch from c.click_ts) / 3600) * 3600000)::float8 as hour,
-      (floor(extract(epoch from c.received_at + make_interval(mins => ${SETTLED_MINUTES})) / 3600 + 1) * 3600000)::float8
-        as settled_by,
+    select index, affiliate_id, (extract(epoch from hour) * 1000)::float8 as hour,
+      (extract(epoch from settled + interval '1 hour') * 1000)::float8 as settled_by, clicks
+    from (
+    select q.index, c.affiliate_id, date_bin('1 hour', c.click_ts, 'epoch') as hour,
+      date_bin('1 hour', c.received_at + make_interval(mins => ${SETTLED_MINUTES}), 'epoch') as settled,
       count(*)::integer as clicks
     from json_to_recordset(${sql.json(asked)}::json)
       as q (index integer, campaign_id integer, from_time timestamptz, to_time timestamptz)
     cross join lateral (
-      select affiliate_id, click_ts, min(received_at) as received_at from conversions
+      select min(affiliate_id) as affiliate_id, click_ts, min(received_at) as received_at from conversions
       where campaign_id = q.campaign_id and click_ts >= q.from_time and click_ts < q.to_time and click_node is not null
         and affiliate_id is not null and recurring_of is null and source <> 'import'
         and reason is distinct from 'bot_click' and reason is distinct from 'forced_click'
-      group by affiliate_id, click_ts, click_node, click_seq
+      group by click_ts, click_node, click_seq
     ) c
-    group by 1, 2, 3, 4`;
+    group by 1, 2, 3, 4
+    ) counted`;
   const answers: HourlySales[][] = questions.map(() => []);
   for (const { index, ...sales } of rows) answers[index]?.push(sales);
   return answers;

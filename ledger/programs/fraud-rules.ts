@@ -119,7 +119,7 @@ export const FRAUD_RULES = {
   },
   leaked_coupon: {
     sentence:
-      'The coupon has credited more orders without a click today than on one day in N, by its 28 days before.',
+      'The coupon has credited more orders without a click today than on one day in N, by its 28 days before and by what the day brings the program’s others.',
     unit: 'days with one like it',
     fallback: 1_000,
     watches: true,
@@ -135,11 +135,12 @@ export const FRAUD_RULES = {
     version: 1,
     since: 8,
   },
-  // The times of people vary by about their mean; a program that orders after a fixed wait varies by a few percent.
+  // The times of people vary by about their mean; a robot that orders after a fixed wait varies by a few percent. A trial makes
+  // all of them vary little.
   regular_click_to_order: {
     sentence:
-      'The times from click to order of the affiliate’s latest 20 to 50 orders vary by less than N percent of their mean.',
-    unit: 'percent of variation',
+      'The times from click to order of the affiliate’s latest 20 to 50 orders in the campaign vary by less than N percent of what those of the others do.',
+    unit: 'percent of the variation of the others',
     fallback: 10,
     watches: true,
     version: 1,
@@ -148,8 +149,8 @@ export const FRAUD_RULES = {
   // Coupon and cashback sites convert several times as well as content does.
   conversion_rate: {
     sentence:
-      'Visitors of the affiliate order more than N times as often as those of the others in the campaign, chance of 1 in 1,000 aside.',
-    unit: 'times the rate of the campaign',
+      'Clicks of the affiliate lead to an order more than N times as often as those of the median affiliate of the campaign, chance of 1 in 1,000 aside.',
+    unit: 'times the rate of the median affiliate',
     fallback: 10,
     watches: true,
     version: 1,
@@ -157,7 +158,7 @@ export const FRAUD_RULES = {
   },
   anomaly: {
     sentence:
-      'The affiliate has more orders today than on one day in N, by its own 28 days before: the chance of a false alarm.',
+      'The affiliate has more orders today than on one day in N, by its own 28 days before and by what the day brings the program’s others.',
     unit: 'days with one like it',
     fallback: 1_000,
     watches: true,

@@ -687,7 +687,8 @@ export default {
   'fraudRules.before_and_after': 'Before and after',
   'fraudRules.by_rule': 'Orders by rule',
   'fraudRules.change': 'Change',
-  'fraudRules.decided_so': '{rejected} rejected, {approved} approved, {open} open, {undecided} cancelled first',
+  'fraudRules.decided_so':
+    '{rejected} rejected, {approved} approved, {open} open, {undecided} cancelled first',
   'fraudRules.default': 'Default',
   'fraudRules.discard': 'Discard changes',
   'fraudRules.fired_in_30_days': 'Fired in 30 days',
@@ -1734,9 +1735,9 @@ export default {
   'ruleUnits.orders_of_one_payment_account': 'orders of one payment account a day',
   'ruleUnits.orders_with_other_partners': 'orders with other partners of one payout account',
   'ruleUnits.percent_of_forced_clicks': 'percent of forced clicks',
-  'ruleUnits.percent_of_variation': 'percent of variation',
+  'ruleUnits.percent_of_variation': 'percent of the variation of others',
   'ruleUnits.seconds': 'seconds',
-  'ruleUnits.times_the_campaigns_rate': 'times the rate of the campaign',
+  'ruleUnits.times_the_campaigns_rate': 'times the rate of the median partner',
 
   'savedReports.at_hour_zone': 'At ({zone})',
   'savedReports.by_hand': 'Not made by itself',
