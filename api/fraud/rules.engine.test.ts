@@ -111,7 +111,7 @@ describe('the rules of a program', () => {
       ...sum(4),
       ...{ in_review: 1, approved: 1, rejected: 2, undecided: 0, precision: 2 / 3, would_hold: sum(0) },
     });
-    // The shop cancels one that nobody has reviewed: nobody has approved it.
+    // The shop cancels one before its review: it is not approved.
     await review('cancel', ids[3], shop.keys.operator);
     expect(ruleOf((await rulesOf(shop)).body, 'geo_mismatch')?.fired).toMatchObject({
       ...{ in_review: 0, approved: 1, rejected: 2, undecided: 1, precision: 2 / 3 },

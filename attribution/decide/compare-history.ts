@@ -76,7 +76,7 @@ const MIN_SURGE = 5;
 const MIN_CLICKS = 20;
 /** Fewer times say nothing of how much they differ. */
 const MIN_TIMES = 20;
-/** Where even all others vary by less, nobody can be told from them. */
+/** Where even all others vary by less, no affiliate differs from them. */
 const LEAST_VARIATION = 0.01;
 /** Fewer others in a campaign have no median worth the name. */
 const MIN_OTHERS = 3;
@@ -126,7 +126,7 @@ function surge(days: ComparedDays | undefined): Observation {
   const first = days.before.findIndex((count) => count > 0);
   const before = first === -1 ? [] : days.before.slice(first);
   const { today, mean: usual } = days.others;
-  // A sale brings all of them more orders; of a few orders nobody can tell.
+  // A sale brings all of them more orders; of a few orders that cannot be said.
   const isBusy = today >= MIN_OTHERS_ORDERS && today > usual && usual > 0;
   const growth = isBusy ? { times: today / usual, error: 1 / today } : { times: 1, error: 0 };
   const observed = oneDayIn(orders, before, growth);

@@ -889,7 +889,7 @@ describe('the fraud rules', () => {
     [
       'regular_click_to_order',
       compared({ clickToOrder: { own: times(50, 600, 30), others: times(20, 900, 900) } }),
-      // Nobody to compare it with.
+      // Too few orders of others to compare it with.
       compared({ clickToOrder: { own: times(50, 600, 30), others: times(19, 900, 900) } }),
     ],
     ['conversion_rate', rate(40, 100), rate(4, 100)],

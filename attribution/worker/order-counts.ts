@@ -93,16 +93,17 @@ interface Step {
 }
 
 async function extend(ledger: Database, asked: readonly Asked[], deadline: number): Promise<void> {
-  for (const of of ['affiliate', 'coupon', 'program'] as const) {
-    const own = asked.filter(({ question }) => question.of === of);
+  for (const kind of ['affiliate', 'coupon', 'program'] as const) {
+    const own = asked.filter(({ question }) => question.of === kind);
     // Once for each that is kept: the farthest end, and the days before.
     const ends = new Map<Kept, Step>();
     const before = new Map<Kept, Step[]>();
     for (const { question, known } of own) {
       const { id, day, days, until } = question;
       const to = Math.max(until, ends.get(known)?.to ?? 0);
-      if (to > known.to) ends.set(known, { known, of, id, day, from: known.to, to, span: QUARTER_S });
-      if (!before.has(known)) before.set(known, stepsBack(known, { of, id, day, from: day - days * DAY_MS }));
+      if (to > known.to) ends.set(known, { known, of: kind, id, day, from: known.to, to, span: QUARTER_S });
+      if (!before.has(known))
+        before.set(known, stepsBack(known, { of: kind, id, day, from: day - days * DAY_MS }));
     }
     for (const [steps, size] of [
       [[...ends.values()], LATEST_AT_ONCE],
