@@ -18,11 +18,12 @@ interface Seen {
   readonly rule: string;
   readonly observed: number | string | null;
   readonly fired?: boolean;
+  readonly effect?: string;
 }
 
 /** An order of 100.00 whose rules observed this. */
 async function observed(orderId: string, rules: readonly Seen[], tenant = shop): Promise<string> {
-  const outcome = rules.some(({ fired }) => fired) ? 'review' : 'attributed';
+  const outcome = rules.some(({ fired, effect }) => fired && effect !== 'none') ? 'review' : 'attributed';
   const id = await decideConversion(api.ledger, {
     tenant,
     orderId,
@@ -33,8 +34,8 @@ async function observed(orderId: string, rules: readonly Seen[], tenant = shop):
       rulesVersion: 7,
       source: 'click_id',
       firstInReview: false,
-      rules: rules.map(({ rule, observed, fired = false }) => ({
-        ...{ rule, observed, fired, version: 1, effect: 'review', threshold: 1, windowSeconds: null },
+      rules: rules.map(({ rule, observed, fired = false, effect = 'review' }) => ({
+        ...{ rule, observed, fired, effect, version: 1, threshold: 1, windowSeconds: null },
       })),
       decided: { outcome, reason: outcome === 'review' ? rules[0]?.rule : null },
     },
@@ -92,11 +93,11 @@ describe('the rules of a program', () => {
       observed(orderId, [{ rule: 'geo_mismatch', observed: 'DE, FR', fired: true }]);
     const ids = await Promise.all(['g1', 'g2', 'g3', 'g4'].map(fired));
     await observed('g5', [{ rule: 'geo_mismatch', observed: 'DE, DE' }]);
-    const review = async (verb: string, id = '') =>
+    const review = async (verb: string, id = '', key = shop.keys.fraud) =>
       expect(
         (
           await api.call('POST', `/v1/conversions/${id}/${verb}`, {
-            key: shop.keys.fraud,
+            key,
             json: { note: 'seen' },
           })
         ).status,
@@ -108,9 +109,50 @@ describe('the rules of a program', () => {
     expect(body).toMatchObject({ orders: 5, is_cut: false });
     expect(ruleOf(body, 'geo_mismatch')?.fired).toEqual({
       ...sum(4),
-      ...{ in_review: 1, approved: 1, rejected: 2, precision: 2 / 3 },
+      ...{ in_review: 1, approved: 1, rejected: 2, undecided: 0, precision: 2 / 3, would_hold: sum(0) },
+    });
+    // The shop cancels one before its review: it is not approved.
+    await review('cancel', ids[3], shop.keys.operator);
+    expect(ruleOf((await rulesOf(shop)).body, 'geo_mismatch')?.fired).toMatchObject({
+      ...{ in_review: 0, approved: 1, rejected: 2, undecided: 1, precision: 2 / 3 },
     });
     expect(ruleOf(body, 'data_centre')?.fired).toMatchObject({ orders: 0, precision: null });
+  });
+
+  test('that only watch say so, and what they would have held', async () => {
+    const tenant = await api.tenant('watching');
+    const watched = (orderId: string, observed_: number, others: readonly Seen[] = []) =>
+      observed(
+        orderId,
+        [...others, { rule: 'anomaly', observed: observed_, fired: observed_ > 1_000, effect: 'none' }],
+        tenant,
+      );
+    await watched('quiet', 3);
+    const unusual = await watched('unusual', 5_000);
+    await watched('held anyway', 5_000, [{ rule: 'repeat_orders', observed: 9, fired: true }]);
+    const rule = ruleOf((await rulesOf(tenant)).body, 'anomaly');
+    expect(rule).toMatchObject({ state: 'watching', threshold: 1_000, default: 1_000, since: null });
+    expect(rule?.fired).toMatchObject({ ...sum(2), would_hold: sum(1) });
+    expect(ruleOf((await rulesOf(tenant)).body, 'repeat_orders')).toMatchObject({ state: 'holding' });
+
+    // With the number it was compared with all along.
+    const { body } = await preview({ anomaly: 1_000 }, '', tenant);
+    expect(ruleOf(body, 'anomaly')).toMatchObject({ before: 0, after: 2, unobserved: 0 });
+    expect(body).toMatchObject({
+      ...{ held_before: sum(1), held_after: sum(2), newly_held: sum(1) },
+      changed: { data: [{ conversion_id: unusual, rules: [{ rule: 'anomaly', observed: 5_000 }] }] },
+    });
+
+    const path = `/v1/programs/prg_${tenant.programId}`;
+    const { body: program } = await api.call('GET', path, { key: tenant.keys.operator });
+    expect(program.fraud_rules).not.toHaveProperty('anomaly');
+    const set = await api.call('PATCH', path, {
+      ...{ key: tenant.keys.operator, json: { fraud_rules: { anomaly: 500, leaked_coupon: false } } },
+    });
+    expect(set.body.fraud_rules).toMatchObject({ anomaly: 500, leaked_coupon: false });
+    const { body: after } = await rulesOf(tenant);
+    expect(ruleOf(after, 'anomaly')).toMatchObject({ state: 'holding', threshold: 500 });
+    expect(ruleOf(after, 'leaked_coupon')).toMatchObject({ state: 'off' });
   });
 
   test('are for the fraud team of the program alone', async () => {

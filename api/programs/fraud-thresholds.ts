@@ -2,8 +2,10 @@ import { z } from 'zod';
 import {
   FRAUD_RULE_NAMES,
   FRAUD_RULES,
+  type FraudRule,
   type FraudRuleName,
   type FraudThresholds,
+  isWatching,
   MAX_FRAUD_THRESHOLD,
   thresholdOf,
 } from '../../ledger/programs/fraud-rules.ts';
@@ -20,10 +22,16 @@ export const thresholds = z
   )
   .meta({
     id: 'FraudRules',
-    description: `Thresholds by rule; false switches one off. ${FRAUD_RULE_NAMES.map((name) => `${name}: ${FRAUD_RULES[name].unit}, default ${FRAUD_RULES[name].fallback}`).join('; ')}.`,
+    description: `Thresholds by rule; false switches one off. A rule that only watches is not named. ${FRAUD_RULE_NAMES.map(describe).join('; ')}.`,
   });
 
-/** The thresholds as they count, defaults included. */
+function describe(name: FraudRuleName): string {
+  const { unit, fallback, watches }: FraudRule = FRAUD_RULES[name];
+  return `${name}: ${unit}, ${watches ? 'watches by default, suggested' : 'default'} ${fallback}`;
+}
+
+/** The thresholds that hold orders, defaults included. */
 export function thresholdsInForce(given: FraudThresholds): z.output<typeof thresholds> {
-  return Object.fromEntries(FRAUD_RULE_NAMES.map((name) => [name, thresholdOf(given, name)]));
+  const holding = FRAUD_RULE_NAMES.filter((name) => !isWatching(given, name));
+  return Object.fromEntries(holding.map((name) => [name, thresholdOf(given, name)]));
 }

@@ -5,9 +5,11 @@ import { type EarlierCounts, FAST_SECONDS } from '../../ledger/conversions/decis
 import { canonicalEmail, emailHash } from '../../ledger/conversions/emails.ts';
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
 import {
+  existsIn,
   FRAUD_RULES,
   type FraudRuleName,
   type FraudThresholds,
+  isWatching,
   thresholdOf,
 } from '../../ledger/programs/fraud-rules.ts';
 import type { ClickContext } from '../../warehouse/lookups/click-context.ts';
@@ -150,22 +152,22 @@ export function observe(input: RuleInput): Observations {
   return Object.fromEntries(observations) as Observations;
 }
 
-/** The result of every rule that is on in the program. */
+/** The result of every rule that is on in the program and exists in this version of the rules. */
 export function applyFraudRules(
   observations: Partial<Observations>,
-  thresholds: FraudThresholds,
+  { thresholds, rulesVersion }: { thresholds: FraudThresholds; rulesVersion: number },
 ): RuleResult[] {
   return Object.entries(RULES).flatMap(([key, rule]): RuleResult[] => {
     const name = key as RuleName;
     const isFraudRule = name !== 'self_referral' && name !== 'affiliate_not_active';
     const limit = isFraudRule ? thresholdOf(thresholds, name) : true;
-    if (limit === false) return [];
+    if (limit === false || (isFraudRule && !existsIn(rulesVersion, name))) return [];
     const { observed, figures } = observations[name] ?? { observed: null };
     return [
       {
         rule: name,
         version: isFraudRule ? FRAUD_RULES[name].version : 3,
-        effect: effectOf(name, observed),
+        effect: isFraudRule && isWatching(thresholds, name) ? 'none' : effectOf(name, observed),
         fired: observed !== null && rule.fires(observed, Number(limit)),
         observed,
         threshold: rule.threshold ?? Number(limit),
@@ -176,14 +178,20 @@ export function applyFraudRules(
   });
 }
 
-/** The rule that decides: a rejection outweighs a review, of several reviews the first names the reason. */
-export function decisiveRule(rules: readonly RuleResult[]): RuleResult | undefined {
-  return (
-    rules.find(({ fired, effect }) => fired && effect === 'rejected') ?? rules.find(({ fired }) => fired)
-  );
+/** A rule that fired and does not only watch. */
+type EffectiveRule = RuleResult & { readonly effect: 'rejected' | 'review' };
+
+export function hasEffect(result: RuleResult): result is EffectiveRule {
+  return result.fired && result.effect !== 'none';
 }
 
-function effectOf(name: RuleName, observed: Observed): RuleResult['effect'] {
+/** The rule that decides: a rejection outweighs a review, of several reviews the first names the reason. */
+export function decisiveRule(rules: readonly RuleResult[]): EffectiveRule | undefined {
+  const fired = rules.filter(hasEffect);
+  return fired.find(({ effect }) => effect === 'rejected') ?? fired[0];
+}
+
+function effectOf(name: RuleName, observed: Observed): EffectiveRule['effect'] {
   const rejects =
     (name === 'self_referral' && !String(observed).startsWith(SAME_MAILBOX)) ||
     (name === 'affiliate_not_active' && observed === 'terminated');

@@ -6,6 +6,12 @@ import { DAY_MS, MINUTE_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import { type EarlierCounts, NONE_EARLIER } from '../../ledger/conversions/decision-facts.ts';
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
+import {
+  FRAUD_RULE_NAMES,
+  type FraudThresholds,
+  isWatching,
+  thresholdOf,
+} from '../../ledger/programs/fraud-rules.ts';
 import type { Terms } from '../../ledger/programs/terms.ts';
 import { observe, type RuleInput } from './apply-fraud-rules.ts';
 import { type ClickFacts, type ClickWithTerms, choose, type KnownClick } from './choose.ts';
@@ -134,12 +140,17 @@ const terms: Terms = {
 
 const counted = (counts: Partial<EarlierCounts>): EarlierCounts => ({ ...NONE_EARLIER, ...counts });
 
+/** What is suggested of the rules that only watch where a program sets nothing. */
+const SUGGESTED: FraudThresholds = Object.fromEntries(
+  FRAUD_RULE_NAMES.filter((name) => isWatching({}, name)).map((name) => [name, thresholdOf({}, name)]),
+);
+
 const NO_HISTORY: OrderHistory = {
   affiliateDays: undefined,
   couponDays: undefined,
   clickToOrder: undefined,
   traffic: undefined,
-  campaignOrders: undefined,
+  sales: undefined,
   sharedCustomer: undefined,
 };
 
@@ -463,7 +474,14 @@ describe('a coupon code', () => {
     const leaked = (today: number) =>
       decided({
         ...alone(coupon()),
-        history: { ...NO_HISTORY, couponDays: { today, before: Array.from({ length: 28 }, () => 2) } },
+        ...ordered({ fraudRules: SUGGESTED }),
+        history: {
+          ...NO_HISTORY,
+          couponDays: {
+            ...{ today, before: Array.from({ length: 28 }, () => 2), until: 0 },
+            others: { today: 0, mean: 0 },
+          },
+        },
       });
     expect(leaked(3)).toMatchObject({ outcome: 'attributed' });
     expect(leaked(14)).toMatchObject({ outcome: 'review', reason: 'leaked_coupon' });
@@ -798,16 +816,21 @@ describe('the fraud rules', () => {
   });
   const pace = (fast: number) => ({ conversions: 20, fast });
   const compared = (history: Partial<OrderHistory> = {}): Given => ({
+    ...ordered({ fraudRules: SUGGESTED }),
     history: { ...NO_HISTORY, ...history },
   });
   /** After some ten orders a day. */
-  const surge = (today: number) => ({ today, before: Array.from({ length: 28 }, (_, day) => 7 + (day % 7)) });
-  /** Of so many clicks, where others in the campaign have one order of a hundred. */
-  const rate = (own: number, clicks: number): Given =>
-    compared({
-      traffic: { clicks, forced: 0, campaignClicks: 10_000 + clicks },
-      campaignOrders: { own, others: 100 },
-    });
+  const surge = (today: number, others = { today: 100, mean: 100 }) => ({
+    ...{ today, before: Array.from({ length: 28 }, (_, day) => 7 + (day % 7)), until: 0, others },
+  });
+  const sold = (orders: number, clicks: number) => ({ orders, clicks });
+  /** Where others in the campaign have one order of a hundred. */
+  const rate = (own: number, clicks: number, others = [1, 2, 3].map(() => sold(100, 10_000))): Given =>
+    compared({ sales: { own: sold(own, clicks), others } });
+  /** Times around a mean (s), with a standard deviation. */
+  const times = (orders: number, mean: number, deviation: number) => ({
+    ...{ orders, seconds: orders * mean, squares: orders * (mean ** 2 + deviation ** 2) },
+  });
 
   it.each<[string, Given, Given]>([
     ['instant_conversion', soon(29.999), soon(30)],
@@ -840,36 +863,80 @@ describe('the fraud rules', () => {
     ['fast_conversions', soon(60, { pace: pace(11) }), soon(60, { pace: pace(10) })],
     [
       'repeat_payment_account',
-      { ...ordered({ paymentAccountHash: 'ab' }), earlier: counted({ fromAccount: 5 }) },
-      { ...ordered({ paymentAccountHash: 'ab' }), earlier: counted({ fromAccount: 4 }) },
+      {
+        ...ordered({ paymentAccountHash: 'ab', fraudRules: SUGGESTED }),
+        earlier: counted({ fromAccount: 5 }),
+      },
+      {
+        ...ordered({ paymentAccountHash: 'ab', fraudRules: SUGGESTED }),
+        earlier: counted({ fromAccount: 4 }),
+      },
     ],
     [
       'shared_payout_account',
-      compared({ sharedCustomer: { affiliates: 1, orders: 1 } }),
-      compared({ sharedCustomer: { affiliates: 1, orders: 0 } }),
+      compared({ sharedCustomer: { affiliates: 1, orders: 3 } }),
+      compared({ sharedCustomer: { affiliates: 1, orders: 2 } }),
     ],
     ['anomaly', compared({ affiliateDays: surge(29) }), compared({ affiliateDays: surge(19) })],
     [
-      'forced_clicks_share',
-      compared({ traffic: { clicks: 49, forced: 51, campaignClicks: 500 } }),
-      compared({ traffic: { clicks: 50, forced: 50, campaignClicks: 500 } }),
+      'anomaly',
+      compared({ affiliateDays: surge(60) }),
+      // A sale day of the whole program.
+      compared({ affiliateDays: surge(60, { today: 600, mean: 100 }) }),
+    ],
+    [
+      'anomaly',
+      compared({ affiliateDays: surge(60) }),
+      // The days before have orders since the day before yesterday.
+      compared({ affiliateDays: { ...surge(60), before: [...Array.from({ length: 26 }, () => 0), 7, 8] } }),
     ],
     [
       'forced_clicks_share',
-      compared({ traffic: { clicks: 0, forced: 20, campaignClicks: 500 } }),
-      compared({ traffic: { clicks: 0, forced: 19, campaignClicks: 500 } }),
+      compared({ traffic: { clicks: 49, forced: 51 } }),
+      compared({ traffic: { clicks: 50, forced: 50 } }),
+    ],
+    [
+      'forced_clicks_share',
+      compared({ traffic: { clicks: 0, forced: 20 } }),
+      compared({ traffic: { clicks: 0, forced: 19 } }),
     ],
     [
       'regular_click_to_order',
-      compared({ clickToOrder: { orders: 20, meanSeconds: 600, deviationSeconds: 56 } }),
-      compared({ clickToOrder: { orders: 20, meanSeconds: 600, deviationSeconds: 60 } }),
+      compared({ clickToOrder: { own: times(20, 600, 56), others: times(20, 900, 900) } }),
+      compared({ clickToOrder: { own: times(20, 600, 63), others: times(20, 900, 900) } }),
     ],
     [
       'regular_click_to_order',
-      compared({ clickToOrder: { orders: 50, meanSeconds: 1, deviationSeconds: 0 } }),
-      compared({ clickToOrder: { orders: 19, meanSeconds: 600, deviationSeconds: 0 } }),
+      compared({ clickToOrder: { own: times(50, 1, 0), others: times(20, 900, 900) } }),
+      compared({ clickToOrder: { own: times(19, 600, 0), others: times(20, 900, 900) } }),
+    ],
+    [
+      'regular_click_to_order',
+      compared({ clickToOrder: { own: times(50, 600, 30), others: times(20, 900, 900) } }),
+      // All customers have a trial of 14 days.
+      compared({
+        clickToOrder: { own: times(50, 1_250_000, 43_000), others: times(400, 1_240_000, 42_000) },
+      }),
+    ],
+    [
+      'regular_click_to_order',
+      compared({ clickToOrder: { own: times(50, 600, 30), others: times(20, 900, 900) } }),
+      // Too few orders of others to compare it with.
+      compared({ clickToOrder: { own: times(50, 600, 30), others: times(19, 900, 900) } }),
     ],
     ['conversion_rate', rate(40, 100), rate(4, 100)],
+    [
+      'conversion_rate',
+      rate(40, 500, [sold(10, 5_000), sold(12, 6_000), sold(50, 50_000), sold(10, 5_000)]),
+      // One partner's banners have most of the clicks, and hardly an order.
+      rate(40, 500, [sold(20, 500), sold(24, 600), sold(50, 50_000), sold(16, 500)]),
+    ],
+    [
+      'conversion_rate',
+      rate(40, 100),
+      // Two others have no median worth the name.
+      rate(40, 100, [sold(100, 10_000), sold(100, 10_000), sold(0, 19)]),
+    ],
     ['affiliate_not_active', { affiliate: { ...affiliate, status: 'suspended' } }, {}],
   ])('review by %s above its threshold, and not at it', (reason, above, at) => {
     expect(decided(above)).toMatchObject({ outcome: 'review', reason });
@@ -888,6 +955,36 @@ describe('the fraud rules', () => {
     expect(rules({ bot_click: false }, robot)?.evidence.rules.map(({ rule }) => rule)).not.toContain(
       'bot_click',
     );
+  });
+
+  it('only watch where they are new and the program says nothing of them', () => {
+    const made = (fraudRules: ClaimedConversion['fraudRules']) =>
+      decided({ ...compared({ affiliateDays: surge(29) }), ...ordered({ fraudRules }) });
+    const resultOf = (decision: ReturnType<typeof made>) =>
+      decision?.evidence.rules.find(({ rule }) => rule === 'anomaly');
+    expect(made({})).toMatchObject({ outcome: 'attributed', reason: null });
+    expect(resultOf(made({}))).toMatchObject({ fired: true, effect: 'none', threshold: 1_000 });
+    expect(made({ anomaly: 1_000 })).toMatchObject({ outcome: 'review', reason: 'anomaly' });
+    expect(resultOf(made({ anomaly: 1_000 }))).toMatchObject({ fired: true, effect: 'review' });
+    expect(resultOf(made({ anomaly: false }))).toBeUndefined();
+    // It names no reason beside one that holds the order.
+    const both = { ...soon(5), ...ordered({ occurredAt: new Date(CLICK_MS + 5_000), fraudRules: {} }) };
+    expect(decided({ ...compared({ affiliateDays: surge(29) }), ...both })).toMatchObject({
+      outcome: 'review',
+      reason: 'instant_conversion',
+    });
+  });
+
+  it('are left out where a decision is of a version before them', () => {
+    const names = (rulesVersion: number) =>
+      decided({ ...compared({ affiliateDays: surge(29) }), rulesVersion })?.evidence.rules.map(
+        ({ rule }) => rule,
+      ) ?? [];
+    expect(names(8)).toEqual(expect.arrayContaining(['anomaly', 'coupon_without_click', 'forced_click']));
+    expect(names(7)).toContain('coupon_without_click');
+    expect(names(7).filter((name) => /anomaly|account|share|rate$|regular|leaked/.test(name))).toEqual([]);
+    expect(names(5)).not.toContain('coupon_without_click');
+    expect(names(2)).not.toContain('forced_click');
   });
 
   it('reject rather than review when both apply', () => {

@@ -38,14 +38,14 @@ export function decide(
   observations: Partial<Observations> | undefined,
   customer?: Customer,
 ): ExplainedDecision {
-  const { conversion } = facts;
+  const { conversion, rulesVersion } = facts;
   if (choice.kind === 'none' || !observations) {
     const reason = choice.kind === 'none' ? choice.reason : 'no_terms';
     const decided = { outcome: 'unattributed' as const, reason };
     return { ...decided, evidence: evidenceOf({ facts, choice, winner: undefined, rules: [], decided }) };
   }
   const { winner } = choice;
-  const rules = applyFraudRules(observations, conversion.fraudRules);
+  const rules = applyFraudRules(observations, { thresholds: conversion.fraudRules, rulesVersion });
   const isMatch = winner.source === 'fingerprint' && conversion.fingerprintMatch === 'review';
   const byRules = outcomeOf(rules, { isMatch, firstInReview: isFirstInReview(winner) });
   const isRefused = byRules.outcome !== 'rejected' && isExcluded(winner.terms, customer?.kind ?? null);

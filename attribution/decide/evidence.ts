@@ -22,6 +22,16 @@ export const LOSING_REASONS = [
   'coupon_counts',
 ] as const;
 
+/** What rules compare an order with. */
+export const HISTORY_PARTS = [
+  'affiliate_days',
+  'coupon_days',
+  'click_to_order',
+  'clicks',
+  'campaign_sales',
+  'shared_customers',
+] as const;
+
 /** What became of a coupon code that was reported. */
 export const COUPON_RESULTS = [
   'won',
@@ -81,7 +91,8 @@ const candidate = z.object({
 const ruleResult = z.object({
   rule: z.enum(CONVERSION_REASONS),
   version: z.int(),
-  effect: z.enum(['rejected', 'review']),
+  /** `none`: the rule only watches; not written before rules version 8. */
+  effect: z.enum(['rejected', 'review', 'none']),
   fired: z.boolean(),
   /** Null: it could not be observed, and the rule did not fire. */
   observed: z.union([z.string(), z.number()]).nullable(),
@@ -123,6 +134,17 @@ export const evidenceSchema = z.object({
   window: z.object({ from: z.iso.datetime(), to: z.iso.datetime(), occurredAt: z.iso.datetime() }).nullable(),
   termsId: z.int().nullable(),
   rules: z.array(ruleResult),
+  /** With which orders the rules compared; not written before rules version 8, and where they compared with none. */
+  history: z
+    .object({
+      /** Received before this time. */
+      until: z.iso.datetime(),
+      /** All of them were decided. */
+      complete: z.boolean(),
+      /** What could not be read in its time; the rules that need it observed nothing. */
+      unread: z.array(z.enum(HISTORY_PARTS)),
+    })
+    .optional(),
   /** The order's amount when the decision was written, minor units; not written before rules version 5. */
   amountMinor: z.string().optional(),
   /** Under tiers: the affiliate's volume of the month before the order, minor units; not written before rules version 5. */
@@ -147,6 +169,7 @@ export type RuleResult = Readonly<z.output<typeof ruleResult>>;
 export type CouponEvidence = Readonly<z.output<typeof reportedCoupon>>;
 export type CouponResult = (typeof COUPON_RESULTS)[number];
 export type ManualCredit = Readonly<z.output<typeof manualCredit>>;
+export type HistoryPart = (typeof HISTORY_PARTS)[number];
 export type LosingReason = (typeof LOSING_REASONS)[number];
 
 /** The evidence of an order of the past that an operator imported as credited: nothing was decided here. */

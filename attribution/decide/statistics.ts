@@ -13,17 +13,23 @@ const DISPERSION_MARGIN = 1.3;
  * How rarely an affiliate whose days were like those before has `today` events or more: on one day in so many, 1 to
  * {@link MAX_ONE_IN}. Days are negative binomial, with the mean of the days before and their dispersion, which weekends,
  * newsletters and the like make larger than that of pure chance. Undefined for fewer than {@link MIN_DAYS} days.
+ * @param growth How many times as much others have on this day as before, and the error of that (squared).
  */
-export function oneDayIn(today: number, before: readonly number[]): number | undefined {
+export function oneDayIn(
+  today: number,
+  before: readonly number[],
+  growth: { readonly times: number; readonly error: number } = { times: 1, error: 0 },
+): number | undefined {
   const days = before.length;
   if (days < MIN_DAYS) return undefined;
   // Half an event more: an affiliate without any would otherwise never have one.
-  const mean = (sum(before) + 0.5) / days;
+  const usual = (sum(before) + 0.5) / days;
+  const mean = usual * growth.times;
   if (today <= mean) return 1;
-  const variance = sum(before.map((count) => (count - mean) ** 2)) / (days - 1);
-  const dispersion = DISPERSION_MARGIN * Math.max(LEAST_DISPERSION, (variance - mean) / mean ** 2);
+  const variance = sum(before.map((count) => (count - usual) ** 2)) / (days - 1);
+  const dispersion = DISPERSION_MARGIN * Math.max(LEAST_DISPERSION, (variance - usual) / usual ** 2);
   // The mean is an estimate, too: its own error adds to what the next day may differ.
-  const size = 1 / (dispersion + (1 / mean + dispersion) / days);
+  const size = 1 / (dispersion + growth.error + (1 / usual + dispersion) / days);
   const share = mean / (mean + size);
   const logFirst =
     logGamma(today + size) -

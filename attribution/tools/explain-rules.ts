@@ -1,12 +1,14 @@
-import type { RuleResult } from '../decide/evidence.ts';
+import type { Evidence, RuleResult } from '../decide/evidence.ts';
 
 /** What a fraud rule saw, in sentences. */
 
 type Sentence = (observed: string | number, figures: Readonly<Record<string, number>>) => string;
 
 const surgeOf = (what: string): Sentence => {
-  return (observed, { orders, mean, days }) =>
-    `${what} ${count(orders, 'order')} that day by then, after ${mean} a day in the ${days} days before: so many come on one day in ${Number(observed).toLocaleString('en')}.`;
+  return (observed, { orders, mean, days, others_growth: growth = 1, until = 0 }) => {
+    const others = growth > 1 ? `, and others of the program have ${growth} times as many as before` : '';
+    return `${what} ${count(orders, 'order')} with this one, counted up to ${timeText(until)}, after ${mean} a day in the ${days} days before${others}: as its own days differ, so many come on one day in ${Number(observed).toLocaleString('en')}.`;
+  };
 };
 
 /** Rules whose figures say more than what is compared. */
@@ -20,10 +22,10 @@ const SENTENCES: Readonly<Record<string, Sentence>> = {
   leaked_coupon: surgeOf('The coupon has credited without a click'),
   forced_clicks_share: (observed, { forced, clicks }) =>
     `Of the affiliate’s ${clicks} clicks in the campaign in the day before, ${forced} were made by pages: ${observed} percent.`,
-  regular_click_to_order: (observed, { orders, mean_seconds }) =>
-    `The times from click to order of the affiliate’s latest ${orders} orders vary by ${observed} percent around ${mean_seconds} s.`,
-  conversion_rate: (observed, { orders, clicks, others_orders, others_clicks }) =>
-    `The affiliate had ${count(orders, 'order')} of ${clicks} clicks in the campaign in the day before, the others ${others_orders} of ${others_clicks}: at least ${observed} times their rate.`,
+  regular_click_to_order: (observed, { orders, percent, others_orders, others_percent }) =>
+    `The times from click to order of the affiliate’s latest ${orders} orders in the campaign vary by ${percent} percent of their mean, those of ${others_orders} orders of others by ${others_percent} percent: ${observed} percent of that.`,
+  conversion_rate: (observed, { orders, clicks, others, median_orders, median_clicks }) =>
+    `Of the affiliate’s ${clicks} clicks in the campaign in the day before, ${orders} led to an order; of the median of ${others} others ${median_orders} of ${median_clicks}: at least ${observed} times that rate.`,
   anomaly: surgeOf('The affiliate has'),
 };
 
@@ -36,9 +38,25 @@ export function explainRule(result: RuleResult): string {
   const { rule, fired, effect, observed, threshold, windowSeconds } = result;
   const within = windowSeconds === null ? '' : ` within ${windowSeconds / 3_600} h`;
   if (observed === null) return `Rule ${rule} could not be applied (threshold ${threshold}).`;
-  const outcome = fired ? `fired: ${effect}` : 'did not fire';
+  const isWatching = effect === 'none';
+  const outcome = fired ? (isWatching ? 'fired and only watches' : `fired: ${effect}`) : 'did not fire';
   const sentence = ruleSentence(result);
-  return `Rule ${rule} ${outcome}; observed ${observed}${within}, threshold ${threshold}.${sentence ? ` ${sentence}` : ''}`;
+  return `Rule ${rule} ${outcome}; observed ${observed}${within}, ${isWatching ? 'suggested threshold' : 'threshold'} ${threshold}.${sentence ? ` ${sentence}` : ''}`;
+}
+
+/** With which orders the rules compared. */
+export function explainHistory({ history }: Evidence): string[] {
+  if (!history) return [];
+  const { until, complete, unread } = history;
+  return [
+    `It was compared with orders received before ${until}${complete ? '' : ', some of which were not decided yet'}.`,
+    ...(unread.length > 0 ? [`Not read in the time, and not compared: ${unread.join(', ')}.`] : []),
+  ];
+}
+
+/** A time of UTC; `seconds` are of Unix. */
+function timeText(seconds: number): string {
+  return `${new Date(seconds * 1_000).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
 
 function count(number: number | undefined, what: string): string {

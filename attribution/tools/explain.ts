@@ -14,7 +14,7 @@ import {
   parseEvidence,
 } from '../decide/evidence.ts';
 import { explainCustomer, explainEarning } from './explain-earning.ts';
-import { explainRule } from './explain-rules.ts';
+import { explainHistory, explainRule } from './explain-rules.ts';
 
 /** A decision in sentences, from what was stored with it and nothing else. */
 
@@ -95,6 +95,7 @@ export function explainConversion(options: {
     ...explainCustomer(evidence),
     ...(terms ? [explainTerms(terms, evidence)] : []),
     ...evidence.rules.map(explainRule),
+    ...explainHistory(evidence),
     ...explainLife(conversion),
     ...(terms ? explainEarning(conversion, { evidence, terms, commissions }) : []),
     ...commissions.map((commission) => explainCommission(commission)),

@@ -30,6 +30,7 @@ import { decide, type FraudDecision, outcomeOf } from '../decide/decide.ts';
 import { decidedAmount, type Evidence, parseEvidence } from '../decide/evidence.ts';
 import { type EarlierDecision, type FactSources, gatherClickFacts } from '../worker/click-facts.ts';
 import type { ClickSource } from '../worker/click-source.ts';
+import { createOrderCounts } from '../worker/order-counts.ts';
 import { gatherRuleFacts } from '../worker/rule-facts.ts';
 
 /**
@@ -157,10 +158,11 @@ function decidedBeforeVersion5(
 
 async function replayPage(options: ReplayOptions, recorded: readonly Recorded[]): Promise<Difference[]> {
   const { ledger, clicks, clickIds, model } = options;
-  const sources = { sql: ledger, clicks, clickIds, model };
+  const sources = { sql: ledger, clicks, clickIds, counts: createOrderCounts(), model };
   const rechosen = await rechoose(sources, recorded);
   const others = rechosen.flatMap(wonByAnother);
-  const fresh = await observeOthers(sources, others);
+  const merges = new Map(recorded.map(({ conversion, evidence }) => [conversion.id, evidence.merges]));
+  const fresh = await observeOthers(sources, others, ({ conversion }) => merges.get(conversion.id) ?? 0);
   const chains = await readChains(ledger, {
     affiliateIds: [...new Set(others.map(({ winner }) => winner.click.affiliateId))],
     levels: MAX_LEVELS,
@@ -328,8 +330,9 @@ async function withTheirRules(
 async function observeOthers(
   sources: FactSources,
   others: readonly Won[],
+  mergesOf: (one: Won) => number,
 ): Promise<Map<bigint, Observations>> {
-  const ruleFacts = await gatherRuleFacts(sources, others, new Date());
+  const ruleFacts = await gatherRuleFacts(sources, others, { now: new Date(), mergesOf });
   return new Map(
     others.flatMap(({ conversion, winner }): [bigint, Observations][] => {
       const facts = ruleFacts.get(conversion.id);

@@ -7,8 +7,8 @@ import {
   type FraudThresholds,
   thresholdOf,
 } from '../../ledger/programs/fraud-rules.ts';
-import { applyFraudRules, type Observations } from '../decide/apply-fraud-rules.ts';
-import { type FraudDecision, outcomeOf } from '../decide/decide.ts';
+import { applyFraudRules, hasEffect, type Observations } from '../decide/apply-fraud-rules.ts';
+import { type FraudDecision, outcomeOf, RULES_VERSION } from '../decide/decide.ts';
 import type { Evidence, RuleResult } from '../decide/evidence.ts';
 
 /**
@@ -42,6 +42,10 @@ export interface Firings extends OrderSum {
   readonly inReview: number;
   readonly approved: number;
   readonly rejected: number;
+  /** Of those that were held, cancelled or refunded before a reviewer decided. */
+  readonly undecided: number;
+  /** Orders for which it fired while it only watched, and which no rule held: it would have. */
+  readonly wouldHold: OrderSum;
 }
 
 /** By rule; a rule that has not fired is missing. */
@@ -52,25 +56,40 @@ export async function readFirings(
   const firings = new Map<FraudRuleName, Firings>();
   const covered = await forEachOrder(sql, options, (order) => {
     const outcome = outcomeThen(order);
-    for (const { rule, fired } of order.rules) {
+    const reviewed = outcome === 'review' ? reviewedAs(order) : undefined;
+    for (const { rule, fired, effect } of order.rules) {
       if (!fired) continue;
+      const wouldHold = effect === 'none' && outcome === 'attributed';
       const before = firings.get(rule as FraudRuleName) ?? NO_FIRINGS;
       firings.set(rule as FraudRuleName, {
         orders: before.orders + 1,
         amountMinor: before.amountMinor + order.amountMinor,
-        inReview: before.inReview + Number(order.state === 'review'),
-        approved: before.approved + Number(outcome === 'review' && !UNAPPROVED.has(order.state)),
-        rejected: before.rejected + Number(outcome === 'review' && order.state === 'rejected'),
+        inReview: before.inReview + Number(reviewed === 'inReview'),
+        approved: before.approved + Number(reviewed === 'approved'),
+        rejected: before.rejected + Number(reviewed === 'rejected'),
+        undecided: before.undecided + Number(reviewed === 'undecided'),
+        wouldHold: wouldHold ? plus(before.wouldHold, order) : before.wouldHold,
       });
     }
   });
   return { covered, firings };
 }
 
+/** What reviewers made of an order that was held. */
+function reviewedAs({
+  state,
+  reviewedAt,
+  reason,
+}: Observed): 'inReview' | 'approved' | 'rejected' | 'undecided' {
+  if (reviewedAt !== null) return 'approved';
+  if (reason === 'rejected_by_reviewer') return 'rejected';
+  return state === 'review' ? 'inReview' : 'undecided';
+}
+
 /** What one rule would find with other thresholds. */
 export interface RuleChange {
   readonly rule: FraudRuleName;
-  /** Orders for which it fires with the thresholds in force, and with the other ones. */
+  /** Orders that it holds with the thresholds in force, and with the other ones, alone or with other rules. */
   readonly before: number;
   readonly after: number;
   /** Orders of which nothing was observed, because the rule was off or did not exist when they were decided. */
@@ -115,8 +134,8 @@ export async function previewThresholds(
   const proposed = { ...inForce, ...options.proposed };
   const counts = new Map(FRAUD_RULE_NAMES.map((rule) => [rule, { before: 0, after: 0, unobserved: 0 }]));
   const sums = { heldBefore: NO_ORDERS, heldAfter: NO_ORDERS, newlyHeld: NO_ORDERS, released: NO_ORDERS };
-  const add = (sum: keyof typeof sums, { amountMinor }: Observed) => {
-    sums[sum] = { orders: sums[sum].orders + 1, amountMinor: sums[sum].amountMinor + amountMinor };
+  const add = (sum: keyof typeof sums, order: Observed) => {
+    sums[sum] = plus(sums[sum], order);
   };
   const changed: ChangedOrder[] = [];
   const covered = await forEachOrder(sql, options, (order) => {
@@ -159,8 +178,14 @@ interface Observed extends Omit<ObservedOrder, 'evidence'> {
 }
 
 const NO_ORDERS: OrderSum = { orders: 0, amountMinor: 0n };
-export const NO_FIRINGS: Firings = { ...NO_ORDERS, inReview: 0, approved: 0, rejected: 0 };
-const UNAPPROVED: ReadonlySet<string> = new Set(['review', 'rejected']);
+export const NO_FIRINGS: Firings = {
+  ...NO_ORDERS,
+  ...{ inReview: 0, approved: 0, rejected: 0, undecided: 0, wouldHold: NO_ORDERS },
+};
+
+function plus(sum: OrderSum, { amountMinor }: Observed): OrderSum {
+  return { orders: sum.orders + 1, amountMinor: sum.amountMinor + amountMinor };
+}
 
 async function forEachOrder(
   sql: DatabaseSql,
@@ -207,7 +232,8 @@ function compare(
 ): Compared {
   const { observations, thresholds, reviewsMatches } = options;
   // A person's decision is subject to no rule.
-  const results = rules.length === 0 ? [] : applyFraudRules(observations, thresholds);
+  const results =
+    rules.length === 0 ? [] : applyFraudRules(observations, { thresholds, rulesVersion: RULES_VERSION });
   const { outcome } = outcomeOf(results, {
     isMatch: source === 'fingerprint' && reviewsMatches,
     firstInReview,
@@ -215,7 +241,7 @@ function compare(
   return {
     // The terms credit no affiliate for such a customer, whatever is suspicious.
     isHeld: outcome === 'review' && decided?.reason !== 'customer_not_eligible',
-    fired: new Set(results.flatMap(({ rule, fired }) => (fired ? [rule] : []))),
+    fired: new Set(results.filter(hasEffect).map(({ rule }) => rule)),
   };
 }
 

@@ -11,7 +11,7 @@ import {
   getFirstOrders,
   haveUndecidedBefore,
 } from '../../ledger/conversions/decision-facts.ts';
-import type { DatabaseSql } from '../../ledger/postgres/db.ts';
+import type { Database, DatabaseSql } from '../../ledger/postgres/db.ts';
 import { countMerges, type MergesThen, readSuccessors } from '../../ledger/programs/affiliates.ts';
 import { type FoundCoupon, findCoupons } from '../../ledger/programs/coupons.ts';
 import {
@@ -41,13 +41,16 @@ import { RULES_VERSION } from '../decide/decide.ts';
 import { type CouponEvidence, parseEvidence } from '../decide/evidence.ts';
 import { askEach } from './ask-each.ts';
 import type { ClickSource } from './click-source.ts';
+import type { OrderCounts } from './order-counts.ts';
 
 /** The first half of the facts of a batch, those that choose the click: a handful of queries, however many conversions. */
 
 export interface FactSources {
-  readonly sql: DatabaseSql;
+  readonly sql: Database;
   readonly clicks: ClickSource;
   readonly clickIds: ClickIdCodec;
+  /** What was counted of the orders before, kept for the next batch. */
+  readonly counts: OrderCounts;
   /** Instead of the model of the terms. */
   readonly model?: AttributionModel | undefined;
 }

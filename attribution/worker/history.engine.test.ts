@@ -2,7 +2,10 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ClickFlag } from '../../core/clicks/click-record.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../core/time.ts';
+import { mergeAffiliates } from '../../ledger/payouts/merges.ts';
+import { inTransaction } from '../../ledger/postgres/db.ts';
 import { createCoupon } from '../../ledger/programs/coupons.ts';
+import { FRAUD_RULE_NAMES, isWatching, thresholdOf } from '../../ledger/programs/fraud-rules.ts';
 import { updateProgram } from '../../ledger/programs/programs.ts';
 import { type AttributionFixture, startAttributionFixture } from '../../test/support/attribution.ts';
 import { createParties, type TestParties } from '../../test/support/ledger.ts';
@@ -30,8 +33,17 @@ const OTHERS_OFF = {
 } as const;
 
 /** When fresh orders are received: not in the first hours of a day, which have no orders before them. */
-const RECEIVED_MS = ((now) => (now % DAY_MS > 2 * HOUR_MS ? now - HOUR_MS : now - 5 * HOUR_MS))(Date.now());
+const RECEIVED_MS = ((now) => (now % DAY_MS > 4 * HOUR_MS ? now - HOUR_MS : now - 5 * HOUR_MS))(Date.now());
 const SETTLED_MS = settledBefore(new Date(RECEIVED_MS)).getTime();
+/** When the orders of the surge are received: settled before the hour of the clicks of fresh orders. */
+const SURGE_MS = Math.floor((RECEIVED_MS - 600_000) / HOUR_MS) * HOUR_MS - 20 * MINUTE_MS;
+/** The rules hold orders by what is suggested, and a customer is shared from the first order on. */
+const HOLDING = {
+  ...Object.fromEntries(
+    FRAUD_RULE_NAMES.filter((name) => isWatching({}, name)).map((name) => [name, thresholdOf({}, name)]),
+  ),
+  shared_payout_account: 0,
+};
 const DAYS = 16;
 const SURGE = 10;
 const CUSTOMER = 'shared';
@@ -53,19 +65,32 @@ interface Kind {
 /** Records orders, received at these times. */
 async function report(
   parties: TestParties,
-  orders: readonly (Partial<Kind> & { orderId: string; receivedMs: number; secondsBefore?: number })[],
+  orders: readonly (Partial<Kind> & {
+    orderId: string;
+    receivedMs: number;
+    secondsBefore?: number;
+    affiliateId?: number;
+    source?: 'import';
+  })[],
 ): Promise<void> {
   const byClicks = orders.filter(({ byClick = true }) => byClick);
   const clicks = await fixture.addClicks(
-    byClicks.map(({ receivedMs, secondsBefore = 600 }) => ({ ts: receivedMs - secondsBefore * 1_000 })),
+    byClicks.map(({ receivedMs, secondsBefore = 600, affiliateId }) => ({
+      ts: receivedMs - secondsBefore * 1_000,
+      ...(affiliateId && { affiliate_id: affiliateId }),
+    })),
     parties,
   );
   await Promise.all(
     orders.map(async (order) => {
-      const { orderId, byClick = true, receivedMs, customerId, paymentAccountHash } = order;
+      const { orderId, byClick = true, receivedMs, customerId, paymentAccountHash, source } = order;
       const click = clicks[byClicks.indexOf(order)];
       const found = byClick ? { clickId: click && fixture.clickIds.encode(click) } : { coupons: ['PARENT'] };
-      const paid = { ...(customerId && { customerId }), ...(paymentAccountHash && { paymentAccountHash }) };
+      const paid = {
+        ...(customerId && { customerId }),
+        ...(paymentAccountHash && { paymentAccountHash }),
+        ...(source && { source }),
+      };
       await fixture.order({ orderId, occurredAt: new Date(receivedMs), ...found, ...paid }, parties);
     }),
   );
@@ -88,7 +113,10 @@ async function createWorld(): Promise<TestParties> {
   const parties = await createParties(fixture.ledger);
   const [affiliateId, parentId] = parties.chain;
   const { programId, campaignId } = parties;
-  await updateProgram(fixture.ledger, { id: programId, changes: { fraudRules: OTHERS_OFF } });
+  await updateProgram(fixture.ledger, {
+    id: programId,
+    changes: { fraudRules: { ...OTHERS_OFF, ...HOLDING } },
+  });
   await createCoupon(fixture.ledger, { programId, affiliateId: parentId, campaignId, code: 'PARENT' });
   await fixture.books.owner`
     update payout_methods set account_hash = (select account_hash from payout_methods where affiliate_id = ${parentId})
@@ -99,11 +127,11 @@ async function createWorld(): Promise<TestParties> {
     [
       ...clicks(40, { flags: ClickFlag.forced }),
       ...clicks(20, {}),
-      ...clicks(400, { affiliate_id: parentId }),
+      ...[parentId, 1_000_000, 1_000_001].flatMap((affiliate_id) => clicks(400, { affiliate_id })),
     ],
     parties,
   );
-  const today = SETTLED_MS - MINUTE_MS;
+  const today = SURGE_MS;
   const past = Array.from({ length: DAYS }, (_, i) => SETTLED_MS - (DAYS - i) * DAY_MS - HOUR_MS);
   const surge = Array.from({ length: SURGE }, () => today);
   await report(parties, [
@@ -187,14 +215,17 @@ test('each finds what the affiliate, its coupon and its campaign are like, says 
   const conversion = await fixture.find('fresh 0', parties);
   expect(conversion).toMatchObject({ state: 'review', reason: 'shared_payout_account' });
   const text = explainConversion({ conversion, commissions: [], terms: undefined }).join('\n');
+  expect(text).toContain(`compared with orders received before ${new Date(SETTLED_MS).toISOString()}.`);
   expect(text).toContain(
     '1 other affiliate is paid to the same account, and the customer has 1 order with them.',
   );
-  expect(text).toMatch(/The affiliate has 11 orders that day by then, after 1 a day in the 16 days before/);
+  expect(text).toMatch(
+    /The affiliate has 11 orders with this one, counted up to .* UTC, after 1 a day in the 16 days before/,
+  );
   expect(text).toMatch(
     /Of the affiliate’s \d+ clicks in the campaign in the day before, 40 were made by pages/,
   );
-  expect(text).toMatch(/the others 0 of 400: at least \d+(\.\d)? times their rate/);
+  expect(text).toMatch(/of the median of 3 others 0 of 400: at least \d+(\.\d)? times that rate/);
   const range = { from: new Date(Date.now() - 60 * DAY_MS), to: new Date(Date.now() + DAY_MS) };
   const replayed = await replay({ ...fixture, ...range, programId: parties.programId });
   expect(replayed).toMatchObject({ conversions: 2 * (DAYS + SURGE) + 1 + kinds.length, differences: [] });
@@ -208,15 +239,105 @@ test('times that differ by a few percent of their mean are too regular, and thos
     [(i: number) => 60 + ((i * 7_919) % 1_800), false],
   ] as const) {
     const parties = await createParties(fixture.ledger);
-    await updateProgram(fixture.ledger, { id: parties.programId, changes: { fraudRules: OTHERS_OFF } });
+    const changes = { fraudRules: { ...OTHERS_OFF, ...HOLDING } };
+    await updateProgram(fixture.ledger, { id: parties.programId, changes });
     const before = Array.from({ length: 25 }, (_, i) => ({
       ...{ orderId: `before ${i}`, receivedMs: SETTLED_MS - DAY_MS - i * 1_000, secondsBefore: seconds(i) },
     }));
-    await report(parties, before);
+    const others = Array.from({ length: 25 }, (_, i) => ({
+      ...{
+        orderId: `other ${i}`,
+        receivedMs: SETTLED_MS - DAY_MS - i * 1_000,
+        affiliateId: parties.chain[1],
+      },
+      secondsBefore: 30 + ((i * 7_919) % 2_400),
+    }));
+    await report(parties, [...before, ...others]);
     await fixture.decideAll();
     await decide(parties, [kind()], { moments: [0], workers: 1 });
     expect((await firedOf(parties, 'fresh 0')).includes('regular_click_to_order')).toBe(fires);
   }
+});
+
+test('a merge brings the orders and clicks of the merged affiliate along', {
+  timeout: LIMIT_MS,
+}, async () => {
+  const parties = await createParties(fixture.ledger);
+  const [affiliateId, , intoAffiliateId] = parties.chain;
+  const { programId } = parties;
+  await updateProgram(fixture.ledger, {
+    ...{ id: programId, changes: { fraudRules: { ...OTHERS_OFF, ...HOLDING } } },
+  });
+  const days = Array.from({ length: 20 }, (_, day) => SETTLED_MS - (day + 1) * DAY_MS);
+  await report(parties, [
+    ...days.flatMap((receivedMs, day) =>
+      Array.from({ length: 10 }, (_, i) => ({
+        ...{ orderId: `merged ${day} ${i}`, receivedMs: receivedMs + i, secondsBefore: 60 + 90 * i },
+      })),
+    ),
+    ...days.map((receivedMs, day) => ({
+      ...{ orderId: `own ${day}`, receivedMs, affiliateId: intoAffiliateId },
+    })),
+  ]);
+  await fixture.decideAll();
+  await inTransaction(fixture.ledger, (tx) =>
+    mergeAffiliates(tx, { programId, affiliateId, intoAffiliateId, note: 'one person', actor: 'test' }),
+  );
+  await report(
+    parties,
+    Array.from({ length: 10 }, (_, i) => ({
+      ...{ orderId: `today ${i}`, receivedMs: SURGE_MS, secondsBefore: 60 + 90 * i },
+    })),
+  );
+  await fixture.decideAll();
+  await report(parties, [{ orderId: 'fresh', receivedMs: RECEIVED_MS }]);
+  await fixture.decideAll();
+  const { evidence } = await fixture.find('fresh', parties);
+  const rules = parseEvidence(evidence)?.rules ?? [];
+  expect(rules.find(({ rule }) => rule === 'anomaly')).toMatchObject({
+    ...{ fired: false, figures: { orders: 11, mean: 11, days: 20 } },
+  });
+});
+
+test('an order that is compared with undecided ones waits for them, or says so', {
+  timeout: LIMIT_MS,
+}, async () => {
+  const parties = await createParties(fixture.ledger);
+  const changes = { fraudRules: { ...OTHERS_OFF, ...HOLDING } };
+  await updateProgram(fixture.ledger, { id: parties.programId, changes });
+  const now = Date.now();
+  const orders = [
+    { orderId: 'old', receivedMs: now - 40 * MINUTE_MS },
+    { orderId: 'late', receivedMs: now - 18 * MINUTE_MS },
+    { orderId: 'recent', receivedMs: now - MINUTE_MS },
+  ];
+  await report(parties, orders);
+  await fixture.worker().runBatch(new Date());
+  // After a stop all three are due at once: the third one waits for the first.
+  expect(await fixture.find('recent', parties)).toMatchObject({ state: 'awaiting_click' });
+  const completeness = async (orderId: string) =>
+    parseEvidence((await fixture.find(orderId, parties)).evidence)?.history?.complete;
+  const settled = settledBefore(new Date(now - 18 * MINUTE_MS)).getTime();
+  expect(await completeness('late')).toBe(now - 40 * MINUTE_MS >= settled);
+  await fixture.decideAll(new Date(now + MINUTE_MS));
+  expect(await completeness('recent')).toBe(true);
+});
+
+test('orders of the past that are imported are not of today', { timeout: LIMIT_MS }, async () => {
+  const parties = await createParties(fixture.ledger);
+  const changes = { fraudRules: { ...OTHERS_OFF, ...HOLDING } };
+  await updateProgram(fixture.ledger, { id: parties.programId, changes });
+  const paymentAccountHash = 'ef'.repeat(32);
+  const orders = Array.from({ length: 8 }, (_, i) => ({
+    ...{ orderId: `import ${i}`, receivedMs: RECEIVED_MS + i, paymentAccountHash, source: 'import' as const },
+  }));
+  await report(parties, [...orders, { orderId: 'fresh', receivedMs: RECEIVED_MS + 10, paymentAccountHash }]);
+  await fixture.decideAll();
+  for (const { orderId } of orders) expect(await firedOf(parties, orderId)).toEqual([]);
+  const { evidence } = await fixture.find('fresh', parties);
+  expect(parseEvidence(evidence)?.rules.find(({ rule }) => rule === 'repeat_payment_account')).toMatchObject({
+    observed: 1,
+  });
 });
 
 test('what they find does not depend on the batches that orders fall into', {

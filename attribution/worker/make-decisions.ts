@@ -8,6 +8,7 @@ import type { Decision } from '../../ledger/decisions/decisions.ts';
 import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
 import { observe } from '../decide/apply-fraud-rules.ts';
 import { ownClick, type Winner } from '../decide/choose.ts';
+import { isCompared } from '../decide/compare-history.ts';
 import { decide, type ExplainedDecision } from '../decide/decide.ts';
 import { askEach } from './ask-each.ts';
 import type { PreparedConversion } from './prepare.ts';
@@ -28,14 +29,21 @@ export async function makeDecisions(
       choice.kind === 'won' && ruleFacts
         ? observe({ ...ruleFacts, earlier, conversion: facts.conversion, winner: choice.winner })
         : undefined;
-    return recordable(one, decide(facts, choice, observations, customer), now);
+    const decision = decide(facts, choice, observations, customer);
+    const history = ruleFacts?.history?.basis;
+    return recordable(
+      one,
+      history ? { ...decision, evidence: { ...decision.evidence, history } } : decision,
+      now,
+    );
   });
 }
 
 function rateQuestion({ facts: { conversion }, choice }: PreparedConversion): RateQuestion | undefined {
   if (choice.kind !== 'won') return undefined;
-  const { id: conversionId, programId, receivedAt, customerId, paymentAccountHash } = conversion;
+  const { id: conversionId, programId, receivedAt, customerId } = conversion;
   const { winner } = choice;
+  const paymentAccountHash = comparedAccount(conversion, winner);
   return {
     ...{ conversionId, programId, receivedAt, customerId, paymentAccountHash },
     ip: ownIp(winner),
@@ -46,6 +54,14 @@ function rateQuestion({ facts: { conversion }, choice }: PreparedConversion): Ra
 /** The address of the order's own click. */
 function ownIp(winner: Winner): string | null {
   return ownClick(winner)?.ip ?? null;
+}
+
+/** Imports are of the past, and later orders of a subscription come by themselves. */
+function comparedAccount(
+  { source, paymentAccountHash }: PreparedConversion['facts']['conversion'],
+  winner: Winner,
+): string | null {
+  return isCompared({ conversion: { source }, winner }) ? paymentAccountHash : null;
 }
 
 function couponOf(winner: Winner): number | null {
@@ -64,7 +80,8 @@ function createTally() {
     /** Counts this order; returns what is counted before it, in the books and in the batch. */
     add({ facts: { conversion }, choice }: PreparedConversion, before: EarlierCounts): EarlierCounts {
       if (choice.kind !== 'won') return before;
-      const { programId, customerId, paymentAccountHash: account } = conversion;
+      const { programId, customerId } = conversion;
+      const account = comparedAccount(conversion, choice.winner);
       const ip = ownIp(choice.winner);
       const couponId = couponOf(choice.winner);
       const fromIp = ip === null ? 0 : before.fromIp + count(`ip ${programId} ${ip}`);

@@ -5,6 +5,7 @@ import { type ClickFacts, choose, type DecidedChoice, type Won } from '../decide
 import type { Customer } from '../decide/customer.ts';
 import { type FactSources, gatherClickFacts } from './click-facts.ts';
 import { gatherCustomers } from './customers.ts';
+import { haveToWaitForHistory } from './history.ts';
 import { haveToWaitForEarlier } from './pace.ts';
 import { hasGivenUp } from './retries.ts';
 import { gatherRuleFacts } from './rule-facts.ts';
@@ -39,9 +40,20 @@ export async function prepareDecisions(
     decided: chosen.map(({ facts }) => facts.conversion.id),
     now,
   });
-  const ready = chosen.filter(({ facts }) => !early.has(facts.conversion.id));
+  const afterStop = await haveToWaitForHistory(sources.sql, { won: chosen.flatMap(winOf), now });
+  const ready = chosen.filter(
+    ({
+      facts: {
+        conversion: { id },
+      },
+    }) => !early.has(id) && !afterStop.has(id),
+  );
   const won = ready.flatMap(winOf);
-  const ruleFacts = await gatherRuleFacts(sources, won, now);
+  const mergesSeen = new Map(ready.map(({ facts }) => [facts.conversion.id, facts.merges]));
+  const ruleFacts = await gatherRuleFacts(sources, won, {
+    now,
+    mergesOf: ({ conversion }) => mergesSeen.get(conversion.id) ?? 0,
+  });
   const customers = new Map(
     [...(await gatherCustomers(sources.sql, won))].map(([{ conversion }, customer]) => [
       conversion.id,

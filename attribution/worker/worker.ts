@@ -11,6 +11,7 @@ import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import type { Outcome } from '../decide/decide.ts';
 import type { ClickSource } from './click-source.ts';
 import { makeDecisions } from './make-decisions.ts';
+import { createOrderCounts, type OrderCounts } from './order-counts.ts';
 import { type PreparedConversion, prepareDecisions } from './prepare.ts';
 import { nextAttempt } from './retries.ts';
 
@@ -55,10 +56,12 @@ export function createAttributionWorker(options: WorkerOptions): AttributionWork
     postponed: 0,
     failed: 0,
   };
-  return { stats, runBatch: (now) => runBatch({ ...options, stats, now }) };
+  const counts = createOrderCounts();
+  return { stats, runBatch: (now) => runBatch({ ...options, counts, stats, now }) };
 }
 
 interface Batch extends WorkerOptions {
+  readonly counts: OrderCounts;
   readonly stats: WorkerStats;
   readonly now: Date;
 }
@@ -77,9 +80,9 @@ async function prepare(
   batch: Batch,
   conversions: readonly ClaimedConversion[],
 ): Promise<PreparedConversion[]> {
-  const { ledger, clicks, clickIds, log, now } = batch;
+  const { ledger, clicks, clickIds, counts, log, now } = batch;
   try {
-    const sources = { sql: ledger, clicks, clickIds };
+    const sources = { sql: ledger, clicks, clickIds, counts };
     const { prepared, waiting } = await prepareDecisions(sources, conversions, now);
     await postpone(batch, waiting);
     return prepared;

@@ -26,7 +26,7 @@ export interface EarlierCounts {
   readonly fromCustomer: number;
   /** Orders credited by this coupon, received in the day before this one or later. */
   readonly fromCoupon: number;
-  /** Credited orders that the same account paid, received in the day before this one or later. */
+  /** Credited orders that the same account paid, received within a day of this one; not imports and renewals. */
   readonly fromAccount: number;
 }
 
@@ -84,7 +84,8 @@ export async function countEarlier(
       case when q.account is null then 0 else (select count(*) from (
         select from conversions c
         where c.program_id = q.program_id and c.payment_account_hash = q.account
-          and c.received_at >= q.at - interval '1 day' and c.id <> q.id and c.affiliate_id is not null
+          and c.received_at >= q.at - interval '1 day' and c.received_at < q.at + interval '1 day' and c.id <> q.id
+          and c.affiliate_id is not null and c.recurring_of is null and c.source <> 'import'
         limit ${MAX_COUNTED}) as near) end as from_account
     from json_to_recordset(${tx.json(asked)}::json)
       as q (index integer, id bigint, program_id integer, at timestamptz, ip inet, customer text, coupon integer,

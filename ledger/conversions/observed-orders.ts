@@ -1,6 +1,6 @@
 import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
-import type { ConversionState } from './conversions.ts';
+import type { ConversionReason, ConversionState } from './conversions.ts';
 
 /** What decisions observed, for the comparison with other thresholds. */
 
@@ -13,6 +13,9 @@ export interface ObservedOrder {
   readonly amountMinor: bigint;
   readonly receivedAt: Date;
   readonly state: ConversionState;
+  readonly reason: ConversionReason | null;
+  /** When a reviewer approved it. */
+  readonly reviewedAt: Date | null;
   /** As it was stored: parsed here, because PostgreSQL would unpack and read it once for every member asked for. */
   readonly evidence: JsonValue;
 }
@@ -35,8 +38,8 @@ export async function* readObservedOrders(
   for (let left = options.limit; left > 0; ) {
     const count = Math.min(left, ROWS_AT_ONCE);
     const page: ObservedOrder[] = await sql<ObservedOrder[]>`
-      select c.id, c.order_id, c.affiliate_id, c.campaign_id, c.amount_minor, c.received_at, c.state,
-        c.evidence
+      select c.id, c.order_id, c.affiliate_id, c.campaign_id, c.amount_minor, c.received_at, c.state, c.reason,
+        c.reviewed_at, c.evidence
       from unnest(${[...STATES]}::text[]) as s (state)
       cross join lateral (
         select * from conversions o

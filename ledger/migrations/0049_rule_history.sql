@@ -16,8 +16,10 @@ create index on conversions (program_id, payment_account_hash, received_at) wher
 -- What an affiliate's orders were like before, counted without reading the orders themselves.
 create index conversions_of_affiliate on conversions (affiliate_id, received_at)
   where affiliate_id is not null and recurring_of is null and source <> 'import';
--- Who has sold by the clicks of a campaign in a time.
-create index conversions_by_click on conversions (campaign_id, click_ts) include (affiliate_id, received_at)
-  where click_node is not null and affiliate_id is not null and recurring_of is null;
+-- Who has sold by the valid clicks of a campaign in a time, each click once.
+create index conversions_by_click on conversions (campaign_id, click_ts, click_node, click_seq)
+  include (affiliate_id, received_at)
+  where click_node is not null and affiliate_id is not null and recurring_of is null and source <> 'import'
+    and reason is distinct from 'bot_click' and reason is distinct from 'forced_click';
 -- Affiliates that are paid to one account.
 create index on payout_methods (account_hash) where account_hash is not null;

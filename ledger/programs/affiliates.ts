@@ -154,6 +154,23 @@ export async function readSuccessors(sql: DatabaseSql, ids: readonly number[]): 
   };
 }
 
+/** Who was merged into these affiliates by the first so many merges of the program, through others as well. */
+export async function readPredecessors(
+  sql: DatabaseSql,
+  ids: readonly number[],
+): Promise<(affiliateId: number, merges: number) => number[]> {
+  const rows = await sql<{ root: number; id: number; mergeNumber: number }[]>`
+    with recursive merged (root, id, merge_number) as (
+      select merged_into, id, merge_number from affiliates where merged_into = any(${[...new Set(ids)]}::integer[])
+      union
+      select m.root, a.id, greatest(m.merge_number, a.merge_number)
+      from merged m join affiliates a on a.merged_into = m.id
+    )
+    select root, id, merge_number from merged`;
+  return (affiliateId, merges) =>
+    rows.flatMap(({ root, id, mergeNumber }) => (root === affiliateId && mergeNumber <= merges ? [id] : []));
+}
+
 /** The affiliates of a program with this address, in whatever case, by id. */
 export async function affiliatesOfEmail(
   sql: DatabaseSql,

@@ -9,8 +9,15 @@ export interface FraudRule {
   readonly unit: string;
   /** Used where a program says nothing; false: off. */
   readonly fallback: number | boolean;
+  /**
+   * Where a program says nothing, it only watches: it observes and compares with the fallback, a suggestion, and holds no
+   * order. So no upgrade changes what a running program decides.
+   */
+  readonly watches?: true;
   /** Raised whenever what the rule observes, or how it compares, changes. */
   readonly version: number;
+  /** Of all rules of attribution, the version since which it exists; not named: the first. */
+  readonly since?: number;
 }
 
 /** By name, in the order in which they name the reason when several fire. */
@@ -26,6 +33,7 @@ export const FRAUD_RULES = {
     unit: 'yes or no',
     fallback: true,
     version: 2,
+    since: 3,
   },
   high_conversion_rate_from_ip: {
     sentence: 'More than N orders of the program came for clicks of this address within an hour.',
@@ -82,6 +90,7 @@ export const FRAUD_RULES = {
     unit: 'orders of one coupon without a click a day',
     fallback: 20,
     version: 1,
+    since: 6,
   },
   fast_conversions: {
     sentence:
@@ -94,52 +103,67 @@ export const FRAUD_RULES = {
     sentence: 'More than N orders that one account paid were credited within a day.',
     unit: 'orders of one payment account a day',
     fallback: 5,
+    watches: true,
     version: 1,
+    since: 8,
   },
   // An owner of several affiliates has no reason to share a customer between them.
   shared_payout_account: {
     sentence:
       'The customer has more than N orders of the last 30 days with other affiliates that are paid to the same account.',
     unit: 'orders with other affiliates of one payout account',
-    fallback: 0,
+    fallback: 2,
+    watches: true,
     version: 1,
+    since: 8,
   },
   leaked_coupon: {
     sentence:
-      'The coupon has credited more orders without a click today than on one day in N, by its 28 days before.',
+      'The coupon has credited more orders without a click today than on one day in N, by its 28 days before and by what the day brings the program’s others.',
     unit: 'days with one like it',
     fallback: 1_000,
+    watches: true,
     version: 1,
+    since: 8,
   },
   forced_clicks_share: {
     sentence:
       'More than N percent of the affiliate’s clicks in the campaign in the day before were made by pages, not by visitors.',
     unit: 'percent of forced clicks',
     fallback: 50,
+    watches: true,
     version: 1,
+    since: 8,
   },
-  // The times of people vary by about their mean; a program that orders after a fixed wait varies by a few percent.
+  // The times of people vary by about their mean; a robot that orders after a fixed wait varies by a few percent. A trial makes
+  // all of them vary little.
   regular_click_to_order: {
     sentence:
-      'The times from click to order of the affiliate’s latest 20 to 50 orders vary by less than N percent of their mean.',
-    unit: 'percent of variation',
+      'The times from click to order of the affiliate’s latest 20 to 50 orders in the campaign vary by less than N percent of what those of the others do.',
+    unit: 'percent of the variation of the others',
     fallback: 10,
+    watches: true,
     version: 1,
+    since: 8,
   },
   // Coupon and cashback sites convert several times as well as content does.
   conversion_rate: {
     sentence:
-      'Visitors of the affiliate order more than N times as often as those of the others in the campaign, chance of 1 in 1,000 aside.',
-    unit: 'times the rate of the campaign',
+      'Clicks of the affiliate lead to an order more than N times as often as those of the median affiliate of the campaign, chance of 1 in 1,000 aside.',
+    unit: 'times the rate of the median affiliate',
     fallback: 10,
+    watches: true,
     version: 1,
+    since: 8,
   },
   anomaly: {
     sentence:
-      'The affiliate has more orders today than on one day in N, by its own 28 days before: the chance of a false alarm.',
+      'The affiliate has more orders today than on one day in N, by its own 28 days before and by what the day brings the program’s others.',
     unit: 'days with one like it',
     fallback: 1_000,
+    watches: true,
     version: 1,
+    since: 8,
   },
 } as const satisfies Readonly<Record<string, FraudRule>>;
 
@@ -166,9 +190,21 @@ export function checkFraudThresholds(thresholds: FraudThresholds): void {
   }
 }
 
-/** What a rule compares with in a program; false: it is off. */
+/** What a rule compares with in a program, also where it only watches; false: it is off. */
 export function thresholdOf(thresholds: FraudThresholds, rule: FraudRuleName): number | boolean {
   return thresholds[rule] ?? FRAUD_RULES[rule].fallback;
+}
+
+/** Whether a rule only watches in a program: it compares with what is suggested, and holds no order. */
+export function isWatching(thresholds: FraudThresholds, rule: FraudRuleName): boolean {
+  const { watches }: FraudRule = FRAUD_RULES[rule];
+  return watches === true && thresholds[rule] === undefined;
+}
+
+/** Whether a rule exists in this version of the rules of attribution. */
+export function existsIn(rulesVersion: number, rule: FraudRuleName): boolean {
+  const { since = 1 }: FraudRule = FRAUD_RULES[rule];
+  return since <= rulesVersion;
 }
 
 /** The thresholds of a program as they were from a moment on. */

@@ -26,7 +26,9 @@ const eventView = z.object({
 
 const ruleView = z.object({
   rule: z.string(),
-  effect: z.enum(['rejected', 'review']),
+  effect: z
+    .enum(['rejected', 'review', 'none'])
+    .meta({ description: 'When it fires; none: it only watches.' }),
   fired: z.boolean(),
   observed: z.union([z.string(), z.number()]).nullable(),
   threshold: z.union([z.string(), z.number()]),

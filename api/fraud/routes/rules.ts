@@ -13,6 +13,8 @@ import {
   FRAUD_RULE_NAMES,
   FRAUD_RULES,
   type FraudRuleName,
+  type FraudThresholds,
+  isWatching,
   listThresholdsVersions,
   type ThresholdsVersion,
   thresholdOf,
@@ -50,7 +52,12 @@ const ruleView = z.object({
   name: ruleName,
   sentence: z.string().meta({ description: 'When it fires; N is the threshold.' }),
   unit: z.string(),
-  default: threshold,
+  default: threshold.meta({
+    description: 'Where the program sets nothing; suggested of a rule that watches.',
+  }),
+  state: z.enum(['holding', 'watching', 'off']).meta({
+    description: 'A rule that only watches is compared with the suggested threshold and holds no order.',
+  }),
   threshold,
   since: timeText.nullable().meta({ description: 'Null: the default, which was never set.' }),
   set_by: z.string().nullable().meta({ description: 'As the audit log names them; null: no person.' }),
@@ -59,6 +66,10 @@ const ruleView = z.object({
       in_review: z.int().meta({ description: 'Still to be decided by a reviewer.' }),
       approved: z.int(),
       rejected: z.int(),
+      undecided: z.int().meta({ description: 'Held, and cancelled or refunded before a reviewer decided.' }),
+      would_hold: orderSum.meta({
+        description: 'Those for which it fired while it only watched, and which no other rule held.',
+      }),
       precision: z.number().nullable().meta({
         description: 'Rejected of those that reviewers decided, 0 to 1; null: they have decided none.',
       }),
@@ -96,10 +107,10 @@ const previewView = z
     rules: z.array(
       z.object({
         name: ruleName,
-        before: z.int().meta({ description: 'Orders for which it fires with the thresholds in force.' }),
+        before: z.int().meta({ description: 'Orders that it holds with the thresholds in force.' }),
         after: z.int().meta({ description: 'With the proposed ones.' }),
         unobserved: z.int().meta({
-          description: 'Orders of which it observed nothing, as it was off when they were decided.',
+          description: 'Orders of which it observed nothing, as it was off or new when they were decided.',
         }),
       }),
     ),
@@ -208,12 +219,13 @@ function formatRule(
 ): z.output<typeof ruleView> {
   const { sentence, unit, fallback } = FRAUD_RULES[name];
   const setIn = thresholdSince(versions, name);
-  const { inReview, approved, rejected } = firings;
+  const { inReview, approved, rejected, undecided, wouldHold } = firings;
   return {
     name,
     sentence,
     unit,
     default: fallback,
+    state: stateOf(program.fraudRules, name),
     threshold: thresholdOf(program.fraudRules, name),
     since: formatOptionalTime(setIn?.createdAt ?? null),
     set_by: setIn?.actor ?? null,
@@ -222,9 +234,16 @@ function formatRule(
       in_review: inReview,
       approved,
       rejected,
+      undecided,
+      would_hold: formatSum(wouldHold, program.currency),
       precision: approved + rejected === 0 ? null : rejected / (approved + rejected),
     },
   };
+}
+
+function stateOf(thresholds: FraudThresholds, name: FraudRuleName): 'holding' | 'watching' | 'off' {
+  if (isWatching(thresholds, name)) return 'watching';
+  return thresholdOf(thresholds, name) === false ? 'off' : 'holding';
 }
 
 function formatPreview(preview: ThresholdsPreview, currency: string): z.output<typeof previewView> {

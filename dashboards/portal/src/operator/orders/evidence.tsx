@@ -219,12 +219,7 @@ function Rules({ rules }: { rules: Explanation['rules'] }) {
             observed === null ? (
               <span class="muted">{t('evidence.not_observed')}</span>
             ) : (
-              <Status
-                of={fired ? effect : 'quiet'}
-                text={
-                  fired ? t('evidence.fired', { effect: words(effect).toLowerCase() }) : t('common.passed')
-                }
-              />
+              <Status of={fired ? effect : 'quiet'} text={resultText(fired, effect)} />
             ),
         },
         { title: t('evidence.observed'), numeric: true, cell: ({ observed }) => formatFigure(observed) },
@@ -237,6 +232,12 @@ function Rules({ rules }: { rules: Explanation['rules'] }) {
       ]}
     />
   );
+}
+
+function resultText(fired: boolean, effect: Explanation['rules'][number]['effect']): string {
+  if (!fired) return t('common.passed');
+  if (effect === 'none') return t('evidence.fired_and_watches');
+  return t('evidence.fired', { effect: words(effect).toLowerCase() });
 }
 
 /** What a rule saw is a number, or a name such as that of a country. */

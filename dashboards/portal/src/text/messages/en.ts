@@ -634,6 +634,7 @@ export default {
 
   'evidence.explanation': 'Explanation',
   'evidence.fired': 'Fired: {effect}',
+  'evidence.fired_and_watches': 'Fired, only watches',
   'evidence.from_click_to_payout_zone': 'From click to payout ({zone})',
   'evidence.gift_card': 'gift card',
   'evidence.later': '{duration} later',
@@ -749,7 +750,8 @@ export default {
   'fraudRules.before_and_after': 'Before and after',
   'fraudRules.by_rule': 'Orders by rule',
   'fraudRules.change': 'Change',
-  'fraudRules.decided_so': '{rejected} rejected, {approved} approved, {open} open',
+  'fraudRules.decided_so':
+    '{rejected} rejected, {approved} approved, {open} open, {undecided} cancelled first',
   'fraudRules.default': 'Default',
   'fraudRules.discard': 'Discard changes',
   'fraudRules.fired_in_30_days': 'Fired in 30 days',
@@ -776,9 +778,12 @@ export default {
   'fraudRules.received_zone': 'Received ({zone})',
   'fraudRules.rule_observed': '{rule}: {observed}',
   'fraudRules.same_orders_are_held': 'The same orders are held with both.',
+  'fraudRules.suggested': 'Suggested: {threshold}',
   'fraudRules.thresholds': 'Thresholds',
+  'fraudRules.watching': 'Watching',
   'fraudRules.what_they_find':
-    'What each rule found in the last 30 days, and what other thresholds would find. N in a sentence stands for the threshold; empty: no such rule. Orders that are decided already keep theirs.',
+    'What each rule found in the last 30 days, and what other thresholds would find. N in a sentence stands for the threshold; empty: no such rule. A rule that is watching holds no order until it gets a number. Orders that are decided already keep theirs.',
+  'fraudRules.would_have_held': 'would have held {orders}, {amount}',
   'imports.affiliate_ref_code_campaign_id':
     'affiliate_ref_code, campaign_id, landing_url; optional: code, expires_at',
   'imports.affiliate_ref_code_code_optional':
@@ -1794,9 +1799,9 @@ export default {
   'ruleUnits.orders_of_one_payment_account': 'orders of one payment account a day',
   'ruleUnits.orders_with_other_partners': 'orders with other partners of one payout account',
   'ruleUnits.percent_of_forced_clicks': 'percent of forced clicks',
-  'ruleUnits.percent_of_variation': 'percent of variation',
+  'ruleUnits.percent_of_variation': 'percent of the variation of others',
   'ruleUnits.seconds': 'seconds',
-  'ruleUnits.times_the_campaigns_rate': 'times the rate of the campaign',
+  'ruleUnits.times_the_campaigns_rate': 'times the rate of the median partner',
 
   'savedReports.at_hour_zone': 'At ({zone})',
   'savedReports.by_hand': 'Not made by itself',

@@ -3,7 +3,7 @@ import { useSession } from '../../../app/session.tsx';
 import { api, type Schemas, take, takeVersion } from '../../../data/api.ts';
 import { useAction, useData } from '../../../data/use-data.ts';
 import { useNames } from '../../../data/use-names.ts';
-import { formatCount, formatShare, words } from '../../../text/format.ts';
+import { formatCount, formatMoney, formatShare, words } from '../../../text/format.ts';
 import { fieldProblems } from '../../../text/problem-text.ts';
 import { t } from '../../../text/t.ts';
 import { Amount, Button, Card, Loading, Page, Problem, When } from '../../../ui/basics.tsx';
@@ -53,9 +53,9 @@ function Rules({ firings, etag, onSaved }: { firings: Firings; etag: string; onS
   const names = useNames(['users', 'keys']);
   const hasChanges = Object.keys(changed).length > 0;
   const isPreviewed = hasChanges && previewed?.thresholds === changed;
-  const set = ({ name, threshold }: Rule, value: number | boolean) => {
+  const set = ({ name, threshold, state }: Rule, value: number | boolean) => {
     const { [name]: _, ...others } = changed;
-    setChanged(value === threshold ? others : { ...others, [name]: value });
+    setChanged(value === threshold && state !== 'watching' ? others : { ...others, [name]: value });
   };
   const preview = useAction(async () => {
     setPreviewed({ thresholds: changed, preview: await readPreview(program.id, changed) });
@@ -103,7 +103,8 @@ function Rules({ firings, etag, onSaved }: { firings: Firings; etag: string; onS
               cell: (rule) => (
                 <ThresholdField
                   name={rule.name}
-                  value={changed[rule.name] ?? rule.threshold}
+                  value={changed[rule.name] ?? (rule.state === 'watching' ? undefined : rule.threshold)}
+                  suggested={Number(rule.default)}
                   onChange={(value) => set(rule, value)}
                   fault={faults[`fraud_rules.${rule.name}`]}
                 />
@@ -111,9 +112,12 @@ function Rules({ firings, etag, onSaved }: { firings: Firings; etag: string; onS
             },
             {
               title: t('fraudRules.in_force_since'),
-              cell: ({ since, set_by }) => (
+              cell: ({ since, set_by, state }) => (
                 <>
-                  <When at={since} none={t('fraudRules.default')} />
+                  <When
+                    at={since}
+                    none={t(state === 'watching' ? 'fraudRules.watching' : 'fraudRules.default')}
+                  />
                   {set_by && <span class="sub">{names.get(set_by) ?? set_by}</span>}
                 </>
               ),
@@ -127,6 +131,14 @@ function Rules({ firings, etag, onSaved }: { firings: Firings; etag: string; onS
                   {fired.orders > 0 && (
                     <span class="sub">
                       <Amount money={fired.amount} />
+                    </span>
+                  )}
+                  {fired.would_hold.orders > 0 && (
+                    <span class="sub">
+                      {t('fraudRules.would_have_held', {
+                        orders: formatCount(fired.would_hold.orders),
+                        amount: formatMoney(fired.would_hold.amount),
+                      })}
                     </span>
                   )}
                 </>
@@ -166,6 +178,6 @@ function Rules({ firings, etag, onSaved }: { firings: Firings; etag: string; onS
   );
 }
 
-function decided({ rejected, approved, in_review }: Rule['fired']) {
-  return { rejected, approved, open: in_review };
+function decided({ rejected, approved, undecided, in_review }: Rule['fired']) {
+  return { rejected, approved, undecided, open: in_review };
 }
