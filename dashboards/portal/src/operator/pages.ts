@@ -106,12 +106,16 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       pages: [
         { path: '/conversions', title: t('common.conversions') },
         { path: '/reviews', title: t('common.review_queue'), roles: ['operator', 'fraud'] },
-        { path: '/cases', title: t('cases.title'), roles: ['operator', 'fraud'] },
         { path: '/questions', title: t('common.questions'), roles: ['operator', 'fraud'] },
+      ],
+    },
+    {
+      title: t('pages.fraud'),
+      pages: [
         { path: '/velocity', title: t('common.velocity'), roles: ['operator', 'fraud'] },
-        { path: '/blocks', title: t('blocks.title'), roles: ['operator', 'fraud'] },
+        { path: '/cases', title: t('cases.title'), roles: ['operator', 'fraud'] },
         { path: '/fraud-rules', title: t('common.fraud_rules'), roles: ['operator', 'fraud'] },
-        { path: '/analysts', title: t('common.analysts'), roles: ['operator', 'fraud'] },
+        { path: '/blocks', title: t('blocks.title'), roles: ['operator', 'fraud'] },
       ],
     },
     {
@@ -137,6 +141,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
         },
         { path: '/webhooks', title: t('common.postbacks_and_webhooks'), roles: ['operator', 'advertiser'] },
         { path: '/dead-letters', title: t('common.dead_letters'), roles: ['operator'], acrossPrograms: true },
+        { path: '/analysts', title: t('common.analysts'), roles: ['operator', 'fraud'] },
         { path: '/imports', title: t('common.imports'), roles: ['operator'] },
         { path: '/audit-log', title: t('common.audit_log'), roles: ['operator', 'finance', 'fraud'] },
         { path: '/users', title: t('common.users'), roles: ['operator'] },

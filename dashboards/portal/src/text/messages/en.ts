@@ -1349,6 +1349,7 @@ export default {
   'overview.share_of_valid_clicks': '{share} of valid clicks',
   'overview.share_valid': '{share} valid',
 
+  'pages.fraud': 'Fraud',
   'pages.money': 'Money',
   'pages.operations': 'Operations',
 
