@@ -15,10 +15,13 @@ export async function installDependencies() {
     return;
   }
   const npm = npmCommand();
-  const { ok, output } = await step('Installing dependencies', () =>
-    run(npm.command, [...npm.args, 'ci', '--no-audit', '--no-fund'], { env: withoutNpm(process.env) }),
-  );
-  if (!ok) throw new SetupError(`The dependencies could not be installed ("npm ci"):\n${output}`);
+  const install = () =>
+    run(npm.command, [...npm.args, 'ci', '--no-audit', '--no-fund'], { env: withoutNpm(process.env) });
+  let result = await step('Installing dependencies', install);
+  // Of a thousand downloads one can break off, and npm itself repeats only some of its failures.
+  if (!result.ok) result = await step('Installing dependencies, once more', install);
+  if (!result.ok)
+    throw new SetupError(`The dependencies could not be installed ("npm ci"):\n${result.output}`);
   writeFileSync(stamp, wanted);
 }
 
