@@ -78,6 +78,11 @@ export class ConnectionPool {
       this.#opening--;
       if (!connection) this.#serveNext();
     }
+    // It was being opened when the pool gave up waiting.
+    if (this.#isEnded) {
+      connection.destroy();
+      throw new ConnectionError('the pool has ended');
+    }
     this.#connections.add(connection);
     connection.onLost(() => this.#forget(connection));
     return connection;

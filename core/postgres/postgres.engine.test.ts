@@ -1,3 +1,4 @@
+import { type AddressInfo, connect, createServer } from 'node:net';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freshPostgresDatabase } from '../../test/support/engines.ts';
@@ -166,6 +167,26 @@ test('more callers than connections are all served, and at the end those who sti
   const [last] = await Promise.all([answers, pool.end()]);
   expect(last.map(([row]) => row?.n)).toEqual(Array.from({ length: 50 }, (_, n) => n));
   await expect(pool`select 1`).rejects.toMatchObject({ code: 'CONNECTION_CLOSED' });
+});
+
+test('a connection that is still being opened at the end is of no use to a statement', async () => {
+  const target = new URL(url);
+  const upstream = { host: target.hostname, port: Number(target.port) };
+  const delayed = createServer((client) => {
+    setTimeout(() => {
+      const server = connect(upstream);
+      client.pipe(server).pipe(client);
+      for (const socket of [client, server]) socket.on('error', () => socket.destroy());
+    }, 500);
+  });
+  await new Promise<void>((resolve) => delayed.listen(0, '127.0.0.1', resolve));
+  const { port } = delayed.address() as AddressInfo;
+  target.host = `127.0.0.1:${port}`;
+  const pool = openPostgres({ url: target.href, max: 1, name: 'test', as: 'owner' });
+  const slow = pool`select pg_sleep(60)`.catch((error: unknown) => error);
+  await pool.end({ timeoutMs: 100 });
+  expect(await slow).toMatchObject({ code: 'CONNECTION_CLOSED' });
+  delayed.close();
 });
 
 test('an end does not wait for ever', async () => {
