@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { hashPassword } from '../api/auth/passwords.ts';
 import { createUser, setPassword } from '../ledger/access/users.ts';
 import { connectDatabase, type Database } from '../ledger/postgres/db.ts';
-import { ARRIVE_MS, enter, launchChromium, look, openPortal } from './support/browser.ts';
+import { ALL_PAGES, ARRIVE_MS, enter, launchChromium, look, openPortal } from './support/browser.ts';
 import { waitFor } from './support/engines.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
@@ -12,7 +12,7 @@ import { findChromium } from './support/programs.ts';
 const chromium = findChromium();
 const PASSWORD = 'correct horse battery';
 
-describe.skipIf(chromium === undefined)('signing in to the portal in a browser', () => {
+describe.skipIf(chromium === undefined || !ALL_PAGES)('signing in to the portal in a browser', () => {
   let platform: TestPlatform;
   let browser: Browser;
   let ledger: Database;

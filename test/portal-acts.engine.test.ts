@@ -3,13 +3,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { addMonths } from '../core/time.ts';
 import { issueStatements } from '../ledger/books/statement-documents.ts';
 import { connectDatabase, type Database } from '../ledger/postgres/db.ts';
-import { goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
+import { ALL_PAGES, goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
 
 const chromium = findChromium();
 
-describe.skipIf(chromium === undefined)('what an operator can do, in a browser', () => {
+describe.skipIf(chromium === undefined || !ALL_PAGES)('what an operator can do, in a browser', () => {
   let platform: TestPlatform;
   let browser: Browser;
   let ledger: Database;

@@ -1,6 +1,6 @@
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
+import { ALL_PAGES, goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
 import { askClickHouse, waitFor } from './support/engines.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
@@ -59,7 +59,7 @@ test('the command prints a login of one program', async () => {
   );
 });
 
-describe.skipIf(chromium === undefined)('the page', () => {
+describe.skipIf(chromium === undefined || !ALL_PAGES)('the page', () => {
   let browser: Browser;
   beforeAll(async () => {
     browser = await launchChromium(chromium ?? '');

@@ -1,6 +1,6 @@
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
+import { ALL_PAGES, goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
 import { waitFor } from './support/engines.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
@@ -10,7 +10,7 @@ const AGENT = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/
 /** Asserted are 3 s from the answer; documented is one, on a machine that is not busy with a test suite. */
 const SEEN_MS = 3_000;
 
-describe.skipIf(chromium === undefined)('the block lists, in a browser', () => {
+describe.skipIf(chromium === undefined || !ALL_PAGES)('the block lists, in a browser', () => {
   let platform: TestPlatform;
   let browser: Browser;
 

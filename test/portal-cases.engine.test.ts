@@ -1,6 +1,6 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ARRIVE_MS, goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
+import { ALL_PAGES, ARRIVE_MS, goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
 import { waitFor } from './support/engines.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
@@ -9,7 +9,7 @@ const chromium = findChromium();
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
 const ORDERS = ['case-1', 'case-2', 'case-3', 'case-4'];
 
-describe.skipIf(chromium === undefined)('several orders reviewed as one, in a browser', () => {
+describe.skipIf(chromium === undefined || !ALL_PAGES)('several orders reviewed as one, in a browser', () => {
   let platform: TestPlatform;
   let browser: Browser;
 

@@ -1,6 +1,6 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
+import { ALL_PAGES, goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
 
@@ -19,7 +19,7 @@ async function visit({ apiUrl, collectorUrl, demo }: TestPlatform): Promise<void
   expect((await fetch(`${apiUrl}/postback?${order}`)).status).toBe(200);
 }
 
-describe.skipIf(chromium === undefined)('the explorer, in a browser', () => {
+describe.skipIf(chromium === undefined || !ALL_PAGES)('the explorer, in a browser', () => {
   let platform: TestPlatform;
   let browser: Browser;
 

@@ -1,6 +1,6 @@
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ARRIVE_MS, goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
+import { ALL_PAGES, ARRIVE_MS, goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
 import { waitFor } from './support/engines.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
@@ -9,7 +9,7 @@ import { type Receiver, startReceiver } from './support/servers/receiver.ts';
 const chromium = findChromium();
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
 
-describe.skipIf(chromium === undefined)('a partner with a tracker of its own, in a browser', () => {
+describe.skipIf(chromium === undefined || !ALL_PAGES)('a partner with its own tracker', () => {
   let platform: TestPlatform;
   let browser: Browser;
   let tracker: Receiver;

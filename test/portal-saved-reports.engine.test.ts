@@ -1,12 +1,12 @@
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
+import { ALL_PAGES, goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
 
 const chromium = findChromium();
 
-describe.skipIf(chromium === undefined)('saved reports, in a browser', () => {
+describe.skipIf(chromium === undefined || !ALL_PAGES)('saved reports, in a browser', () => {
   let platform: TestPlatform;
   let browser: Browser;
 

@@ -15,7 +15,7 @@ import { fanOut } from '../webhooks/webhook-worker.ts';
 /** Requests made of the document, right and wrong: no answer is a 5xx, and none has a status or a type that is not documented. */
 
 /** Cases of each operation. */
-const CASES = Number(process.env.AFFLUX_TEST_FUZZ ?? 200);
+const CASES = Number(process.env.AFFLUX_TEST_FUZZ ?? 100);
 /** Another one each time; a failure names it. */
 const SEED = Number(process.env.AFFLUX_TEST_SEED ?? Date.now() % 2 ** 31);
 /** Asked by machines that read the status only. */
