@@ -285,20 +285,24 @@ function funnel(): PanelSource {
     queries: [
       clickhouse(
         `
-SELECT 'Valid clicks' AS Step, toFloat64(${VALID_CLICKS}) AS Count
-FROM clicks_hourly AS t
-WHERE ${HOURS_IN_RANGE}
-  AND ${chosen(...OF_ORDERS)}
-UNION ALL
-SELECT 'Orders', toFloat64(count())
-FROM conversions FINAL
-WHERE ${ORDERS_IN_RANGE}
-  AND ${chosen(...OF_ORDERS)}
-UNION ALL
-SELECT 'Approved', toFloat64(countIf(${CREDITED}))
-FROM conversions FINAL
-WHERE ${ORDERS_IN_RANGE}
-  AND ${chosen(...OF_ORDERS)}
+SELECT Step, Count
+FROM (
+  SELECT 1 AS place, 'Valid clicks' AS Step, toFloat64(${VALID_CLICKS}) AS Count
+  FROM clicks_hourly AS t
+  WHERE ${HOURS_IN_RANGE}
+    AND ${chosen(...OF_ORDERS)}
+  UNION ALL
+  SELECT 2, 'Orders', toFloat64(count())
+  FROM conversions FINAL
+  WHERE ${ORDERS_IN_RANGE}
+    AND ${chosen(...OF_ORDERS)}
+  UNION ALL
+  SELECT 3, 'Approved', toFloat64(countIf(${CREDITED}))
+  FROM conversions FINAL
+  WHERE ${ORDERS_IN_RANGE}
+    AND ${chosen(...OF_ORDERS)}
+)
+ORDER BY place
 ${BOTH}`,
         'table',
       ),
