@@ -99,7 +99,7 @@ export const kindView = z
       })
       .meta({ description: 'A call as the vendor makes it, made up here: the request of a try.' }),
   })
-  .meta({ id: 'SourceKind' });
+  .meta({ id: 'KindOfSource' });
 
 export function formatKind(kind: SourceKindName): z.output<typeof kindView> {
   const { title, signature, secret, preset } = kindOf(kind);

@@ -2,7 +2,7 @@ import type { Schemas } from '../../data/api.ts';
 import { t } from '../../text/t.ts';
 
 export type Source = Schemas['Source'];
-export type Kind = Schemas['SourceKind'];
+export type Kind = Schemas['KindOfSource'];
 export type KindName = Source['kind'];
 
 /** What a kind is for, in one sentence. */
