@@ -451,7 +451,6 @@ export default {
   'cases.add_orders': 'Add orders',
   'cases.add_the_note': 'Add the note',
   'cases.all_cases': 'All cases',
-  'cases.asn': 'Network operator (ASN)',
   'cases.assign_to_me': 'Assign to me',
   'cases.end_the_assignment': 'End the assignment',
   'cases.assigned_to': 'Assigned to',
@@ -2236,7 +2235,6 @@ export default {
   'velocity.addresses_are_of_all_programs':
     'Addresses click in all programs, so these figures are of all of them, whichever is chosen.',
   'velocity.beginning_of_an_address': 'Beginning of an address or a number, network, name',
-  'velocity.browser': 'Browser',
   'velocity.choose_a_longer_window': 'Choose a longer window, or clear the search.',
   'velocity.first': 'First',
   'velocity.first_seen_zone': 'First seen today ({zone})',

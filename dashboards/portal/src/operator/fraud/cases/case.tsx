@@ -7,12 +7,12 @@ import { actorOf, useNames } from '../../../data/use-names.ts';
 import { formatCount, words } from '../../../text/format.ts';
 import { t } from '../../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../../ui/basics.tsx';
+import { Explored, KEY_NAMES } from '../../../ui/explored.tsx';
 import { Form, TextArea } from '../../../ui/forms.tsx';
 import { Status } from '../../../ui/status.tsx';
 import { Table } from '../../../ui/table.tsx';
 import { CaseOrders } from './case-orders.tsx';
-import { ExploreLink } from './explore-link.tsx';
-import { type CaseDetails, isSubjectKind, SHARED_TEXTS, SUBJECT_TEXTS } from './kinds.ts';
+import { type CaseDetails, isSubjectKind, SHARED_TEXTS } from './kinds.ts';
 
 const EVERY_MS = 10_000;
 
@@ -73,7 +73,7 @@ function Facts({ found, etag, names, onChanged }: PartProps & { etag: string }) 
             <>
               <dt>{t('cases.began_with')}</dt>
               <dd>
-                {SUBJECT_TEXTS[subject.kind]} <ExploreLink {...subject} />
+                {KEY_NAMES[subject.kind]} <Explored of={subject.kind} value={subject.value} />
               </dd>
             </>
           )}
@@ -138,11 +138,7 @@ const SHORTENED = /\/48$/;
 function SharedValue(props: { kind: Shared['kind']; value: string; name: string | undefined }) {
   const { kind, value, name } = props;
   if (!isSubjectKind(kind) || SHORTENED.test(value)) return <code>{value}</code>;
-  return (
-    <ExploreLink kind={kind} value={value}>
-      {kind === 'affiliate' ? name : undefined}
-    </ExploreLink>
-  );
+  return <Explored of={kind} value={value} name={kind === 'affiliate' ? name : undefined} />;
 }
 
 const ACTS = {

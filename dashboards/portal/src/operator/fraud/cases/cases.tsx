@@ -6,10 +6,10 @@ import { useList } from '../../../data/use-list.ts';
 import { formatCount, words, ZONE_NAME } from '../../../text/format.ts';
 import { rich, t } from '../../../text/t.ts';
 import { Amount, Button, Card, Empty, Page, When } from '../../../ui/basics.tsx';
+import { Explored, KEY_NAMES } from '../../../ui/explored.tsx';
 import { Status } from '../../../ui/status.tsx';
 import { ListTable } from '../../../ui/table.tsx';
-import { ExploreLink } from './explore-link.tsx';
-import { isSubjectKind, SUBJECT_TEXTS } from './kinds.ts';
+import { isSubjectKind } from './kinds.ts';
 import { OpenCase } from './open-case.tsx';
 
 const EVERY_MS = 10_000;
@@ -67,7 +67,7 @@ export function CasesPage() {
                     {id}
                     {began && (
                       <>
-                        , {SUBJECT_TEXTS[began.kind]} <ExploreLink {...began} />
+                        , {KEY_NAMES[began.kind]} <Explored of={began.kind} value={began.value} />
                       </>
                     )}
                   </span>

@@ -2,24 +2,12 @@ import { formatAmount, parseAmount } from '../../../../../../core/money.ts';
 import type { Money, Schemas } from '../../../data/api.ts';
 import { formatMoney } from '../../../text/format.ts';
 import { t } from '../../../text/t.ts';
+import { type ExplorerKey, KEY_NAMES } from '../../../ui/explored.tsx';
 
 export type CaseDetails = Schemas['CaseDetails'];
 export type CaseOrder = CaseDetails['case_orders'][number];
 export type SharedKind = CaseDetails['shared'][number]['kind'];
 export type Subject = NonNullable<CaseDetails['subject']>;
-type SubjectKind = Subject['kind'];
-
-/** What a case can begin with, as the explorer names its keys. */
-export const SUBJECT_TEXTS: Readonly<Record<SubjectKind, string>> = {
-  ip: t('common.address'),
-  subnet: t('velocity.network'),
-  asn: t('cases.asn'),
-  fingerprint: t('velocity.browser'),
-  customer: t('common.customer'),
-  affiliate: t('common.partner'),
-  link: t('name.link'),
-  account: t('cases.payout_account'),
-};
 
 /** What orders can share. */
 export const SHARED_TEXTS: Readonly<Record<SharedKind, string>> = {
@@ -32,8 +20,8 @@ export const SHARED_TEXTS: Readonly<Record<SharedKind, string>> = {
   payout_account: t('cases.payout_account'),
 };
 
-export function isSubjectKind(kind: string): kind is SubjectKind {
-  return Object.hasOwn(SUBJECT_TEXTS, kind);
+export function isSubjectKind(kind: string): kind is ExplorerKey {
+  return Object.hasOwn(KEY_NAMES, kind);
 }
 
 /** The sum in each currency, such as "€12.00, $3.00"; of nothing, a dash. */

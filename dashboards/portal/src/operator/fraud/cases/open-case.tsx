@@ -6,8 +6,9 @@ import { useAction, useData } from '../../../data/use-data.ts';
 import { fieldProblems } from '../../../text/problem-text.ts';
 import { t } from '../../../text/t.ts';
 import { Loading, Problem } from '../../../ui/basics.tsx';
+import { KEY_NAMES } from '../../../ui/explored.tsx';
 import { Check, Dialog, Form, TextArea, TextField } from '../../../ui/forms.tsx';
-import { SHARED_TEXTS, type SharedKind, SUBJECT_TEXTS, type Subject, sumText } from './kinds.ts';
+import { SHARED_TEXTS, type SharedKind, type Subject, sumText } from './kinds.ts';
 
 const KINDS: readonly SharedKind[] = [
   'ip',
@@ -57,7 +58,7 @@ export function OpenCase(props: {
       >
         {subject && (
           <p class="hint">
-            {t('cases.began_with')}: {SUBJECT_TEXTS[subject.kind]} <code>{subject.value}</code>
+            {t('cases.began_with')}: {KEY_NAMES[subject.kind]} <code>{subject.value}</code>
           </p>
         )}
         {relatedTo === undefined ? (
