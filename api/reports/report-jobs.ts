@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { errorText, OperatingError } from '../../core/errors.ts';
@@ -154,11 +153,16 @@ export async function writeReport(
     const since = new Date(Date.now() - FILE_DAYS * DAY_MS);
     const room = limits.partyBytes - (await reportBytes(ledger, { rights, since }));
     const { stream, table, completeTo } = await exportReport(warehouse, report);
-    // Under another name until it is complete; of its own, should two processes be at it.
+    // Under another name until it is complete; of its own, should two processes be at it. It is opened before anything can end
+    // this: a stream that opens its file itself can do so after what has failed was removed.
+    const file = await open(part, 'wx', 0o600).catch((error: unknown) => {
+      stream.destroy();
+      throw error;
+    });
     await pipeline(
       stream,
       (source: AsyncIterable<Buffer>) => withinLimits(source, { folder, room, limits }),
-      createWriteStream(part, { mode: 0o600 }),
+      file.createWriteStream(),
       { signal },
     );
     await rename(part, path);
