@@ -14,6 +14,8 @@ const GIVES_UP_PERCENT = 30;
 const SENT_TWICE_PERCENT = 10;
 const REFUNDED_PERCENT = 10;
 const NO_CLICK_PERCENT = 5;
+/** Half of what the rule for many orders of one address allows: a click's address is its own, and no order is to be reviewed. */
+const ORDERS_OF_A_CLICK = 5;
 const RETRY_MS = 1_000;
 /** Amounts are whole hundreds of minor units: every rate of the demo's terms gives whole minor units of them. */
 const HUNDREDS = { from: 10, to: 400 };
@@ -61,12 +63,14 @@ export function startShop(options: ShopOptions): Shop {
   };
 }
 
-/** An order for a recent click, or for none; undefined before the first click. */
+/** An order for a recent click, or for none; undefined before the first click, and for a click that has enough of them. */
 function drawOrder(random: SeededRandom, record: ClientRecord): ShopOrder | undefined {
   const recent = record.clicks.slice(-RECENT_CLICKS).filter(({ isPercent }) => isPercent);
   if (recent.length === 0) return undefined;
   const click: ReceivedClick | undefined =
     random.next() * 100 < NO_CLICK_PERCENT ? undefined : random.pick(recent);
+  if (click && record.orders.filter((order) => order.click === click).length >= ORDERS_OF_A_CLICK)
+    return undefined;
   const order: ShopOrder = {
     orderId: `order-${record.orders.length + 1}`,
     amountMinor: 100 * random.whole(HUNDREDS.from, HUNDREDS.to),
