@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ClickRecord } from '../../core/clicks/click-record.ts';
-import { CLICKS_STREAM, DEAD_LETTERS_STREAM } from '../../core/clicks/stream.ts';
+import { clicksStream } from '../../core/clicks/shards.ts';
+import { DEAD_LETTERS_STREAM } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import {
@@ -226,7 +227,7 @@ function faulty(warehouse: Warehouse, fate: Fate, isFirst: () => boolean): Wareh
 
 async function checkpointReached(pipeline: Pipeline): Promise<boolean> {
   const checkpoint = await pipeline.loaderBucket.get('checkpoint.0');
-  const { state } = await pipeline.manager.streams.info(CLICKS_STREAM);
+  const { state } = await pipeline.manager.streams.info(clicksStream(0));
   return checkpoint?.json<{ seq: number }>().seq === state.last_seq;
 }
 
