@@ -41,8 +41,8 @@ export class ShardLoaders {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#finished;
+    for (const shard of this.#running.keys()) this.#handOver(shard);
     await Promise.all(this.#handingOver);
-    await Promise.all([...this.#running.keys()].map((shard) => this.#end(shard)));
     // Without NATS the leases expire.
     await this.#leases.leave().catch(() => undefined);
   }

@@ -101,6 +101,30 @@ it('reads the leases before the stream', async () => {
   expect(await completeTo()).toBe(clock - 10_000);
 });
 
+it('is held back by a shard that no loader leads yet, and not by one without clicks', async () => {
+  const clock = Date.now();
+  const lease = await openLease(pipeline.leasesBucket, clock - 7_000, 1);
+  const writer = (shard: number) =>
+    createWatermarkWriter({
+      warehouse: pipeline.warehouse,
+      shard,
+      clicks: clicksAt(() => clock, [0, 1, 2]),
+      forget: async () => undefined,
+      stream: async (of) => streamAt(0, clock - 10_000 * (of + 1)),
+      now: () => clock,
+    });
+  await writer(0).advance(0);
+  expect(await completeTo()).toBe(clock - 30_500);
+  await writer(1).advance(0);
+  await writer(2).advance(0);
+  // Of the leases each shard has its own: only the second one's holds a click.
+  expect(await completeTo()).toBe(lease.heldFromMs);
+  const { rows } = await pipeline.warehouse.query<{ shard: number; to: string }>(
+    'SELECT shard, toUnixTimestamp64Milli(complete_to) AS to FROM watermarks FINAL ORDER BY shard',
+  );
+  expect(rows.map(({ to }) => Number(to))).toEqual([clock - 500, lease.heldFromMs, clock - 500]);
+});
+
 it('does not go back', async () => {
   let clock = Date.now();
   const writer = createWatermarkWriter({
