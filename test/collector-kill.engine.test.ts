@@ -11,8 +11,10 @@ import type { Running } from '../core/service/service.ts';
 import { freePort } from '../engines/engine.ts';
 import { createCampaign } from '../ledger/programs/campaigns.ts';
 import { createLink } from '../ledger/programs/links.ts';
+import { auditWarehouse } from '../warehouse/audit/audit.ts';
 import { startLoader } from '../warehouse/loader/main.ts';
 import { lookupClicks, MAX_LOOKUP_IDENTITIES } from '../warehouse/lookups/lookups.ts';
+import { readWatermark } from '../warehouse/watermark/watermark.ts';
 import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
 import { freshWarehouse, quietLog } from './support/warehouse.ts';
@@ -105,6 +107,7 @@ describe('a collector killed under load', () => {
       expect(rows[0]?.stored).toBe(rows[0]?.distinct);
       expect(new Set(identities.map(clickIdentityKey)).size).toBe(identities.length);
       expect(await shardsWithClicks()).toEqual([0, 1, 2, 3]);
+      await auditLeases();
     },
     60_000 + KILLS * 10_000,
   );
@@ -131,6 +134,18 @@ describe('a collector killed under load', () => {
     const leases = await listLeases(await openBucket(nc, LEASES_BUCKET)).finally(() => nc.close());
     const used = leases.filter(({ nextSeq }) => nextSeq > 0).map(shardOfLease);
     return [...new Set(used)].sort((a, b) => a - b);
+  }
+
+  /** No lease of any shard has a gap, and the watermark of all of them goes on. */
+  async function auditLeases(): Promise<void> {
+    const since = Date.now();
+    await waitFor(async () => ((await readWatermark(warehouse)) ?? 0) > since, {
+      deadlineMs: 15_000,
+      what: 'the watermark',
+    });
+    const nc = await connectNats({ url: world.nats.url, name: 'test' });
+    const checks = await auditWarehouse({ warehouse, nc }).finally(() => nc.close());
+    expect(checks.filter(({ ok }) => !ok)).toEqual([]);
   }
 
   async function countStored(identities: Parameters<typeof lookupClicks>[1]): Promise<number> {

@@ -1,7 +1,9 @@
+import { readdir } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { clickIdentityKey, createClickIdCodec } from '../../core/clicks/click-id.ts';
-import { type Lease, listLeases } from '../../core/clicks/lease.ts';
+import { type Lease, listLeases, shardOfLease } from '../../core/clicks/lease.ts';
 import { connectNats, LEASES_BUCKET, openBucket } from '../../core/clicks/stream.ts';
+import { createCampaign } from '../../ledger/programs/campaigns.ts';
 import { createLink } from '../../ledger/programs/links.ts';
 import { mountSmallDisk, type SmallDisk } from '../../loadtest/small-disk.ts';
 import { type CollectorUnderTest, prepareCollector, readMetrics } from '../../test/support/collector.ts';
@@ -67,6 +69,21 @@ describe('collector without NATS', () => {
       const seqs = stored.filter((record) => record.node === node).map((record) => record.seq);
       expect(seqs.sort((a, b) => a - b)).toEqual(seqs.map((_, i) => i));
     }
+  };
+
+  const linkOfNewCampaign = async (name: string): Promise<string> => {
+    const campaign = await createCampaign(world.ledger, {
+      programId: world.program.id,
+      name,
+      cookieDays: 7,
+      landingUrl: 'https://shop.test/',
+    });
+    const link = await createLink(world.ledger, {
+      campaignId: campaign.id,
+      affiliateId: world.affiliate.id,
+      landingUrl: 'https://shop.test/',
+    });
+    return link.code;
   };
 
   const prepare = async (disks: Parameters<typeof prepareCollector>[0] = {}) => {
@@ -137,6 +154,53 @@ describe('collector without NATS', () => {
     });
     expect([left?.node, closed.node, closed.nextSeq]).toEqual([0, 0, 150]);
     await expectNothingLost(during.ids);
+  });
+
+  it('replays the spools of shards to which it sends no new clicks any more', async () => {
+    await prepare();
+    const codes = await Promise.all(
+      Array.from({ length: 6 }, (_, number) => linkOfNewCampaign(`C${number}`)),
+    );
+    const clickAll = async () => {
+      const answers = await Promise.all(
+        codes.map((one) => fetch(`${world.url}/c/${one}`, { redirect: 'manual' })),
+      );
+      return answers.map(
+        ({ headers }) => new URL(headers.get('location') ?? 'x:').searchParams.get('click_id') ?? '',
+      );
+    };
+    const first = await start({ clickShards: 3 });
+    const before = await clickAll();
+    process.kill(world.nats.pid, 'SIGSTOP');
+    const during = [...(await clickAll()), ...(await clickAll())];
+    const stopping = first.stop();
+    running = [];
+    await waitFor(async () => !(await isListening()), {
+      deadlineMs: 5_000,
+      what: 'the collector to stop listening',
+    });
+    process.kill(world.nats.pid, 'SIGCONT');
+    await stopping;
+    expect(
+      (await readdir(world.config.home, { recursive: true })).filter((path) => /\.spool$/.test(path)),
+    ).toEqual(
+      expect.arrayContaining([expect.stringContaining('/spool-1/'), expect.stringContaining('/spool-2/')]),
+    );
+    await start({ clickShards: 1 });
+    await spoolIsEmpty();
+    const after = await clickAll();
+    await expectNothingLost([...before, ...during, ...after]);
+    const left = await waitFor(
+      async () => {
+        const all = await leases();
+        return all.filter(({ state }) => state === 'closed').length === 3 && all;
+      },
+      { deadlineMs: 5_000, what: 'the leases of three shards to be closed' },
+    );
+    expect(left.map(shardOfLease).sort()).toEqual([0, 0, 1, 2]);
+    const counts = left.filter(({ state }) => state === 'closed').map(({ nextSeq }) => nextSeq);
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(3 * codes.length);
+    expect(Math.min(...counts)).toBeGreaterThan(0);
   });
 
   it('refuses with Retry-After when the spool is full, says it is not ready, and has no gap afterwards', async () => {

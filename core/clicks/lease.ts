@@ -84,9 +84,10 @@ export async function listLeases(bucket: KV): Promise<Lease[]> {
 
 /** Leases with the time at which NATS stored them, Unix milliseconds of its clock. */
 export async function listStoredLeases(bucket: KV): Promise<{ lease: Lease; storedAtMs: number }[]> {
-  const keys: string[] = [];
-  for await (const key of await bucket.keys('lease.*')) keys.push(key);
-  const entries = await Promise.all(keys.map((key) => bucket.get(key)));
+  // A lease that is renewed meanwhile is listed twice.
+  const keys = new Set<string>();
+  for await (const key of await bucket.keys('lease.*')) keys.add(key);
+  const entries = await Promise.all([...keys].map((key) => bucket.get(key)));
   return entries.flatMap((entry) =>
     entry?.operation === 'PUT' ? [{ lease: entry.json<Lease>(), storedAtMs: entry.created.getTime() }] : [],
   );

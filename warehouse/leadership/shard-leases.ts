@@ -69,9 +69,9 @@ export class ShardLeases {
 
   /** Who leads what now. */
   async look(shards: readonly number[]): Promise<Leadership> {
-    const keys: string[] = [];
-    for await (const key of await this.#bucket.keys()) keys.push(key);
-    const entries = await Promise.all(keys.map((key) => this.#bucket.get(key)));
+    const keys = new Set<string>();
+    for await (const key of await this.#bucket.keys()) keys.add(key);
+    const entries = await Promise.all([...keys].map((key) => this.#bucket.get(key)));
     const seen = new Map<string, { revision: number; sinceMs: number }>();
     const loaders = [this.id];
     const leaders = new Map<number, string>();
