@@ -32,7 +32,8 @@ function spoolFolder(stateFolder: string, shard: number): string {
   return join(stateFolder, shard === 0 ? 'spool' : `spool-${shard}`);
 }
 
-const SPOOL_FOLDER = /^spool-([1-9]\d*)$/;
+/** The name of a shard's spool below a state folder. */
+export const SPOOL_FOLDER = /^spool(?:-([1-9]\d*))?$/;
 
 /** The shards whose spools an earlier process left in a state folder; those beyond the present number are replayed too. */
 export async function spooledShards(stateFolder: string): Promise<number[]> {
