@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
+import { firstShards, shardOfCampaign } from '../core/clicks/shards.ts';
 import { CAPS_BUCKET, connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
 import type { Config } from '../core/config/config.ts';
 import { natsServer } from '../core/config/servers.ts';
@@ -17,11 +18,10 @@ import { createClickHandlers } from './clicks/handlers.ts';
 import { createOutcomeCounts, FlagCounts } from './clicks/outcomes.ts';
 import { serve } from './clicks/server.ts';
 import { openSnippet } from './clicks/snippet.ts';
-import { Committer } from './durability/committer.ts';
-import { createDurableLog, type DurableLog } from './durability/durable-log.ts';
 import { type LeaseKeeper, openLeaseKeeper } from './durability/lease-keeper.ts';
 import { createPublisher } from './durability/publisher.ts';
-import { openSpool, type Spool } from './durability/spool.ts';
+import { ShardCommitter } from './durability/shard-committer.ts';
+import { openShardStores, type ShardStores, spooledShards } from './durability/shard-stores.ts';
 import { type KeyCheck, openKeyCheck } from './keys.ts';
 import { CAPS_TTL_MS, followCaps } from './links/caps.ts';
 import { followLinks, type LinkStore } from './links/links.ts';
@@ -33,8 +33,6 @@ import { createVisitorCache } from './request/visitors.ts';
 import { createFloods } from './routing/floods.ts';
 import { createRepeats } from './routing/repeats.ts';
 
-/** The stream shard this collector publishes to. */
-const SHARD = 0;
 /** Batches still in flight at a stop get this long to be acknowledged. */
 const DRAIN_TIMEOUT_MS = 5_000;
 /** After a stop, open connections are still served this long; each answer asks its client to connect again. */
@@ -60,7 +58,6 @@ export async function startCollector(options: {
   const { config, log, slot } = options;
   const lists = { countryOf: await openCountries(config.geoDatabase), ...openAsnList({ log }) };
   const nc = await connectNats({ ...natsServer(config), name: 'collector' });
-  await ensureStreams(nc);
   const sql = openPostgres({ url: config.databaseUrl, name: 'afflux-collector', max: 1, as: 'application' });
   const stateFolder = collectorSlotFolder(config.home, slot ?? 0);
   const keys = await openKeyCheck({
@@ -77,7 +74,7 @@ export async function startCollector(options: {
     log,
   });
   const caps = await followCaps({ bucket: await openBucket(nc, CAPS_BUCKET, { ttlMs: CAPS_TTL_MS }), log });
-  const { spool, leases, durable } = await openDurability({ config, nc, stateFolder, log });
+  const { leases, stores } = await openDurability({ config, nc, stateFolder, log });
   const metrics = createMetrics();
   const secretBox = createSecretBox(config.dataKeys);
   const outcomes = createOutcomeCounts();
@@ -86,19 +83,21 @@ export async function startCollector(options: {
     isClosing: () => server.isClosing(),
     strictTransport: strictTransport(config.collectorUrl),
   });
-  const committer = new Committer({
-    store: durable.store,
+  const committer = new ShardCommitter<Click>({
+    shards: config.clickShards,
+    shardOf: ({ link }) => shardOfCampaign(link.campaignId, config.clickShards),
+    stores,
     leases,
     clickIds: createClickIdCodec(config.clickKeys),
     recipient: answers,
     log,
     onCommitted: observeCommits(metrics),
   });
-  leases.startHeartbeat((node) => least(committer.oldestHeldMs(node), spool.oldestHeldMs(node)));
+  leases.startHeartbeat((node) => least(committer.oldestHeldMs(node), stores.oldestHeldMs(node)));
   const flagCounts = new FlagCounts();
-  registerCollectorMetrics({ registry: metrics, committer, durable, spool, links, outcomes, flagCounts });
+  registerCollectorMetrics({ registry: metrics, committer, stores, links, outcomes, flagCounts });
 
-  const readiness = (): Readiness => readinessOf({ keys, links, committer, spool });
+  const readiness = (): Readiness => readinessOf({ keys, links, committer, stores });
   // On a shared port the kernel chooses the collector, so each of several has a health port of its own.
   const port = config.collectorMetricsPort + (slot ?? 0);
   const served = { host: config.metricsHost, port, metrics, secretBox, readiness };
@@ -137,8 +136,7 @@ export async function startCollector(options: {
       const complete = await committer.drain(DRAIN_TIMEOUT_MS);
       await server.stop();
       await health?.stop();
-      await durable.stop();
-      await spool.close();
+      await stores.stop();
       await leases.close({ complete });
       await Promise.all([links.stop(), caps.stop()]);
       await Promise.all([sql.end({ timeoutMs: 1_000 }), nc.close()]);
@@ -151,34 +149,39 @@ async function openDurability(options: {
   nc: NatsConnection;
   stateFolder: string;
   log: Logger;
-}): Promise<{ spool: Spool; leases: LeaseKeeper; durable: DurableLog }> {
+}): Promise<{ leases: LeaseKeeper; stores: ShardStores }> {
   const { config, nc, stateFolder, log } = options;
-  const spool = await openSpool({
-    folder: join(stateFolder, 'spool'),
-    maxBytes: config.spoolMaxMb * MEGABYTE,
+  const shards = [...new Set([...firstShards(config.clickShards), ...(await spooledShards(stateFolder))])];
+  // Before a lease is opened: the watermark counts on it that no click of a shard is older than its stream.
+  await ensureStreams(nc, shards);
+  const stores = await openShardStores({
+    shards,
+    stateFolder,
+    maxSpoolBytes: config.spoolMaxMb * MEGABYTE,
+    publisher: createPublisher({ nc }),
     log,
   });
   const leases = await openLeaseKeeper({
     bucket: await openBucket(nc, LEASES_BUCKET),
     stateFile: join(stateFolder, 'lease.json'),
-    spooledNodes: spool.nodes(),
+    shards: config.clickShards,
+    spooledNodes: stores.spooledNodes(),
     log,
   });
-  const durable = createDurableLog({ publish: createPublisher({ nc, shard: SHARD }), spool, log });
-  return { spool, leases, durable };
+  return { leases, stores };
 }
 
 function readinessOf(parts: {
   keys: KeyCheck;
   links: LinkStore;
-  committer: Committer<Click>;
-  spool: Spool;
+  committer: ShardCommitter<Click>;
+  stores: ShardStores;
 }): Readiness {
-  const { keys, links, committer, spool } = parts;
+  const { keys, links, committer, stores } = parts;
   if (keys.fault !== '') return { ready: false, reason: keys.fault };
   if (links.freshAtMs === 0) return { ready: false, reason: 'links are not loaded yet' };
   if (!committer.isHealthy) return { ready: false, reason: 'clicks cannot be stored' };
-  if (spool.isNearlyFull()) return { ready: false, reason: 'the spool is nearly full' };
+  if (stores.isSpoolNearlyFull()) return { ready: false, reason: 'the spool is nearly full' };
   return { ready: true };
 }
 

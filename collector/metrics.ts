@@ -2,22 +2,19 @@ import { Histogram, type Registry } from 'prom-client';
 import { countByLabelOnScrape, countOnScrape, gaugeOnScrape } from '../core/service/metrics.ts';
 import type { FlagCounts, OutcomeCounts } from './clicks/outcomes.ts';
 import type { CommitterStats } from './durability/committer.ts';
-import type { DurableLog } from './durability/durable-log.ts';
-import type { Spool } from './durability/spool.ts';
+import type { ShardStores } from './durability/shard-stores.ts';
 import type { LinkStore } from './links/links.ts';
 
 /** Registers the collector's metrics. */
 export function registerCollectorMetrics(options: {
   registry: Registry;
-  committer: { readonly stats: CommitterStats };
-  durable: DurableLog;
-  spool: Spool;
+  committer: { stats(): CommitterStats };
+  stores: ShardStores;
   links: LinkStore;
   outcomes: OutcomeCounts;
   flagCounts: FlagCounts;
 }): void {
-  const { registry, committer, durable, spool, links, outcomes, flagCounts } = options;
-  const { stats } = committer;
+  const { registry, committer, stores, links, outcomes, flagCounts } = options;
   countByLabelOnScrape(
     registry,
     { name: 'afflux_collector_requests_total', help: 'Requests for links by outcome', label: 'outcome' },
@@ -32,37 +29,47 @@ export function registerCollectorMetrics(options: {
     countOnScrape(registry, `afflux_collector_${name}_total`, help, read);
   const gauge = (name: string, help: string, read: () => number): void =>
     gaugeOnScrape(registry, `afflux_collector_${name}`, help, read);
-  counter('clicks_committed', 'Clicks acknowledged by the stream', () => stats.clicksCommitted);
-  counter('batches_committed', 'Batches acknowledged by the stream', () => stats.batchesCommitted);
+  counter('clicks_committed', 'Clicks acknowledged by the stream', () => committer.stats().clicksCommitted);
+  counter(
+    'batches_committed',
+    'Batches acknowledged by the stream',
+    () => committer.stats().batchesCommitted,
+  );
   counter(
     'refused_unstored',
     'Clicks answered 503: neither stream nor spool could store them',
-    () => stats.refusedUnstored,
+    () => committer.stats().refusedUnstored,
   );
-  counter('refused_full', 'Clicks answered 503: too many batches were in flight', () => stats.refusedFull);
+  counter(
+    'refused_full',
+    'Clicks answered 503: too many batches were in flight',
+    () => committer.stats().refusedFull,
+  );
   counter(
     'publish_failures',
     'Publishes the stream did not acknowledge in time',
-    () => durable.stats.publishFailures,
+    () => stores.stats().publishFailures,
   );
-  counter('spooled_clicks', 'Clicks made durable in the spool', () => durable.stats.spooledClicks);
-  counter('spooled_batches', 'Batches made durable in the spool', () => durable.stats.spooledBatches);
+  counter('spooled_clicks', 'Clicks made durable in the spool', () => stores.stats().spooledClicks);
+  counter('spooled_batches', 'Batches made durable in the spool', () => stores.stats().spooledBatches);
   counter(
     'replayed_batches',
     'Spooled batches the stream has acknowledged',
-    () => spool.stats.replayedBatches,
+    () => stores.stats().replayedBatches,
   );
   counter(
     'spool_damaged_bytes',
     'Bytes in the spool outside of whole records',
-    () => spool.stats.damagedBytes,
+    () => stores.stats().damagedBytes,
   );
-  counter('spool_full', 'Batches the spool refused at its limit', () => spool.stats.refusedFull);
-  gauge('spool_bytes', 'Bytes waiting in the spool', () => spool.stats.bytes);
-  gauge('spool_segments', 'Segments waiting in the spool', () => spool.stats.segments);
-  gauge('spool_age_seconds', 'Age of the oldest click in the spool', () => spoolAgeSeconds(spool));
-  gauge('stream_up', '1 while the stream acknowledges batches', () => (durable.isStreamUp() ? 1 : 0));
-  gauge('batches_in_flight', 'Batches published and not yet acknowledged', () => stats.inFlight);
+  counter('spool_full', 'Batches the spool refused at its limit', () => stores.stats().refusedFull);
+  gauge('spool_bytes', 'Bytes waiting in the spool', () => stores.stats().bytes);
+  gauge('spool_segments', 'Segments waiting in the spool', () => stores.stats().segments);
+  gauge('spool_age_seconds', 'Age of the oldest click in the spool', () => spoolAgeSeconds(stores));
+  gauge('stream_up', '1 while the streams of all shards acknowledge batches', () =>
+    stores.isStreamUp() ? 1 : 0,
+  );
+  gauge('batches_in_flight', 'Batches published and not yet acknowledged', () => committer.stats().inFlight);
   gauge(
     'clock_off_seconds',
     'How far the clock is at least ahead of that of PostgreSQL; below 0: behind',
@@ -104,7 +111,7 @@ export function observeCommits(registry: Registry): (rows: number, tookMs: numbe
   };
 }
 
-function spoolAgeSeconds(spool: Spool): number {
-  const oldest = spool.nodes().flatMap((node) => spool.oldestHeldMs(node) ?? []);
+function spoolAgeSeconds(stores: ShardStores): number {
+  const oldest = stores.spooledNodes().flatMap((node) => stores.oldestHeldMs(node) ?? []);
   return oldest.length === 0 ? 0 : Math.max(0, Date.now() - Math.min(...oldest)) / 1_000;
 }

@@ -4,12 +4,17 @@ import { Agent, get } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { clickIdentityKey, createClickIdCodec } from '../core/clicks/click-id.ts';
+import { listLeases, shardOfLease } from '../core/clicks/lease.ts';
+import { connectNats, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
 import { fromProject } from '../core/config/paths.ts';
 import type { Running } from '../core/service/service.ts';
 import { freePort } from '../engines/engine.ts';
+import { createCampaign } from '../ledger/programs/campaigns.ts';
 import { createLink } from '../ledger/programs/links.ts';
+import { auditWarehouse } from '../warehouse/audit/audit.ts';
 import { startLoader } from '../warehouse/loader/main.ts';
 import { lookupClicks, MAX_LOOKUP_IDENTITIES } from '../warehouse/lookups/lookups.ts';
+import { readWatermark } from '../warehouse/watermark/watermark.ts';
 import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
 import { freshWarehouse, quietLog } from './support/warehouse.ts';
@@ -18,6 +23,9 @@ import { freshWarehouse, quietLog } from './support/warehouse.ts';
 const KILLS = Number(process.env.AFFLUX_TEST_KILLS ?? 5);
 const VISITORS = 16;
 const LONGEST_LIFE_MS = 1_500;
+/** Each life has more or fewer shards than the one before, and finds its spools and leases. */
+const SHARDS = [1, 4, 2];
+const CAMPAIGNS = 8;
 
 describe('a collector killed under load', () => {
   let world: CollectorUnderTest;
@@ -41,12 +49,13 @@ describe('a collector killed under load', () => {
     await world.dispose();
   });
 
-  async function start(): Promise<void> {
+  async function start(life: number): Promise<void> {
     const { config } = world;
     collector = spawn(process.execPath, [fromProject('dist/bin/afflux.js'), 'collector'], {
       env: {
         ...process.env,
         AFFLUX_HOME: config.home,
+        CLICK_SHARDS: String(SHARDS[life % SHARDS.length]),
         COLLECTOR_PORT: String(config.collectorPort),
         DATABASE_URL: config.databaseUrl,
         NATS_URL: config.natsUrl,
@@ -63,28 +72,24 @@ describe('a collector killed under load', () => {
   it(
     'loses no redirect that a visitor received, and counts none twice',
     async () => {
-      const { code } = await createLink(world.ledger, {
-        campaignId: world.campaign.id,
-        affiliateId: world.affiliate.id,
-        landingUrl: 'https://shop.test/?c={click_id}',
-      });
+      const codes = await Promise.all(Array.from({ length: CAMPAIGNS }, createLinkOfCampaign));
       const received: string[] = [];
       let over = false;
       const agent = new Agent({ keepAlive: true, maxSockets: VISITORS });
-      const visitor = async (): Promise<void> => {
+      const visitor = async (_: unknown, number: number): Promise<void> => {
         while (!over) {
-          const id = await clickOnce(`${world.url}/c/${code}`, agent);
+          const id = await clickOnce(`${world.url}/c/${codes[number % CAMPAIGNS]}`, agent);
           if (id === undefined) await delay(10);
           else received.push(id);
         }
       };
-      await start();
+      await start(0);
       const visitors = Array.from({ length: VISITORS }, visitor);
       for (let kill = 0; kill < KILLS; kill++) {
         await delay(randomInt(LONGEST_LIFE_MS));
         collector?.kill('SIGKILL');
         await waitFor(() => collector?.signalCode === 'SIGKILL', { deadlineMs: 5_000, what: 'the kill' });
-        await start();
+        await start(kill + 1);
       }
       over = true;
       await Promise.all(visitors);
@@ -101,9 +106,47 @@ describe('a collector killed under load', () => {
       );
       expect(rows[0]?.stored).toBe(rows[0]?.distinct);
       expect(new Set(identities.map(clickIdentityKey)).size).toBe(identities.length);
+      expect(await shardsWithClicks()).toEqual([0, 1, 2, 3]);
+      await auditLeases();
     },
     60_000 + KILLS * 10_000,
   );
+
+  async function createLinkOfCampaign(_: unknown, number: number): Promise<string> {
+    const { ledger, program, affiliate } = world;
+    const campaign = await createCampaign(ledger, {
+      programId: program.id,
+      name: `Campaign ${number}`,
+      cookieDays: 7,
+      landingUrl: 'https://shop.test/',
+    });
+    const { code } = await createLink(ledger, {
+      campaignId: campaign.id,
+      affiliateId: affiliate.id,
+      landingUrl: 'https://shop.test/?c={click_id}',
+    });
+    return code;
+  }
+
+  /** Shards of leases under which clicks were numbered. */
+  async function shardsWithClicks(): Promise<number[]> {
+    const nc = await connectNats({ url: world.nats.url, name: 'test' });
+    const leases = await listLeases(await openBucket(nc, LEASES_BUCKET)).finally(() => nc.close());
+    const used = leases.filter(({ nextSeq }) => nextSeq > 0).map(shardOfLease);
+    return [...new Set(used)].sort((a, b) => a - b);
+  }
+
+  /** No lease of any shard has a gap, and the watermark of all of them goes on. */
+  async function auditLeases(): Promise<void> {
+    const since = Date.now();
+    await waitFor(async () => ((await readWatermark(warehouse)) ?? 0) > since, {
+      deadlineMs: 15_000,
+      what: 'the watermark',
+    });
+    const nc = await connectNats({ url: world.nats.url, name: 'test' });
+    const checks = await auditWarehouse({ warehouse, nc }).finally(() => nc.close());
+    expect(checks.filter(({ ok }) => !ok)).toEqual([]);
+  }
 
   async function countStored(identities: Parameters<typeof lookupClicks>[1]): Promise<number> {
     let found = 0;

@@ -2,7 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { chownSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CLICKS_STREAM, connectNats, ensureStreams } from '../core/clicks/stream.ts';
+import { clicksStream } from '../core/clicks/shards.ts';
+import { connectNats, ensureStreams } from '../core/clicks/stream.ts';
 import { ENGINE_ID } from '../core/config/home.ts';
 import { projectRoot } from '../core/config/paths.ts';
 import { unpackDataFolder } from './support/data-folder.ts';
@@ -148,7 +149,7 @@ describe.skipIf(!isRoot)('another account of the machine', { tags: ['attack'] },
     const nc = await connectNats({ url: platform.config.natsUrl, name: 'test' });
     try {
       const streams = (await ensureStreams(nc)).streams;
-      const before = (await streams.info(CLICKS_STREAM)).state;
+      const before = (await streams.info(clicksStream(0))).state;
       for (const login of ['{}', '{"user":"afflux","pass":""}', '{"user":"afflux","pass":"guess"}']) {
         const answer = asOther(
           `import { connect } from 'node:net';
@@ -165,7 +166,7 @@ describe.skipIf(!isRoot)('another account of the machine', { tags: ['attack'] },
         expect(answer).toContain("-ERR 'Authorization Violation'");
         expect(answer).not.toContain('MSG');
       }
-      const after = (await streams.info(CLICKS_STREAM)).state;
+      const after = (await streams.info(clicksStream(0))).state;
       expect([after.first_seq, after.messages]).toEqual([before.first_seq, before.messages]);
     } finally {
       await nc.close();

@@ -797,7 +797,8 @@ CREATE TABLE sealed_leases
     started_at DateTime64(3, 'UTC'),
     ended_at DateTime64(3, 'UTC'),
     next_seq UInt64,
-    state LowCardinality(String)
+    state LowCardinality(String),
+    shard UInt16 DEFAULT 0
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (node, started_at)

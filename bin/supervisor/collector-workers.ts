@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
+import { SPOOL_FOLDER } from '../../collector/durability/shard-stores.ts';
 import { collectorSlotFolder } from '../../collector/main.ts';
 import type { Config } from '../../core/config/config.ts';
 import { fromProject } from '../../core/config/paths.ts';
@@ -139,21 +140,36 @@ function readyMessage(worker: EngineProcess): () => Promise<boolean> {
   return async () => isReady;
 }
 
-/** Spools of slots that no worker has any more go to the first one, which replays them with its own. */
-function gatherOrphanedSpools(home: string, count: number, log: Logger): void {
-  const target = join(collectorSlotFolder(home, 0), 'spool');
-  mkdirSync(target, { recursive: true });
-  const numbers = segmentsOf(target).map((name) => Number.parseInt(name, 10));
-  let next = Math.max(0, ...numbers) + 1;
-  for (const name of readdirSync(join(home, 'collector'))) {
+/** Spools of slots that no worker has any more go to the first one, shard by shard, which replays them with its own. */
+export function gatherOrphanedSpools(home: string, count: number, log: Logger): void {
+  const folder = join(home, 'collector');
+  mkdirSync(folder, { recursive: true });
+  for (const name of readdirSync(folder)) {
     const slot = Number(name);
     if (!Number.isInteger(slot) || slot < count) continue;
-    const folder = join(collectorSlotFolder(home, slot), 'spool');
-    for (const segment of segmentsOf(folder)) {
-      renameSync(join(folder, segment), join(target, `${String(next++).padStart(10, '0')}.spool`));
-      log.warn({ slot, segment }, 'the spool of a removed worker is moved to the first worker');
+    const orphan = collectorSlotFolder(home, slot);
+    for (const spool of readdirSync(orphan).filter((entry) => SPOOL_FOLDER.test(entry))) {
+      const moved = moveSegments(join(orphan, spool), join(collectorSlotFolder(home, 0), spool));
+      if (moved > 0) {
+        log.warn(
+          { slot, spool, segments: moved },
+          'the spool of a removed worker is moved to the first worker',
+        );
+      }
     }
   }
+}
+
+/** Moves the segments of a spool behind those of another. @returns how many. */
+function moveSegments(from: string, to: string): number {
+  mkdirSync(to, { recursive: true });
+  const numbers = segmentsOf(to).map((name) => Number.parseInt(name, 10));
+  let next = Math.max(0, ...numbers) + 1;
+  const segments = segmentsOf(from);
+  for (const segment of segments) {
+    renameSync(join(from, segment), join(to, `${String(next++).padStart(10, '0')}.spool`));
+  }
+  return segments.length;
 }
 
 function segmentsOf(folder: string): string[] {

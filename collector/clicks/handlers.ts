@@ -2,7 +2,7 @@ import type { HttpRequest } from 'uWebSockets.js';
 import { ClickFlag } from '../../core/clicks/click-record.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Clock } from '../durability/clock.ts';
-import type { Committer } from '../durability/committer.ts';
+import type { ShardCommitter } from '../durability/shard-committer.ts';
 import type { ClickCaps } from '../links/caps.ts';
 import type { LinkStore } from '../links/links.ts';
 import type { AsnOf } from '../request/asn.ts';
@@ -32,7 +32,7 @@ import type { Handler } from './server.ts';
  */
 export function createClickHandlers(options: {
   links: LinkStore;
-  committer: Committer<Click>;
+  committer: ShardCommitter<Click>;
   clock: Clock;
   clientAddress: ClientAddressReader;
   visitorOf: VisitorOf;

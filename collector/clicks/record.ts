@@ -1,5 +1,5 @@
 import { INVALID_CLICK_FLAGS } from '../../core/clicks/click-record.ts';
-import type { Committer } from '../durability/committer.ts';
+import type { ShardCommitter } from '../durability/shard-committer.ts';
 import type { ClickCaps } from '../links/caps.ts';
 import type { Answers } from './answers.ts';
 import type { Click } from './click.ts';
@@ -7,7 +7,7 @@ import type { FlagCounts } from './outcomes.ts';
 
 /** Puts a click into the batch that gathers, or refuses it; a click that is refused is not counted. */
 export function createRecorder(options: {
-  committer: Committer<Click>;
+  committer: ShardCommitter<Click>;
   caps: ClickCaps;
   answers: Answers;
   flagCounts: FlagCounts;

@@ -3,7 +3,7 @@ import type { ClickRow } from '../../core/clicks/click-record.ts';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { GatheringBatch } from './gathering-batch.ts';
-import type { LeaseKeeper } from './lease-keeper.ts';
+import type { NodeLease } from './lease-keeper.ts';
 import type { Batch } from './spool-segment.ts';
 
 /** What becomes of each click that was accepted: exactly one of the two is called, once. */
@@ -28,13 +28,14 @@ export interface CommitterStats {
 const MAX_IN_FLIGHT = 16;
 const RETRY_DELAY_MS = 100;
 
-interface CommitterOptions<C> {
+export interface CommitterOptions<C> {
   /**
    * Resolves when the batch is durable: to true when nothing refers to its bytes any more, so that their memory may be
    * written again.
    */
   readonly store: (batch: Batch) => Promise<boolean>;
-  readonly leases: Pick<LeaseKeeper, 'current'>;
+  /** The lease new batches are written under. */
+  readonly lease: () => NodeLease;
   readonly clickIds: ClickIdCodec;
   readonly recipient: Recipient<C>;
   readonly log: Logger;
@@ -79,7 +80,7 @@ export class Committer<C extends ClickRow> {
       this.stats.refusedUnstored++;
       return false;
     }
-    const lease = this.#options.leases.current();
+    const lease = this.#options.lease();
     if (!this.#gathering.takes(click, lease)) {
       if (this.#inFlight.size >= MAX_IN_FLIGHT) {
         this.stats.refusedFull++;

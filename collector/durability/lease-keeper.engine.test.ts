@@ -23,6 +23,7 @@ describe('node leases', () => {
     const keeper = await openLeaseKeeper({
       bucket,
       stateFile: join(folder, `${name}.json`),
+      shards: 1,
       spooledNodes: [],
       log: quietLog,
       ...(rotateAtSeq === undefined ? {} : { rotateAtSeq }),
@@ -40,7 +41,7 @@ describe('node leases', () => {
     nc = await connectNats({ url: nats.url, name: 'test' });
   });
   afterEach(async () => {
-    for (const keeper of keepers.splice(0)) await keeper.close({ complete: true });
+    for (const keeper of keepers.splice(0)) await keeper.close({ complete: [true] });
     rmSync(folder, { recursive: true });
   });
   afterAll(async () => {
@@ -63,17 +64,17 @@ describe('node leases', () => {
     await writeLease(bucket, { ...other, heldFromMs: ahead });
     const keeper = await open();
     expect(keeper.clock.now()).toBeGreaterThanOrEqual(ahead);
-    expect((await readLease(bucket, keeper.current().node))?.startedAtMs).toBeGreaterThanOrEqual(ahead);
+    expect((await readLease(bucket, keeper.current(0).node))?.startedAtMs).toBeGreaterThanOrEqual(ahead);
   });
 
   it('are changed before their count wraps, and the old one is closed with its number of clicks', async () => {
     await freshBucket();
     const keeper = await open({ rotateAtSeq: 1_000 });
-    const first = keeper.current();
+    const first = keeper.current(0);
     keeper.startHeartbeat(() => undefined);
     first.nextSeq = 1_234;
-    await waitFor(() => keeper.current() !== first, { deadlineMs: 5_000, what: 'the next lease' });
-    expect(keeper.current().nextSeq).toBe(0);
+    await waitFor(() => keeper.current(0) !== first, { deadlineMs: 5_000, what: 'the next lease' });
+    expect(keeper.current(0).nextSeq).toBe(0);
     const closed = await waitFor(
       async () => {
         const lease = await readLease(bucket, first.node);
@@ -89,12 +90,12 @@ describe('node leases', () => {
     const keeper = await open();
     const heldMs = Date.now() - 60_000;
     keeper.startHeartbeat(() => heldMs);
-    const { node } = keeper.current();
+    const { node } = keeper.current(0);
     await waitFor(async () => (await readLease(bucket, node))?.heldFromMs === heldMs, {
       deadlineMs: 5_000,
       what: 'the heartbeat',
     });
-    await keeper.close({ complete: false });
+    await keeper.close({ complete: [false] });
     expect(await readLease(bucket, node)).toMatchObject({ state: 'open', heldFromMs: heldMs });
   });
 });

@@ -1,7 +1,15 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { KV } from '@nats-io/kv';
-import { type Lease, listLeases, openLease, readLease, writeLease } from '../../core/clicks/lease.ts';
+import {
+  type Lease,
+  listLeases,
+  openLease,
+  readLease,
+  shardOfLease,
+  writeLease,
+} from '../../core/clicks/lease.ts';
+import { firstShards } from '../../core/clicks/shards.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { type Clock, createMonotonicClock } from './clock.ts';
@@ -15,12 +23,12 @@ export interface NodeLease {
 
 export interface LeaseKeeper {
   readonly clock: Clock;
-  /** The lease new batches are written under. */
-  current(): NodeLease;
+  /** The lease that new batches of a shard are written under. */
+  current(shard: number): NodeLease;
   /** Starts to report, a few times a second, the oldest click that this collector still holds. */
   startHeartbeat(oldestHeldMs: (node: number) => number | undefined): void;
-  /** Closes every lease that holds no click any more. `complete`: every accepted click is durable. */
-  close(options: { complete: boolean }): Promise<void>;
+  /** Closes every lease that holds no click any more. `complete`: by shard, whether every accepted click is durable. */
+  close(options: { complete: readonly boolean[] }): Promise<void>;
 }
 
 /** How often held clicks are reported: the watermark, and so the freshness of every figure, lags by this much. */
@@ -31,45 +39,59 @@ const ROTATE_AT_SEQ = 2 ** 32 - 2 ** 28;
 const IN_USE_MS = 5_000;
 
 interface StateFile {
+  /** The lease of each shard. */
+  readonly nodes: readonly number[];
+  readonly pid: number;
+}
+
+/** As releases wrote it that had one lease a process. */
+interface EarlierStateFile {
   readonly node: number;
   readonly pid: number;
 }
 
 /** A lease this process reports on: its own, or an earlier one whose clicks still wait in the spool. */
 interface KeptLease extends NodeLease {
+  readonly shard: number;
   /** What it becomes when nothing of it is held any more. */
   readonly endsAs: 'closed' | 'crashed';
 }
 
 /**
- * Opens a node lease and keeps its record, and those of earlier leases until their spooled clicks are in the stream.
+ * Opens a node lease for each shard and keeps their records, and those of earlier leases until their spooled clicks are in the stream.
  * `stateFile` remembers the lease across a crash.
  */
 export async function openLeaseKeeper(options: {
   bucket: KV;
   stateFile: string;
+  /** New clicks go to the shards `0 … shards - 1`. */
+  shards: number;
   /** Nodes with clicks in the spool, of this or an earlier process. */
   spooledNodes: readonly number[];
   log: Logger;
   rotateAtSeq?: number;
 }): Promise<LeaseKeeper> {
-  const { bucket, stateFile, spooledNodes, log, rotateAtSeq = ROTATE_AT_SEQ } = options;
+  const { bucket, stateFile, shards, spooledNodes, log, rotateAtSeq = ROTATE_AT_SEQ } = options;
   const retiring = await adoptEarlierLeases({ bucket, stateFile, spooledNodes, log });
   const completeToMs = Math.max(
     0,
     ...(await listLeases(bucket)).filter(isOpen).map((lease) => lease.heldFromMs),
   );
   const clock = createMonotonicClock(completeToMs);
-  let current = await open();
+  /** By shard. */
+  const current: KeptLease[] = [];
+  for (const shard of firstShards(shards)) await open(shard);
   let oldestHeldMs: (node: number) => number | undefined = () => 0;
   let timer: NodeJS.Timeout | undefined;
   let renewing: Promise<void> | undefined;
 
-  async function open(): Promise<KeptLease> {
-    const lease = await openLease(bucket, clock.now());
-    await rememberLease(stateFile, { node: lease.node, pid: process.pid });
-    log.info({ node: lease.node }, 'node lease opened');
-    return { node: lease.node, startedAtMs: lease.startedAtMs, nextSeq: 0, endsAs: 'closed' };
+  async function open(shard: number): Promise<void> {
+    const { node, startedAtMs } = await openLease(bucket, clock.now(), shard);
+    const nodes = current.map((lease) => lease.node);
+    nodes[shard] = node;
+    await rememberLeases(stateFile, { nodes, pid: process.pid });
+    log.info({ node, shard }, 'node lease opened');
+    current[shard] = { node, shard, startedAtMs, nextSeq: 0, endsAs: 'closed' };
   }
 
   async function write(
@@ -80,6 +102,7 @@ export async function openLeaseKeeper(options: {
   ): Promise<void> {
     await writeLease(bucket, {
       node: lease.node,
+      shard: lease.shard,
       startedAtMs: lease.startedAtMs,
       state,
       heldFromMs,
@@ -102,13 +125,16 @@ export async function openLeaseKeeper(options: {
   }
 
   async function renew(): Promise<void> {
-    if (current.nextSeq >= rotateAtSeq) {
-      retiring.add(current);
-      current = await open();
+    for (const lease of current) {
+      if (lease.nextSeq < rotateAtSeq) continue;
+      await open(lease.shard);
+      retiring.add(lease);
     }
     for (const lease of retiring) if (await retire(lease)) retiring.delete(lease);
     // Read before the write: clicks that arrive meanwhile are younger than the clock's value.
-    await write(current, 'open', oldestHeldMs(current.node) ?? clock.now(), false);
+    await Promise.all(
+      current.map((lease) => write(lease, 'open', oldestHeldMs(lease.node) ?? clock.now(), false)),
+    );
   }
 
   function startHeartbeat(oldest: (node: number) => number | undefined): void {
@@ -122,19 +148,21 @@ export async function openLeaseKeeper(options: {
     }, HEARTBEAT_MS);
   }
 
-  async function close({ complete }: { complete: boolean }): Promise<void> {
+  async function close({ complete }: { complete: readonly boolean[] }): Promise<void> {
     clearInterval(timer);
     await renewing;
     try {
       for (const lease of retiring) await retire(lease);
-      await retire(complete ? current : { ...current, endsAs: 'crashed' });
+      for (const lease of current) {
+        await retire(complete[lease.shard] ? lease : { ...lease, endsAs: 'crashed' });
+      }
     } catch (error) {
       // Nothing is lost: the next start in this state folder takes the lease over.
       log.warn({ reason: errorText(error) }, 'node lease left open: NATS unavailable');
     }
   }
 
-  return { clock, current: () => current, startHeartbeat, close };
+  return { clock, current: (shard) => current[shard] as KeptLease, startHeartbeat, close };
 }
 
 function isOpen(lease: Lease): boolean {
@@ -153,7 +181,7 @@ async function adoptEarlierLeases(options: {
 }): Promise<Set<KeptLease>> {
   const { bucket, stateFile, spooledNodes, log } = options;
   const previous = await readStateFile(stateFile);
-  const nodes = new Set(previous ? [previous.node, ...spooledNodes] : spooledNodes);
+  const nodes = new Set([...(previous?.nodes ?? []), ...spooledNodes]);
   const adopted = new Set<KeptLease>();
   for (const node of nodes) {
     const lease = await readLease(bucket, node);
@@ -167,6 +195,7 @@ async function adoptEarlierLeases(options: {
     log.warn({ node, ended: lease.ended }, 'earlier node lease left open; taking it over');
     adopted.add({
       node,
+      shard: shardOfLease(lease),
       startedAtMs: lease.startedAtMs,
       nextSeq: lease.nextSeq,
       endsAs: lease.ended ? 'closed' : 'crashed',
@@ -177,7 +206,8 @@ async function adoptEarlierLeases(options: {
 
 async function readStateFile(file: string): Promise<StateFile | undefined> {
   try {
-    return JSON.parse(await readFile(file, 'utf8')) as StateFile;
+    const state = JSON.parse(await readFile(file, 'utf8')) as StateFile | EarlierStateFile;
+    return 'nodes' in state ? state : { nodes: [state.node], pid: state.pid };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new OperatingError(
@@ -188,7 +218,7 @@ async function readStateFile(file: string): Promise<StateFile | undefined> {
   }
 }
 
-async function rememberLease(file: string, state: StateFile): Promise<void> {
+async function rememberLeases(file: string, state: StateFile): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   await writeFile(`${file}.new`, JSON.stringify(state), { flush: true });
   await rename(`${file}.new`, file);

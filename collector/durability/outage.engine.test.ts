@@ -1,7 +1,10 @@
+import { readdir } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { clickIdentityKey, createClickIdCodec } from '../../core/clicks/click-id.ts';
-import { type Lease, listLeases } from '../../core/clicks/lease.ts';
+import { type Lease, listLeases, shardOfLease } from '../../core/clicks/lease.ts';
 import { connectNats, LEASES_BUCKET, openBucket } from '../../core/clicks/stream.ts';
+import { createCampaign } from '../../ledger/programs/campaigns.ts';
 import { createLink } from '../../ledger/programs/links.ts';
 import { mountSmallDisk, type SmallDisk } from '../../loadtest/small-disk.ts';
 import { type CollectorUnderTest, prepareCollector, readMetrics } from '../../test/support/collector.ts';
@@ -67,6 +70,21 @@ describe('collector without NATS', () => {
       const seqs = stored.filter((record) => record.node === node).map((record) => record.seq);
       expect(seqs.sort((a, b) => a - b)).toEqual(seqs.map((_, i) => i));
     }
+  };
+
+  const linkOfNewCampaign = async (name: string): Promise<string> => {
+    const campaign = await createCampaign(world.ledger, {
+      programId: world.program.id,
+      name,
+      cookieDays: 7,
+      landingUrl: 'https://shop.test/',
+    });
+    const link = await createLink(world.ledger, {
+      campaignId: campaign.id,
+      affiliateId: world.affiliate.id,
+      landingUrl: 'https://shop.test/',
+    });
+    return link.code;
   };
 
   const prepare = async (disks: Parameters<typeof prepareCollector>[0] = {}) => {
@@ -137,6 +155,45 @@ describe('collector without NATS', () => {
     });
     expect([left?.node, closed.node, closed.nextSeq]).toEqual([0, 0, 150]);
     await expectNothingLost(during.ids);
+  });
+
+  it('replays the spools of shards to which it sends no new clicks any more', async () => {
+    await prepare();
+    const codes = await Promise.all(
+      Array.from({ length: 12 }, (_, number) => linkOfNewCampaign(`C${number}`)),
+    );
+    const clickAll = async () => {
+      const answers = await Promise.all(
+        codes.map((one) => fetch(`${world.url}/c/${one}`, { redirect: 'manual' })),
+      );
+      return answers.map(
+        ({ headers }) => new URL(headers.get('location') ?? 'x:').searchParams.get('click_id') ?? '',
+      );
+    };
+    const first = await start({ clickShards: 3 });
+    const before = await clickAll();
+    await world.nats.kill();
+    const during = [...(await clickAll()), ...(await clickAll())];
+    await first.stop();
+    running = [];
+    const files = await readdir(world.config.home, { recursive: true });
+    const spools = files.filter((path) => path.endsWith('.spool')).map((path) => basename(dirname(path)));
+    expect([...new Set(spools)].sort()).toEqual(['spool', 'spool-1', 'spool-2']);
+    await world.nats.restart();
+    await start({ clickShards: 1 });
+    await spoolIsEmpty();
+    const after = await clickAll();
+    await expectNothingLost([...before, ...during, ...after]);
+    const ended = async () =>
+      (await leases())
+        .filter(({ state }) => state !== 'open')
+        .map(shardOfLease)
+        .sort();
+    await waitFor(async () => (await ended()).length === 3, {
+      deadlineMs: 5_000,
+      what: 'the leases of three shards to end',
+    });
+    expect(await ended()).toEqual([0, 1, 2]);
   });
 
   it('refuses with Retry-After when the spool is full, says it is not ready, and has no gap afterwards', async () => {

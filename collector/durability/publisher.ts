@@ -1,5 +1,6 @@
 import { createInbox, headers, type Msg, type NatsConnection } from '@nats-io/transport-node';
-import { BatchHeader, batchMessageId, clicksSubject } from '../../core/clicks/stream.ts';
+import { clicksSubject } from '../../core/clicks/shards.ts';
+import { BatchHeader, batchMessageId } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
 import type { Batch } from './spool-segment.ts';
 
@@ -16,13 +17,11 @@ interface PendingPublish {
 }
 
 /**
- * Publishes to one shard of the click stream, and reads the acknowledgements on one inbox: the client's own JetStream
+ * Publishes to the shards of the click stream, and reads all acknowledgements on one inbox: the client's own JetStream
  * publish makes a request with a timer and an error object for each message, which costs more than the publish.
  * The client does not fail requests in flight when its connection breaks, so a publish fails with its connection.
  */
-export function createPublisher(options: { nc: NatsConnection; shard: number }): Publish {
-  const { nc } = options;
-  const subject = clicksSubject(options.shard);
+export function createPublisher({ nc }: { nc: NatsConnection }): (shard: number) => Publish {
   const inbox = createInbox();
   const pending = new Map<string, PendingPublish>();
   let connected = true;
@@ -62,7 +61,7 @@ export function createPublisher(options: { nc: NatsConnection; shard: number }):
   }
   void watchConnection();
 
-  return async (batch, timeoutMs) => {
+  async function publish(subject: string, batch: Batch, timeoutMs: number): Promise<void> {
     if (!connected) throw disconnected();
     const head = headers();
     head.append('Nats-Msg-Id', batchMessageId(batch.node, batch.firstSeq));
@@ -75,6 +74,11 @@ export function createPublisher(options: { nc: NatsConnection; shard: number }):
       pending.set(reply, { deadlineMs: performance.now() + timeoutMs, resolve, reject });
       nc.publish(subject, batch.payload, { reply, headers: head });
     });
+  }
+
+  return (shard) => {
+    const subject = clicksSubject(shard);
+    return (batch, timeoutMs) => publish(subject, batch, timeoutMs);
   };
 }
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLogger } from '../../core/service/log.ts';
-import { openSpool, type Spool } from './spool.ts';
+import { isNearlyFull, openSpool, type Spool, type SpoolBudget } from './spool.ts';
 import type { Batch } from './spool-segment.ts';
 
 const log = createLogger({ name: 'test', level: 'fatal' });
@@ -23,8 +23,10 @@ function batch(node: number, firstSeq: number, bytes = 100): Batch {
 describe('spool', () => {
   let folder = '';
   let opened: Spool[] = [];
+  let budget: SpoolBudget;
   const open = async (maxBytes = 64 * MEGABYTE): Promise<Spool> => {
-    const spool = await openSpool({ folder, maxBytes, log });
+    budget = { maxBytes, usedBytes: 0 };
+    const spool = await openSpool({ folder, budget, log });
     opened.push(spool);
     return spool;
   };
@@ -131,9 +133,9 @@ describe('spool', () => {
   it('refuses beyond its limit and takes again what fits after a replay', async () => {
     const spool = await open(1_000);
     await spool.append(batch(1, 0, 400));
-    expect(spool.isNearlyFull()).toBe(false);
+    expect(isNearlyFull(budget)).toBe(false);
     await spool.append(batch(1, 3, 500));
-    expect(spool.isNearlyFull()).toBe(true);
+    expect(isNearlyFull(budget)).toBe(true);
     await expect(spool.append(batch(1, 6, 100))).rejects.toMatchObject({ code: 'spool_full' });
     expect((await replayAll(spool)).map((one) => one.firstSeq)).toEqual([0, 3]);
     await spool.append(batch(1, 6, 100));

@@ -16,6 +16,17 @@ export interface SpoolStats {
   refusedFull: number;
 }
 
+/** The room on a collector's disk that the spools of all its shards share, bytes. */
+export interface SpoolBudget {
+  readonly maxBytes: number;
+  usedBytes: number;
+}
+
+/** Whether the limit is near: the collector should not be sent more. */
+export function isNearlyFull({ maxBytes, usedBytes }: SpoolBudget): boolean {
+  return usedBytes >= NEARLY_FULL * maxBytes;
+}
+
 /** A segment is replayed and deleted as a whole: small enough to give space back soon. */
 const SEGMENT_BYTES = 16 * 1024 * 1024;
 /** Share of the limit from which the collector is not ready. */
@@ -31,8 +42,12 @@ interface Segment {
 }
 
 /** Opens the spool in `folder`, cutting off what a crash left half-written. */
-export async function openSpool(options: { folder: string; maxBytes: number; log: Logger }): Promise<Spool> {
-  const { folder, maxBytes, log } = options;
+export async function openSpool(options: {
+  folder: string;
+  budget: SpoolBudget;
+  log: Logger;
+}): Promise<Spool> {
+  const { folder, budget, log } = options;
   await mkdir(folder, { recursive: true });
   const stats: SpoolStats = {
     bytes: 0,
@@ -44,7 +59,8 @@ export async function openSpool(options: { folder: string; maxBytes: number; log
     refusedFull: 0,
   };
   const segments = await recoverSegments(folder, stats, log);
-  return new Spool({ folder, maxBytes, stats, segments });
+  budget.usedBytes += stats.bytes;
+  return new Spool({ folder, budget, stats, segments });
 }
 
 /**
@@ -55,7 +71,7 @@ export async function openSpool(options: { folder: string; maxBytes: number; log
 export class Spool {
   readonly stats: SpoolStats;
   readonly #folder: string;
-  readonly #maxBytes: number;
+  readonly #budget: SpoolBudget;
   /** Oldest first. */
   readonly #segments: Segment[];
   #nextNumber: number;
@@ -63,10 +79,10 @@ export class Spool {
   #current: { segment: Segment; file: FileHandle } | undefined;
   #appending: Promise<unknown> = Promise.resolve();
 
-  constructor(options: { folder: string; maxBytes: number; stats: SpoolStats; segments: Segment[] }) {
+  constructor(options: { folder: string; budget: SpoolBudget; stats: SpoolStats; segments: Segment[] }) {
     this.stats = options.stats;
     this.#folder = options.folder;
-    this.#maxBytes = options.maxBytes;
+    this.#budget = options.budget;
     this.#segments = options.segments;
     this.#nextNumber = (options.segments.at(-1)?.number ?? 0) + 1;
   }
@@ -80,14 +96,17 @@ export class Spool {
 
   async #appendNow(batch: Batch): Promise<void> {
     const { stats } = this;
+    const budget = this.#budget;
     const bytes = RECORD_HEADER_BYTES + batch.payload.length;
-    if (stats.bytes + bytes > this.#maxBytes) {
+    if (budget.usedBytes + bytes > budget.maxBytes) {
       stats.refusedFull++;
       throw new OperatingError(
         'spool_full',
-        `the spool in ${this.#folder} has reached its limit of ${this.#maxBytes} bytes`,
+        `the spool in ${this.#folder} has reached its limit of ${budget.maxBytes} bytes`,
       );
     }
+    // Before the write: other shards append at the same time.
+    budget.usedBytes += bytes;
     try {
       const { segment, file } = await this.#segmentToAppendTo();
       await writeAll(file, [encodeRecordHeader(batch), batch.payload], segment.bytes);
@@ -97,6 +116,7 @@ export class Spool {
       stats.appendedBatches++;
       stats.appendedClicks += batch.rows;
     } catch (error) {
+      budget.usedBytes -= bytes;
       await this.#abandonSegment();
       throw new OperatingError(
         'spool_failed',
@@ -161,6 +181,7 @@ export class Spool {
     this.#segments.shift();
     this.stats.segments = this.#segments.length;
     this.stats.bytes -= oldest.bytes;
+    this.#budget.usedBytes -= oldest.bytes;
     return true;
   }
 
@@ -177,11 +198,6 @@ export class Spool {
   /** Every node that has clicks here. */
   nodes(): number[] {
     return [...new Set(this.#segments.flatMap(({ oldest }) => [...oldest.keys()]))];
-  }
-
-  /** Whether the limit is near: the collector should not be sent more. */
-  isNearlyFull(): boolean {
-    return this.stats.bytes >= NEARLY_FULL * this.#maxBytes;
   }
 
   async close(): Promise<void> {

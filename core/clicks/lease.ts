@@ -8,6 +8,8 @@ import { OperatingError } from '../errors.ts';
  */
 export interface Lease {
   readonly node: number;
+  /** The shard of the click stream that all its clicks go to. Absent in leases from before there were shards: 0. */
+  readonly shard?: number;
   readonly startedAtMs: number;
   /**
    * Only an open lease holds the watermark back. A closed one ended in order: `nextSeq` is its number of clicks.
@@ -32,8 +34,12 @@ function leaseKey(node: number): string {
   return `lease.${node}`;
 }
 
+export function shardOfLease({ shard = 0 }: Pick<Lease, 'shard'>): number {
+  return shard;
+}
+
 /** Takes the next node number, opens its lease, and returns it. Two callers never get the same one. */
-export async function openLease(bucket: KV, nowMs: number): Promise<Lease> {
+export async function openLease(bucket: KV, nowMs: number, shard = 0): Promise<Lease> {
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
     const counter = await bucket.get(COUNTER_KEY);
     const node = counter ? Number(counter.string()) % NODE_COUNT : 0;
@@ -42,7 +48,7 @@ export async function openLease(bucket: KV, nowMs: number): Promise<Lease> {
     if (taken === undefined) continue;
     const previous = await readLease(bucket, node);
     if (previous?.state === 'open') continue;
-    const lease = newLease(node, nowMs);
+    const lease = newLease(node, nowMs, shard);
     await writeLease(bucket, lease);
     return lease;
   }
@@ -50,9 +56,10 @@ export async function openLease(bucket: KV, nowMs: number): Promise<Lease> {
 }
 
 /** A lease that begins at `nowMs`, Unix milliseconds. */
-export function newLease(node: number, nowMs: number): Lease {
+export function newLease(node: number, nowMs: number, shard = 0): Lease {
   return {
     node,
+    shard,
     startedAtMs: nowMs,
     state: 'open',
     heldFromMs: nowMs,
@@ -77,9 +84,10 @@ export async function listLeases(bucket: KV): Promise<Lease[]> {
 
 /** Leases with the time at which NATS stored them, Unix milliseconds of its clock. */
 export async function listStoredLeases(bucket: KV): Promise<{ lease: Lease; storedAtMs: number }[]> {
-  const keys: string[] = [];
-  for await (const key of await bucket.keys('lease.*')) keys.push(key);
-  const entries = await Promise.all(keys.map((key) => bucket.get(key)));
+  // A lease that is renewed meanwhile is listed twice.
+  const keys = new Set<string>();
+  for await (const key of await bucket.keys('lease.*')) keys.add(key);
+  const entries = await Promise.all([...keys].map((key) => bucket.get(key)));
   return entries.flatMap((entry) =>
     entry?.operation === 'PUT' ? [{ lease: entry.json<Lease>(), storedAtMs: entry.created.getTime() }] : [],
   );
@@ -115,9 +123,12 @@ export async function compareAndSet(
   try {
     return revision === 0 ? await bucket.create(key, value) : await bucket.update(key, value, revision);
   } catch (error) {
-    const lost =
-      error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamWrongLastSequence;
-    if (lost) return undefined;
+    if (isLostRace(error)) return undefined;
     throw error;
   }
+}
+
+/** Whether a compare-and-set failed because another writer was first. */
+export function isLostRace(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamWrongLastSequence;
 }

@@ -11,22 +11,19 @@ import { errorText, OperatingError } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
 import { withoutPassword } from '../url.ts';
 import { accessOptions, keepServers, type NatsServer } from './nats-access.ts';
+import { clicksStream, clicksSubject } from './shards.ts';
 
 /** Names and layouts of everything that is sent through NATS. */
 
-export const CLICKS_STREAM = 'CLICKS';
 export const DEAD_LETTERS_STREAM = 'DEADLETTERS';
 export const DEAD_LETTERS_SUBJECT = 'afflux.deadletters';
-
-/** One subject per stream shard; a collector publishes to one shard, one loader reads it. */
-export function clicksSubject(shard: number): string {
-  return `afflux.clicks.${shard}`;
-}
 
 /** KV bucket of node leases: `counter` and one `lease.<node>` each. */
 export const LEASES_BUCKET = 'afflux_leases';
 /** KV bucket of the loader: `intent.<shard>` and `checkpoint.<shard>`. */
 export const LOADER_BUCKET = 'afflux_loader';
+/** KV bucket of who leads which shard: `leader.<shard>` and `loader.<id>`, written again at every heartbeat. */
+export const LEADERS_BUCKET = 'afflux_leaders';
 /** KV bucket of the clicks of links and campaigns with a daily cap: `<day>.<collector>.<part>`. */
 export const CAPS_BUCKET = 'afflux_caps';
 
@@ -51,7 +48,7 @@ const NANOS_PER_MS = 1_000_000;
 const CLICKS_MAX_AGE_MS = 72 * HOUR_MS;
 /** Longer than a spool takes to replay after an ordinary outage; the loader's checkpoint recognises later ones. */
 const DUPLICATE_WINDOW_MS = 2 * HOUR_MS;
-/** About 300 million clicks of 100 bytes; a full stream refuses, and the collector's spool takes over. */
+/** About 300 million clicks of 100 bytes in all; a full stream refuses, and the collector's spool takes over. */
 const CLICKS_MAX_BYTES = 32 * 1024 ** 3;
 const DEAD_LETTERS_MAX_BYTES = 1024 ** 3;
 
@@ -82,16 +79,19 @@ export async function connectNats(options: NatsServer & { name: string }): Promi
   }
 }
 
-/** Creates the streams if they are missing. A full stream refuses (`discard: new`) instead of dropping old batches. */
-export async function ensureStreams(nc: NatsConnection): Promise<JetStreamManager> {
+/**
+ * Creates the streams of these click shards, and that of the dead letters, if they are missing. A full stream refuses
+ * (`discard: new`) instead of dropping old batches.
+ */
+export async function ensureStreams(
+  nc: NatsConnection,
+  shards: readonly number[] = [0],
+): Promise<JetStreamManager> {
   const manager = await jetstreamManager(nc);
-  await ensureStream(manager, {
-    name: CLICKS_STREAM,
-    subjects: ['afflux.clicks.*'],
-    max_age: CLICKS_MAX_AGE_MS * NANOS_PER_MS,
-    max_bytes: CLICKS_MAX_BYTES,
-    duplicate_window: DUPLICATE_WINDOW_MS * NANOS_PER_MS,
-  });
+  await ensureFirstShard(manager);
+  for (const shard of shards) {
+    if (shard > 0) await ensureStream(manager, clicksConfig(shard, CLICKS_MAX_BYTES / shards.length));
+  }
   await ensureStream(manager, {
     name: DEAD_LETTERS_STREAM,
     subjects: [DEAD_LETTERS_SUBJECT],
@@ -102,12 +102,36 @@ export async function ensureStreams(nc: NatsConnection): Promise<JetStreamManage
   return manager;
 }
 
-async function ensureStream(
-  manager: JetStreamManager,
-  config: { name: string; subjects: string[]; max_age: number; max_bytes: number; duplicate_window: number },
-): Promise<void> {
+interface StreamConfig {
+  readonly name: string;
+  readonly subjects: string[];
+  readonly max_age: number;
+  readonly max_bytes: number;
+  readonly duplicate_window: number;
+}
+
+function clicksConfig(shard: number, maxBytes: number): StreamConfig {
+  return {
+    name: clicksStream(shard),
+    subjects: [clicksSubject(shard)],
+    max_age: CLICKS_MAX_AGE_MS * NANOS_PER_MS,
+    max_bytes: Math.floor(maxBytes),
+    duplicate_window: DUPLICATE_WINDOW_MS * NANOS_PER_MS,
+  };
+}
+
+/** Before there were shards, one stream had the subjects of all of them, and no other stream could have one. */
+async function ensureFirstShard(manager: JetStreamManager): Promise<void> {
+  const wanted = clicksConfig(0, CLICKS_MAX_BYTES);
+  const subjects = await ensureStream(manager, wanted);
+  if (subjects.join() === wanted.subjects.join()) return;
+  await manager.streams.update(wanted.name, { subjects: wanted.subjects });
+}
+
+/** @returns the subjects that the stream has. */
+async function ensureStream(manager: JetStreamManager, config: StreamConfig): Promise<string[]> {
   const known = await manager.streams.info(config.name).catch(() => undefined);
-  if (known) return;
+  if (known) return known.config.subjects;
   await manager.streams.add({
     ...config,
     retention: RetentionPolicy.Limits,
@@ -115,6 +139,7 @@ async function ensureStream(
     discard: DiscardPolicy.New,
     max_msgs: -1,
   });
+  return config.subjects;
 }
 
 /** `ttlMs`: how long a value is kept after its last write; for ever when absent. */

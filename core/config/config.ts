@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_CLICK_SHARDS } from '../clicks/shards.ts';
 import { OperatingError } from '../errors.ts';
 import { isNetwork } from '../ip.ts';
 import { hasReadableLogin } from '../url.ts';
@@ -256,6 +257,12 @@ const variables = {
     text,
     '',
     "path of an .mmdb database of countries, MaxMind's format too; empty: the installed one (CC0)",
+  ),
+  clickShards: variable(
+    'CLICK_SHARDS',
+    count.refine((n) => n <= MAX_CLICK_SHARDS, `must be at most ${MAX_CLICK_SHARDS}`),
+    '1',
+    'shards of the click stream that collectors publish to, by the campaign; loaders read every shard that exists',
   ),
   spoolMaxMb: variable(
     'SPOOL_MAX_MB',

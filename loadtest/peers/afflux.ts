@@ -1,7 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
-import { CLICKS_STREAM, connectNats } from '../../core/clicks/stream.ts';
+import { clicksStream } from '../../core/clicks/shards.ts';
+import { connectNats } from '../../core/clicks/stream.ts';
 import { fromProject } from '../../core/config/paths.ts';
 import { freePort } from '../../engines/engine.ts';
 import { startNats } from '../../engines/nats.ts';
@@ -97,7 +98,7 @@ async function open(fixture: PeerFixture, sync: 'always' | 'interval'): Promise<
       );
       return Number(rows[0]?.bytes);
     },
-    logBytes: async () => (await streams.info(CLICKS_STREAM)).state.bytes,
+    logBytes: async () => (await streams.info(clicksStream(0))).state.bytes,
     async close() {
       await loader.stop();
       await nc.close();

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
-import { clicksSubject, connectNats, ensureStreams } from '../../core/clicks/stream.ts';
+import { clicksSubject } from '../../core/clicks/shards.ts';
+import { connectNats, ensureStreams } from '../../core/clicks/stream.ts';
 import { fromProject } from '../../core/config/paths.ts';
 import { freePort } from '../../engines/engine.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { clicksSubject, connectNats, ensureStreams } from '../../core/clicks/stream.ts';
+import { clicksSubject } from '../../core/clicks/shards.ts';
+import { connectNats, ensureStreams } from '../../core/clicks/stream.ts';
 import { HOUR_MS } from '../../core/time.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { runReport } from '../../warehouse/reports/reports.ts';

@@ -2,9 +2,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { JetStreamManager } from '@nats-io/jetstream';
 import { startCollector } from '../../collector/main.ts';
 import { type ClickRecord, decodeClicks } from '../../core/clicks/click-record.ts';
-import { BatchHeader, CLICKS_STREAM, connectNats, ensureStreams } from '../../core/clicks/stream.ts';
+import { clicksStream, listClickShards } from '../../core/clicks/shards.ts';
+import { BatchHeader, connectNats, ensureStreams } from '../../core/clicks/stream.ts';
 import { type Config, loadConfig } from '../../core/config/config.ts';
 import { withGeneratedSecrets } from '../../core/config/secrets.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
@@ -104,26 +106,31 @@ export async function readMetrics(url: string, { dataKeys }: Pick<Config, 'dataK
   return await (await fetch(`${url}/metrics`, { headers: { authorization } })).text();
 }
 
-/** Every click in a stream; the batches' headers agree with their rows, or it throws. */
+/** Every click in the streams of all shards; the batches' headers agree with their rows, or it throws. */
 export async function readStoredClicks(natsUrl: string): Promise<ClickRecord[]> {
   const nc = await connectNats({ url: natsUrl, name: 'test' });
   try {
     const manager = await ensureStreams(nc);
-    const { state } = await manager.streams.info(CLICKS_STREAM);
-    const clicks: ClickRecord[] = [];
-    for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
-      const message = await manager.streams.getMessage(CLICKS_STREAM, { seq });
-      if (!message) continue;
-      const rows = decodeClicks(Buffer.from(message.data), Number(message.header.get(BatchHeader.rows)));
-      const [first] = rows;
-      const announced = `${message.header.get(BatchHeader.node)}:${message.header.get(BatchHeader.firstSeq)}`;
-      if (announced !== `${first?.node}:${first?.seq}`) throw new Error(`headers say ${announced}`);
-      clicks.push(...rows);
-    }
-    return clicks;
+    const shards = await listClickShards(manager);
+    return (await Promise.all(shards.map((shard) => readShard(manager, clicksStream(shard))))).flat();
   } finally {
     await nc.close();
   }
+}
+
+async function readShard(manager: JetStreamManager, stream: string): Promise<ClickRecord[]> {
+  const { state } = await manager.streams.info(stream);
+  const clicks: ClickRecord[] = [];
+  for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
+    const message = await manager.streams.getMessage(stream, { seq });
+    if (!message) continue;
+    const rows = decodeClicks(Buffer.from(message.data), Number(message.header.get(BatchHeader.rows)));
+    const [first] = rows;
+    const announced = `${message.header.get(BatchHeader.node)}:${message.header.get(BatchHeader.firstSeq)}`;
+    if (announced !== `${first?.node}:${first?.seq}`) throw new Error(`headers say ${announced}`);
+    clicks.push(...rows);
+  }
+  return clicks;
 }
 
 /** Sends bytes as they are and returns all that came back until the server closed or `untilMs` passed in silence. */

@@ -4,10 +4,10 @@ import { headers as createHeaders, type NatsConnection } from '@nats-io/transpor
 import { Registry } from 'prom-client';
 import { CLICK_RECORD_VERSION, type ClickRecord, encodeClick } from '../../core/clicks/click-record.ts';
 import { newLease, readLease, writeLease } from '../../core/clicks/lease.ts';
+import { clicksSubject, firstShards } from '../../core/clicks/shards.ts';
 import {
   BatchHeader,
   batchMessageId,
-  clicksSubject,
   connectNats,
   ensureStreams,
   LEASES_BUCKET,
@@ -103,9 +103,9 @@ export interface Pipeline {
   readonly metrics: LoaderMetrics;
   readonly registry: Registry;
   /** Publishes records of one lease as a collector does; without its message id if `again`. */
-  publish(records: readonly ClickRecord[], how?: { again?: boolean }): Promise<void>;
+  publish(records: readonly ClickRecord[], how?: { again?: boolean; shard?: number }): Promise<void>;
   /** Publishes any bytes and headers to the clicks subject. */
-  publishRaw(data: Buffer, headers: Readonly<Record<string, string>>): Promise<void>;
+  publishRaw(data: Buffer, headers: Readonly<Record<string, string>>, shard?: number): Promise<void>;
   loader(given?: Partial<LoaderOptions>): Loader;
   counts(): Promise<ClickCounts>;
   stop(): Promise<void>;
@@ -133,12 +133,12 @@ export function batchHeaders(node: number, firstSeq: number, rows: number): Reco
  * `clickhouseUrl` of an empty database.
  */
 export async function startPipeline(
-  given: { nats?: Engine; clickhouseUrl?: string } = {},
+  given: { nats?: Engine; clickhouseUrl?: string; shards?: number } = {},
 ): Promise<Pipeline> {
   const warehouse = await freshWarehouse(given.clickhouseUrl);
   const nats = given.nats ?? (await startTestNats());
   const nc = await connectNats({ url: nats.url, name: 'test' });
-  const manager = await ensureStreams(nc);
+  const manager = await ensureStreams(nc, firstShards(given.shards ?? 1));
   const js = manager.jetstream();
   const loaderBucket = await openBucket(nc, LOADER_BUCKET);
   const leasesBucket = await openBucket(nc, LEASES_BUCKET);
@@ -148,12 +148,12 @@ export async function startPipeline(
   async function publishRaw(
     data: Buffer,
     given: Readonly<Record<string, string>>,
-    msgID = '',
+    { msgID = '', shard = 0 },
   ): Promise<void> {
     const headers = createHeaders();
     for (const [name, value] of Object.entries(given)) headers.set(name, value);
-    await leaseNode(leasesBucket, Number(given[BatchHeader.node] ?? Number.NaN));
-    await js.publish(clicksSubject(0), data, { headers, ...(msgID ? { msgID } : {}) });
+    await leaseNode(leasesBucket, Number(given[BatchHeader.node] ?? Number.NaN), shard);
+    await js.publish(clicksSubject(shard), data, { headers, ...(msgID ? { msgID } : {}) });
   }
 
   return {
@@ -169,9 +169,11 @@ export async function startPipeline(
     async publish(records, how = {}) {
       const { node = 0, seq = 0 } = records[0] ?? {};
       const headers = batchHeaders(node, seq, records.length);
-      await publishRaw(encodeClicks(records), headers, how.again ? '' : batchMessageId(node, seq));
+      const { again, shard } = how;
+      const msgID = again ? '' : batchMessageId(node, seq);
+      await publishRaw(encodeClicks(records), headers, { msgID, ...(shard === undefined ? {} : { shard }) });
     },
-    publishRaw: (data, headers) => publishRaw(data, headers),
+    publishRaw: (data, headers, shard = 0) => publishRaw(data, headers, { shard }),
     loader: (given = {}) =>
       new Loader({
         warehouse,
@@ -196,9 +198,9 @@ export async function startPipeline(
  * Gives a node a lease, if it has none: without one the loader refuses its clicks. It has ended, so it holds no
  * watermark back, and has room for clicks of every time.
  */
-export async function leaseNode(bucket: KV, node: number): Promise<void> {
+export async function leaseNode(bucket: KV, node: number, shard = 0): Promise<void> {
   if (!Number.isInteger(node) || (await readLease(bucket, node))) return;
-  const lease = newLease(node, Date.UTC(2020, 0, 1));
+  const lease = newLease(node, Date.UTC(2020, 0, 1), shard);
   await writeLease(bucket, { ...lease, state: 'crashed', updatedAtMs: Date.UTC(2100, 0, 1) });
 }
 

@@ -138,5 +138,10 @@ describe('the audit', () => {
       ['loader'],
       expect.stringContaining('1 messages left the stream'),
     );
+    await pipeline.warehouse.insertRows('watermarks', [{ shard: 3, complete_to: timeText(Date.now()) }]);
+    expect(await failures()).toHaveProperty(
+      ['loader'],
+      expect.stringContaining('shard 3: its stream is gone'),
+    );
   });
 });

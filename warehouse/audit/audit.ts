@@ -1,10 +1,11 @@
-import { jetstreamManager } from '@nats-io/jetstream';
+import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream';
+import type { KV } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { INVALID_CLICK_FLAGS } from '../../core/clicks/click-record.ts';
 import { type Lease, listLeases } from '../../core/clicks/lease.ts';
+import { listClickShards, readClicksStream } from '../../core/clicks/shards.ts';
 import { DEAD_LETTERS_STREAM, LEASES_BUCKET, LOADER_BUCKET, openBucket } from '../../core/clicks/stream.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
-import { readClicksStream } from '../loader/clicks-stream.ts';
 import { createLoaderStore } from '../loader/loader-store.ts';
 import { LEASE_END_SLACK_MS } from '../watermark/known-leases.ts';
 import { readWatermark } from '../watermark/watermark.ts';
@@ -18,7 +19,6 @@ export interface WarehouseCheck {
 
 /** A rollup is written right after the table it is made from; a difference that lasts this many looks is one. */
 const ROLLUP_LOOKS = 3;
-const SHARD = 0;
 
 /**
  * Checks that every click is counted once: no gap in any node lease, no identity twice, rollups equal to the raw rows,
@@ -36,7 +36,7 @@ export async function auditWarehouse(options: {
     await checkLeases(warehouse, leases, completeTo),
     await checkIdentities(warehouse),
     ...(await checkRollups(warehouse)),
-    ...(await checkLoader(nc)),
+    ...(await checkLoader(nc, warehouse)),
   ];
 }
 
@@ -289,22 +289,25 @@ async function rollupDifference(
   return rows[0];
 }
 
-async function checkLoader(nc: NatsConnection): Promise<WarehouseCheck[]> {
+async function checkLoader(nc: NatsConnection, warehouse: Warehouse): Promise<WarehouseCheck[]> {
   const manager = await jetstreamManager(nc);
-  const stream = await readClicksStream(manager, SHARD);
-  const { checkpoint } = await createLoaderStore({
-    bucket: await openBucket(nc, LOADER_BUCKET),
-    shard: SHARD,
-  }).read();
-  const seq = checkpoint.value?.seq ?? 0;
-  const missing = Math.max(0, stream.firstSeq - seq - 1);
-  const known = !checkpoint.value || checkpoint.value.stream === stream.created;
+  const bucket = await openBucket(nc, LOADER_BUCKET);
+  const shards = await listClickShards(manager);
+  const { rows } = await warehouse.query<{ shard: number }>('SELECT DISTINCT shard FROM watermarks');
+  const checked = await Promise.all(shards.map((shard) => checkShard({ manager, bucket, shard })));
+  const gone = rows
+    .filter(({ shard }) => !shards.includes(shard))
+    .map(({ shard }) => ({
+      ok: false,
+      detail: `shard ${shard}: its stream is gone, no figure becomes complete`,
+    }));
+  const all = [...checked, ...gone];
   const { state } = await manager.streams.info(DEAD_LETTERS_STREAM);
   return [
     {
       name: 'loader',
-      ok: known && missing === 0 && seq <= stream.lastSeq,
-      detail: `checkpoint ${seq}, stream ${stream.firstSeq} to ${stream.lastSeq}${missing > 0 ? `, ${missing} messages left the stream before they were loaded` : ''}${known ? '' : ', the checkpoint belongs to an earlier stream'}`,
+      ok: all.every(({ ok }) => ok),
+      detail: all.map(({ detail }) => detail).join('; '),
     },
     {
       name: 'dead letters',
@@ -312,4 +315,22 @@ async function checkLoader(nc: NatsConnection): Promise<WarehouseCheck[]> {
       detail: `${state.messages} batches set aside`,
     },
   ];
+}
+
+async function checkShard(options: {
+  manager: JetStreamManager;
+  bucket: KV;
+  shard: number;
+}): Promise<{ ok: boolean; detail: string }> {
+  const { manager, bucket, shard } = options;
+  // The checkpoint first: a stream that is read later can only have passed it.
+  const { checkpoint } = await createLoaderStore({ bucket, shard }).read();
+  const stream = await readClicksStream(manager, shard);
+  const seq = checkpoint.value?.seq ?? 0;
+  const missing = Math.max(0, stream.firstSeq - seq - 1);
+  const known = !checkpoint.value || checkpoint.value.stream === stream.created;
+  return {
+    ok: known && missing === 0 && seq <= stream.lastSeq,
+    detail: `shard ${shard}: checkpoint ${seq}, stream ${stream.firstSeq} to ${stream.lastSeq}${missing > 0 ? `, ${missing} messages left the stream before they were loaded` : ''}${known ? '' : ', the checkpoint belongs to an earlier stream'}`,
+  };
 }

@@ -7,7 +7,7 @@ import { bisect } from './bisect.ts';
 import type { Block } from './block.ts';
 import { publishDeadLetters } from './dead-letters.ts';
 import { countBlock, insertBlock, verifyBlock } from './inserter.ts';
-import type { LoaderStore } from './loader-store.ts';
+import { type LoaderStore, MAX_UNFINISHED_MS } from './loader-store.ts';
 import type { LoaderMetrics } from './metrics.ts';
 import type { Position } from './recovery.ts';
 
@@ -60,19 +60,20 @@ export class BlockLoader {
   async load(block: Block, position: Position): Promise<Position> {
     const { js, store, shard, maxPayloadBytes, metrics, onStep } = this.#options;
     await publishDeadLetters({ js, block, shard, maxPayloadBytes: maxPayloadBytes() });
+    const readAtMs = performance.now();
     const intentRevision = await store.recordIntent(block.intent, position.intentRevision);
     this.#reportDeadLetters(block);
     metrics.repeatedBatches.inc(block.repeated);
     await onStep?.('intent');
-    await this.#insert(block);
+    await this.#insert(block, readAtMs);
     return await this.#advance(block, { ...position, intentRevision });
   }
 
   /**
    * Loads the block of an intent that was recorded before a failure: the same insert again, then a count; without the
-   * rows that ClickHouse keeps refusing.
+   * rows that ClickHouse keeps refusing. `readAtMs`: a time before the intent was read, of `performance.now()`.
    */
-  async resume(block: Block, position: Position): Promise<Position> {
+  async resume(block: Block, position: Position, readAtMs: number): Promise<Position> {
     const { warehouse, log } = this.#options;
     const { token, lo, rows } = block.intent;
     log.info({ block: token, rows }, 'resuming the recorded insert');
@@ -80,7 +81,7 @@ export class BlockLoader {
     if (this.#refused.token === token && this.#refused.times >= patience) {
       return await this.#loadFirstHalf(block, position);
     }
-    await this.#insert(block);
+    await this.#insert(block, readAtMs);
     if (rows > 0) await verifyBlock(warehouse, block);
     return await this.#advance(block, position);
   }
@@ -105,10 +106,12 @@ export class BlockLoader {
     return await this.load(bisect({ block, checkpoint: position.checkpoint, shard, detail }), position);
   }
 
-  async #insert(block: Block): Promise<void> {
+  /** Inserts a block whose intent was the recorded one at `readAtMs` or later. */
+  async #insert(block: Block, readAtMs: number): Promise<void> {
     const { warehouse, views, metrics, onStep } = this.#options;
     if (block.intent.rows > 0) {
       await views.settle();
+      checkNotPaused(block, readAtMs);
       const stopTimer = metrics.insertSeconds.startTimer();
       try {
         await insertBlock(warehouse, block);
@@ -146,4 +149,18 @@ export class BlockLoader {
       log.warn({ streamSeq: message.seq, reason, detail }, 'batch set aside as a dead letter');
     }
   }
+}
+
+/**
+ * A process that was paused for long sends its insert when another has loaded the block, and a thousand more behind it: the
+ * engine may have forgotten the token.
+ * @throws OperatingError `loader_paused`.
+ */
+function checkNotPaused({ intent }: Block, readAtMs: number): void {
+  const pausedMs = performance.now() - readAtMs;
+  if (pausedMs <= MAX_UNFINISHED_MS) return;
+  throw new OperatingError(
+    'loader_paused',
+    `${Math.round(pausedMs / 1_000)} s have passed since the intent of insert ${intent.token} was read: reading it again`,
+  );
 }

@@ -1,7 +1,7 @@
 import { headers as createHeaders } from '@nats-io/transport-node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Lease, newLease, writeLease } from '../../core/clicks/lease.ts';
-import { clicksSubject } from '../../core/clicks/stream.ts';
+import { clicksSubject } from '../../core/clicks/shards.ts';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import {

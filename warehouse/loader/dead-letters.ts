@@ -1,6 +1,7 @@
 import type { JetStreamClient, JetStreamManager, StoredMsg } from '@nats-io/jetstream';
 import { headers as createHeaders } from '@nats-io/transport-node';
-import { clicksSubject, DEAD_LETTERS_STREAM, DEAD_LETTERS_SUBJECT } from '../../core/clicks/stream.ts';
+import { clicksSubject } from '../../core/clicks/shards.ts';
+import { DEAD_LETTERS_STREAM, DEAD_LETTERS_SUBJECT } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { hideSecrets } from '../../core/secret-forms.ts';
 import type { Block } from './block.ts';

@@ -1,7 +1,9 @@
 import { CLICK_COLUMN_LIST, CLICK_ROW_STRUCTURE } from '../../core/clicks/click-record.ts';
+import { MAX_CLICK_SHARDS } from '../../core/clicks/shards.ts';
 import { assert, OperatingError } from '../../core/errors.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import type { Block } from './block.ts';
+import { MAX_UNFINISHED_MS } from './loader-store.ts';
 import { type SeqRanges, withRange } from './seq-ranges.ts';
 
 /** Larger than any block: one INSERT stays one block a partition, and its token one token. */
@@ -38,8 +40,8 @@ export const INSERT_SETTINGS = {
   wait_end_of_query: 1,
 } as const;
 
-/** The deduplication window below which a retry after a long pause could count twice. */
-const MIN_DEDUPLICATION_WINDOW = 1_000;
+/** Tokens that all shards can make while an insert is unfinished or its loader paused: 4 a second, 60 s, 16 shards. */
+const MIN_DEDUPLICATION_WINDOW = (4 * MAX_CLICK_SHARDS * MAX_UNFINISHED_MS) / 1_000;
 
 /**
  * Inserts a block; inserting it again changes neither the table nor a rollup, and completes what an interrupted

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ClickRecord } from '../../core/clicks/click-record.ts';
-import { CLICKS_STREAM, DEAD_LETTERS_STREAM } from '../../core/clicks/stream.ts';
+import { readClicksStream } from '../../core/clicks/shards.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import {
@@ -11,6 +11,7 @@ import {
   startPipeline,
 } from '../../test/support/warehouse.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
+import { readDeadLetters } from './dead-letters.ts';
 
 /**
  * Seeded histories of everything that can happen to a loader: it dies or falls asleep at any step, answers are lost,
@@ -20,8 +21,12 @@ import type { Warehouse } from '../clickhouse/client.ts';
  */
 const COUNT = Number(process.env.AFFLUX_HISTORIES ?? 12);
 const ONLY = process.env.AFFLUX_HISTORY;
-/** Histories wait more than they work, so some run side by side, each group with engines of its own. */
-const GROUPS = 4;
+/**
+ * Histories wait more than they work, so some run side by side: each group with engines of its own, and in it one history in
+ * each shard of the stream, so that the blocks of several shards reach the warehouse in turn.
+ */
+const GROUPS = 2;
+const SHARDS = 2;
 const RUNS = 3;
 const DEADLINE_MS = 30_000;
 
@@ -60,16 +65,21 @@ describe.concurrent.each(Array.from({ length: GROUPS }, (_, group) => ({ group }
   ({ group }) => {
     let pipeline: Pipeline;
     beforeAll(async () => {
-      pipeline = await startPipeline();
+      pipeline = await startPipeline({ shards: SHARDS });
     });
     afterAll(() => pipeline.stop());
 
     const seeds = Array.from({ length: COUNT }, (_, seed) => seed).filter((seed) => seed % GROUPS === group);
     it('counts every click once', { timeout: 60_000 + seeds.length * 60_000 }, async () => {
-      for (const seed of seeds) {
-        if (ONLY !== undefined && seed !== Number(ONLY)) continue;
-        await expect(runHistory(pipeline, seed), `history ${seed}`).resolves.toEqual(expectedOf(seed));
-      }
+      const inShard = async (shard: number): Promise<void> => {
+        for (const [index, seed] of seeds.entries()) {
+          if (index % SHARDS !== shard || (ONLY !== undefined && seed !== Number(ONLY))) continue;
+          await expect(runHistory(pipeline, seed, shard), `history ${seed}`).resolves.toEqual(
+            expectedOf(seed),
+          );
+        }
+      };
+      await Promise.all(Array.from({ length: SHARDS }, (_, shard) => inShard(shard)));
     });
   },
 );
@@ -140,32 +150,32 @@ function script(seed: number): {
   return { rounds, clicks, bad };
 }
 
-async function runHistory(pipeline: Pipeline, seed: number) {
+async function runHistory(pipeline: Pipeline, seed: number, shard: number) {
   const { rounds } = script(seed);
-  const before = await deadLetters(pipeline);
+  const before = await deadLetters(pipeline, shard);
   const sleepers: Sleeper[] = [];
   for (const { messages, fate } of rounds) {
     for (const message of messages) {
-      if (message.kind === 'batch') await pipeline.publish(message.records, { again: message.again });
-      else await pipeline.publishRaw(message.data, message.headers);
+      if (message.kind === 'batch') await pipeline.publish(message.records, { again: message.again, shard });
+      else await pipeline.publishRaw(message.data, message.headers, shard);
     }
-    const sleeper = await runUntilFate(pipeline, fate);
+    const sleeper = await runUntilFate(pipeline, fate, shard);
     if (sleeper) sleepers.push(sleeper);
   }
-  const last = pipeline.loader();
+  const last = pipeline.loader({ shard });
   const ended = last.run();
   for (const sleeper of sleepers) sleeper.wake();
-  await waitFor(() => checkpointReached(pipeline), {
+  await waitFor(() => checkpointReached(pipeline, shard), {
     deadlineMs: DEADLINE_MS,
     what: `the checkpoint of history ${seed}`,
   });
   await Promise.all([last.stop(), ...sleepers.map((sleeper) => sleeper.stop())]);
   await ended;
-  return { ...(await countsOf(pipeline, seed)), bad: (await deadLetters(pipeline)) - before };
+  return { ...(await countsOf(pipeline, seed)), bad: (await deadLetters(pipeline, shard)) - before };
 }
 
 /** Runs a loader until its fate meets it. One that sleeps is given back. */
-async function runUntilFate(pipeline: Pipeline, fate: Fate): Promise<Sleeper | undefined> {
+async function runUntilFate(pipeline: Pipeline, fate: Fate, shard: number): Promise<Sleeper | undefined> {
   const [verb, , step] = fate.split(' ');
   let met = false;
   let wake: () => void = () => undefined;
@@ -173,6 +183,7 @@ async function runUntilFate(pipeline: Pipeline, fate: Fate): Promise<Sleeper | u
     wake = resolve;
   });
   const loader = pipeline.loader({
+    shard,
     warehouse: faulty(pipeline.warehouse, fate, () => {
       const first = !met;
       met = true;
@@ -192,7 +203,8 @@ async function runUntilFate(pipeline: Pipeline, fate: Fate): Promise<Sleeper | u
   });
   const survives = fate === 'loses the answer' || fate === 'is refused';
   await waitFor(
-    async () => dead || (met && (verb === 'sleeps' || (survives && (await checkpointReached(pipeline))))),
+    async () =>
+      dead || (met && (verb === 'sleeps' || (survives && (await checkpointReached(pipeline, shard))))),
     {
       deadlineMs: DEADLINE_MS,
       what: `a loader that ${fate}`,
@@ -224,14 +236,16 @@ function faulty(warehouse: Warehouse, fate: Fate, isFirst: () => boolean): Wareh
   };
 }
 
-async function checkpointReached(pipeline: Pipeline): Promise<boolean> {
-  const checkpoint = await pipeline.loaderBucket.get('checkpoint.0');
-  const { state } = await pipeline.manager.streams.info(CLICKS_STREAM);
-  return checkpoint?.json<{ seq: number }>().seq === state.last_seq;
+async function checkpointReached(pipeline: Pipeline, shard: number): Promise<boolean> {
+  const checkpoint = await pipeline.loaderBucket.get(`checkpoint.${shard}`);
+  const { lastSeq } = await readClicksStream(pipeline.manager, shard);
+  return checkpoint?.json<{ seq: number }>().seq === lastSeq;
 }
 
-async function deadLetters(pipeline: Pipeline): Promise<number> {
-  return (await pipeline.manager.streams.info(DEAD_LETTERS_STREAM)).state.messages;
+async function deadLetters(pipeline: Pipeline, shard: number): Promise<number> {
+  let letters = 0;
+  for await (const letter of readDeadLetters(pipeline.manager)) if (letter.shard === shard) letters++;
+  return letters;
 }
 
 async function countsOf(pipeline: Pipeline, seed: number) {

@@ -8,11 +8,34 @@ import type { SeqRanges } from './seq-ranges.ts';
 export interface Versioned<T> {
   readonly value: T;
   readonly revision: number;
+  /** When NATS stored it, Unix milliseconds of its clock; 0 when there is none. */
+  readonly storedAtMs: number;
 }
 
 export interface LoaderState {
   readonly intent: Versioned<InsertIntent | undefined>;
   readonly checkpoint: Versioned<Checkpoint | undefined>;
+}
+
+/**
+ * How long an insert of one shard stays unfinished before the others wait for it. Repeating it is harmless only while
+ * ClickHouse remembers its token, and every other block puts one more token in front of it: at most four a second and
+ * shard, for a block gathers for half a second or fills up.
+ */
+export const MAX_UNFINISHED_MS = 60_000;
+
+/**
+ * To be called before a new block of another shard.
+ * @throws OperatingError `shard_unfinished` when the insert of `shard` has been unfinished for too long.
+ */
+export function checkUnfinished(shard: number, { intent, checkpoint }: LoaderState, nowMs: number): void {
+  const { value, storedAtMs } = intent;
+  if (!value || checkpoint.value?.stream !== value.stream || value.hi <= checkpoint.value.seq) return;
+  if (nowMs - storedAtMs <= MAX_UNFINISHED_MS) return;
+  throw new OperatingError(
+    'shard_unfinished',
+    `insert ${value.token} of shard ${shard} has been unfinished since ${new Date(storedAtMs).toISOString()}: no other shard goes on, so that ClickHouse still recognises its repetition`,
+  );
 }
 
 interface StoredCheckpoint extends Omit<Checkpoint, 'accepted'> {
@@ -43,18 +66,18 @@ export function createLoaderStore(options: { bucket: KV; shard: number }) {
     const entry = await bucket.get(key);
     // A deleted key leaves an entry behind, which creating the key replaces.
     return entry?.operation === 'PUT'
-      ? { value: entry.json<T>(), revision: entry.revision }
-      : { value: undefined, revision: 0 };
+      ? { value: entry.json<T>(), revision: entry.revision, storedAtMs: entry.created.getTime() }
+      : { value: undefined, revision: 0, storedAtMs: 0 };
   }
 
   return {
     /** The intent is read first: a checkpoint read later can only have passed it, never fallen behind it. */
     async read(): Promise<LoaderState> {
       const intent = await get<InsertIntent>(intentKey);
-      const { value, revision } = await get<StoredCheckpoint>(checkpointKey);
+      const { value, ...stored } = await get<StoredCheckpoint>(checkpointKey);
       return {
         intent,
-        checkpoint: { value: value && { ...value, accepted: new Map(value.accepted) }, revision },
+        checkpoint: { ...stored, value: value && { ...value, accepted: new Map(value.accepted) } },
       };
     },
     /** @throws OperatingError `loader_superseded` when another loader was first. */

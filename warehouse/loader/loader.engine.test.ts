@@ -1,5 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DEAD_LETTERS_STREAM } from '../../core/clicks/stream.ts';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { DEAD_LETTERS_STREAM, ensureStreams } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import {
@@ -12,6 +12,7 @@ import {
 } from '../../test/support/warehouse.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import type { LoaderStep } from './block-loader.ts';
+import { MAX_UNFINISHED_MS } from './loader-store.ts';
 
 let pipeline: Pipeline;
 const running: { stop(): Promise<void> }[] = [];
@@ -46,6 +47,11 @@ async function checkpointReached(): Promise<boolean> {
   const checkpoint = await pipeline.loaderBucket.get('checkpoint.0');
   const { state } = await pipeline.manager.streams.info('CLICKS');
   return checkpoint?.json<{ seq: number }>().seq === state.last_seq;
+}
+
+function readinessReason(loader: ReturnType<Pipeline['loader']>): string {
+  const readiness = loader.readiness();
+  return readiness.ready ? '' : readiness.reason;
 }
 
 function exactly(clicks: number) {
@@ -192,6 +198,55 @@ describe('the loader', () => {
       deadlineMs: 10_000,
       what: 'the woken loader to notice',
     });
+    expect(await pipeline.counts()).toEqual(exactly(150));
+  });
+
+  it('that was paused for long before its insert reads its records again, for the token can be forgotten', async () => {
+    await pipeline.publish(clickRecords(1, 0, 100));
+    let pausedMs = 0;
+    const clock = performance.now.bind(performance);
+    const spy = vi.spyOn(performance, 'now').mockImplementation(() => clock() + pausedMs);
+    run(
+      pipeline.loader({
+        async onStep(step) {
+          if (step === 'intent') pausedMs = MAX_UNFINISHED_MS + 1;
+        },
+      }),
+    );
+    // The clock of the wait jumps as well.
+    await waitFor(() => pausedMs > 0, { deadlineMs: MAX_UNFINISHED_MS + 10_000, what: 'the pause' });
+    await loaded(100);
+    spy.mockRestore();
+    const { values } = await pipeline.metrics.retries.get();
+    expect(values.map((value) => value.labels.code)).toEqual(['loader_paused']);
+    expect(await pipeline.counts()).toEqual(exactly(100));
+  });
+
+  it('waits while the insert of another shard has been unfinished for long', async () => {
+    await ensureStreams(pipeline.nc, [0, 1]);
+    await pipeline.publish(clickRecords(2, 0, 50), { shard: 1 });
+    const died = run(
+      pipeline.loader({
+        shard: 1,
+        async onStep() {
+          throw new Error('dies after its intent');
+        },
+      }),
+    );
+    await waitFor(died.failed, { deadlineMs: 10_000, what: 'the loader of the other shard to die' });
+    await pipeline.publish(clickRecords(1, 0, 100));
+    const clock = Date.now.bind(Date);
+    const spy = vi.spyOn(Date, 'now').mockImplementation(() => clock() + MAX_UNFINISHED_MS);
+    const loader = pipeline.loader();
+    run(loader);
+    await waitFor(() => /shard_unfinished/.test(readinessReason(loader)), {
+      deadlineMs: 10_000,
+      what: 'the loader to wait',
+    });
+    expect((await pipeline.counts()).clicks).toBe(0);
+    run(pipeline.loader({ shard: 1 }));
+    await loaded(150);
+    spy.mockRestore();
     expect(await pipeline.counts()).toEqual(exactly(150));
   });
 

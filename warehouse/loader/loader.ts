@@ -8,20 +8,25 @@ import {
 import type { KV } from '@nats-io/kv';
 import { type NatsConnection, errors as natsErrors } from '@nats-io/transport-node';
 import { forgetLease } from '../../core/clicks/lease.ts';
+import { listClickShards, readClicksStream } from '../../core/clicks/shards.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Readiness } from '../../core/service/service.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import { createViewIdentities, type ViewIdentities } from '../clickhouse/view-identities.ts';
 import { KnownLeases } from '../watermark/known-leases.ts';
-import { createWatermarkWriter, readWatermark, type WatermarkWriter } from '../watermark/watermark.ts';
+import {
+  type ClicksInFlight,
+  createClicksReader,
+  createWatermarkWriter,
+  type WatermarkWriter,
+} from '../watermark/watermark.ts';
 import { type Block, type Checkpoint, createBlockBuilder, withoutLeases } from './block.ts';
 import { BlockLoader, type LoaderStep } from './block-loader.ts';
-import { readClicksStream } from './clicks-stream.ts';
 import { checkDeduplication } from './inserter.ts';
 import { EARLIER_LAYOUTS, type EarlierLayouts } from './layouts.ts';
-import { createLoaderStore, type LoaderStore } from './loader-store.ts';
-import type { LoaderMetrics } from './metrics.ts';
+import { checkUnfinished, createLoaderStore, type LoaderStore } from './loader-store.ts';
+import type { LoaderMetrics, Progress } from './metrics.ts';
 import { openReader, type Reader } from './reader.ts';
 import { establishCheckpoint, type Position, pendingIntent, rereadBlock } from './recovery.ts';
 
@@ -31,9 +36,6 @@ const MIN_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5_000;
 /** Messages are there and none arrives for this long: the reader has lost its consumer, and a new one is opened. */
 const READER_STALL_MS = 15_000;
-/** How often a standby looks at the leader's progress, and after how long without any it takes over. */
-const STANDBY_POLL_MS = 1_000;
-const TAKE_OVER_AFTER_MS = 10_000;
 
 export interface LoaderOptions {
   readonly warehouse: Warehouse;
@@ -47,6 +49,8 @@ export interface LoaderOptions {
   readonly cluster?: string;
   readonly log: Logger;
   readonly metrics: LoaderMetrics;
+  /** Shared by the loaders of a process; by default one of its own. */
+  readonly clicksInFlight?: () => Promise<ClicksInFlight>;
   /** Earlier layouts of the click record; by default that of the release before. */
   readonly layouts?: EarlierLayouts;
   /** Called after each step; a test throws or never returns from it. */
@@ -56,7 +60,7 @@ export interface LoaderOptions {
 /**
  * Loads the clicks of one stream shard into the warehouse, each exactly once: block by block, the insert intent
  * recorded before the insert, the checkpoint after it. After any failure it starts over from the records; that one
- * path serves crashes, lost answers and unavailable engines.
+ * path serves crashes, lost answers and unavailable engines. When another loader has changed the records, it ends.
  */
 export class Loader {
   readonly #options: LoaderOptions;
@@ -68,7 +72,7 @@ export class Loader {
   readonly #watermark: WatermarkWriter;
   readonly #leases: KnownLeases;
   readonly #stopping = new AbortController();
-  #role: 'leader' | 'standby' = 'leader';
+  readonly #progress: Progress;
   #readiness: Readiness = { ready: false, reason: 'starting' };
   /** Failures in a row. */
   #failures = 0;
@@ -94,22 +98,27 @@ export class Loader {
       metrics,
       onStep,
     });
-    this.#leases = new KnownLeases({ bucket: leasesBucket, warehouse });
+    this.#progress = metrics.lead(shard);
+    this.#leases = new KnownLeases({ bucket: leasesBucket, warehouse, shard });
+    const { clicksInFlight = createClicksReader(clickSources(options)) } = options;
     this.#watermark = createWatermarkWriter({
       warehouse,
-      leases: leasesBucket,
       shard,
-      async lastSeq() {
-        const { lastSeq } = await readClicksStream(manager, shard);
-        metrics.progress.lastSeq = lastSeq;
-        return lastSeq;
+      clicks: clicksInFlight,
+      stream: async (of) => {
+        const state = await readClicksStream(manager, of);
+        if (of === shard) this.#progress.lastSeq = state.lastSeq;
+        return state;
       },
       forget: (lease) => forgetLease(leasesBucket, { manager, lease }),
       now: Date.now,
     });
   }
 
-  /** Runs until stopped. Rejects on a bug only: operating errors are retried from the recorded state. */
+  /**
+   * Runs until it is stopped, or another loader is found to work on the shard. Rejects on a bug only: other operating errors
+   * are retried from the recorded state.
+   */
   run(): Promise<void> {
     this.#finished = this.#runUntilStopped();
     return this.#finished;
@@ -128,14 +137,14 @@ export class Loader {
   async #runUntilStopped(): Promise<void> {
     while (!this.#stopped) {
       try {
-        await (this.#role === 'leader' ? this.#runAsLeader() : this.#runAsStandby());
+        await this.#load();
       } catch (error) {
         await this.#handleFailure(error);
       }
     }
   }
 
-  async #runAsLeader(): Promise<void> {
+  async #load(): Promise<void> {
     let position = await this.#recover();
     const reader = await openReader({
       js: this.#js,
@@ -150,6 +159,7 @@ export class Loader {
         // The next block is gathered while this one is inserted; it follows this one's checkpoint, not the recorded one.
         gathered = this.#gatherAhead(reader, block?.checkpointAfter ?? position.checkpoint);
         if (block) {
+          await this.#checkOtherShards();
           position = await this.#blocks.load(block, position);
           this.#failures = 0;
         }
@@ -164,23 +174,43 @@ export class Loader {
 
   /** Finds the position to go on from, and finishes the block that was begun, if there is one. */
   async #recover(): Promise<Position> {
-    const { warehouse, manager, shard, log, metrics } = this.#options;
+    const { warehouse, manager, shard, log } = this.#options;
     this.#views.forget();
     await checkDeduplication(warehouse);
     const stream = await readClicksStream(manager, shard);
+    const readAtMs = performance.now();
     const state = await this.#store.read();
-    const position = await establishCheckpoint({ state, stream, store: this.#store, warehouse, log });
+    const position = await establishCheckpoint({
+      state,
+      stream,
+      store: this.#store,
+      warehouse,
+      leases: this.#leases,
+      log,
+    });
     const { checkpoint } = position;
-    metrics.progress.lastSeq = stream.lastSeq;
-    metrics.progress.checkpointSeq = checkpoint.seq;
+    this.#progress.lastSeq = stream.lastSeq;
+    this.#progress.checkpointSeq = checkpoint.seq;
     this.#reportGap(stream.firstSeq, checkpoint);
     const recorded = position.intentRevision === state.intent.revision ? state.intent.value : undefined;
     const intent = pendingIntent(recorded, checkpoint);
     if (!intent) return position;
     const block = await rereadBlock({ js: this.#js, shard, intent, checkpoint, layouts: this.#layouts });
-    const after = await this.#blocks.resume(block, position);
+    const after = await this.#blocks.resume(block, position, readAtMs);
     this.#failures = 0;
     return after;
+  }
+
+  /** @throws OperatingError `shard_unfinished`, see {@link checkUnfinished}. */
+  async #checkOtherShards(): Promise<void> {
+    const { manager, loaderBucket, shard } = this.#options;
+    const others = (await listClickShards(manager)).filter((other) => other !== shard);
+    await Promise.all(
+      others.map(async (other) => {
+        const state = await createLoaderStore({ bucket: loaderBucket, shard: other }).read();
+        checkUnfinished(other, state, Date.now());
+      }),
+    );
   }
 
   #reportGap(firstSeq: number, checkpoint: Checkpoint): void {
@@ -227,33 +257,15 @@ export class Loader {
   }
 
   #hasLoadedAll(checkpoint: Checkpoint): boolean {
-    return this.#options.metrics.progress.lastSeq <= checkpoint.seq;
+    return this.#progress.lastSeq <= checkpoint.seq;
   }
 
   async #publishProgress(checkpoint: Checkpoint): Promise<void> {
-    const { progress } = this.#options.metrics;
-    progress.checkpointSeq = checkpoint.seq;
+    this.#progress.checkpointSeq = checkpoint.seq;
     await this.#watermark.advance(checkpoint.seq);
-    progress.completeTo = this.#watermark.published();
+    this.#progress.completeTo = this.#watermark.published();
     this.#failures = 0;
     this.#readiness = { ready: true };
-  }
-
-  /** Waits until the leader has made no progress for a while, and leads then. */
-  async #runAsStandby(): Promise<void> {
-    const { warehouse, log } = this.#options;
-    log.warn('another loader leads this shard; waiting as its standby');
-    this.#readiness = { ready: true };
-    let seen = '';
-    let since = Date.now();
-    while (!this.#stopped && Date.now() - since < TAKE_OVER_AFTER_MS) {
-      const { intent, checkpoint } = await this.#store.read();
-      const now = `${intent.revision} ${checkpoint.revision} ${await readWatermark(warehouse)}`;
-      if (now !== seen) since = Date.now();
-      seen = now;
-      await this.#pause(STANDBY_POLL_MS);
-    }
-    this.#role = 'leader';
   }
 
   async #handleFailure(thrown: unknown): Promise<void> {
@@ -263,7 +275,8 @@ export class Loader {
     const { metrics, log } = this.#options;
     metrics.retries.inc({ code: error.code });
     if (error.code === 'loader_superseded') {
-      this.#role = 'standby';
+      log.warn({ shard: this.#options.shard }, 'another loader leads this shard');
+      this.#stopping.abort();
       return;
     }
     this.#failures++;
@@ -282,6 +295,15 @@ export class Loader {
   }
 }
 
+/** What {@link createClicksReader} reads, of the buckets and streams of a loader. */
+export function clickSources(options: Pick<LoaderOptions, 'leasesBucket' | 'manager'>) {
+  return {
+    leases: options.leasesBucket,
+    shards: () => listClickShards(options.manager),
+    now: Date.now,
+  };
+}
+
 /** @throws OperatingError `reader_stalled` when the last progress is too long ago. */
 function checkStall(progressAt: number): void {
   if (Date.now() - progressAt <= READER_STALL_MS) return;
@@ -292,7 +314,7 @@ function checkStall(progressAt: number): void {
 }
 
 /** The failures of NATS and the warehouse as operating errors; undefined for a bug. */
-function asOperatingError(error: unknown): OperatingError | undefined {
+export function asOperatingError(error: unknown): OperatingError | undefined {
   if (error instanceof OperatingError) return error;
   const fromNats =
     error instanceof JetStreamError ||

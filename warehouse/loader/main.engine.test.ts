@@ -35,14 +35,14 @@ it('the loader process loads, and tells its health and its figures', async () =>
     const metrics = await waitFor(
       async () => {
         const text = await readMetrics(`http://127.0.0.1:${port}`, config);
-        return text.includes('afflux_loader_rows_total 25') && text.includes('lag_messages 0')
+        return text.includes('afflux_loader_rows_total 25') && text.includes('lag_messages{shard="0"} 0')
           ? text
           : undefined;
       },
       { deadlineMs: 10_000, what: 'the figures' },
     );
     expect(metrics).toContain('afflux_loader_dead_letters_total{reason="bad_headers"} 1');
-    expect(metrics).toMatch(/afflux_loader_freshness_seconds [\d.]+/);
+    expect(metrics).toMatch(/afflux_loader_freshness_seconds\{shard="0"\} [\d.]+/);
     // Another user of the machine reaches the port and has no token.
     expect((await get('/metrics')).status).toBe(401);
   } finally {

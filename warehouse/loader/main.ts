@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import {
   connectNats,
   ensureStreams,
+  LEADERS_BUCKET,
   LEASES_BUCKET,
   LOADER_BUCKET,
   openBucket,
@@ -11,14 +13,12 @@ import { createSecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../../core/service/service.ts';
 import { connectWarehouse } from '../clickhouse/client.ts';
-import { Loader } from './loader.ts';
+import { LEADERS_TTL_MS, ShardLeases } from '../leadership/shard-leases.ts';
 import { createLoaderMetrics } from './metrics.ts';
-
-/** The one shard of the clicks stream. */
-const SHARD = 0;
+import { ShardLoaders } from './shard-loaders.ts';
 
 /**
- * Starts the loader: clicks from the stream into the warehouse, health and metrics on `config.loaderPort`.
+ * Starts the loader: clicks of its share of the stream's shards into the warehouse, health and metrics on `config.loaderPort`.
  * @throws OperatingError when ClickHouse or NATS cannot be reached, or the port is taken.
  */
 export async function startLoader(options: { config: Config; log: Logger }): Promise<Running> {
@@ -26,13 +26,14 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-loader' });
   const nc = await connectNats({ ...natsServer(config), name: 'afflux-loader' });
   const registry = createMetrics();
-  const loader = new Loader({
+  const leaders = await openBucket(nc, LEADERS_BUCKET, { ttlMs: LEADERS_TTL_MS });
+  const loader = new ShardLoaders({
     warehouse,
     nc,
     manager: await ensureStreams(nc),
     loaderBucket: await openBucket(nc, LOADER_BUCKET),
     leasesBucket: await openBucket(nc, LEASES_BUCKET),
-    shard: SHARD,
+    leases: new ShardLeases({ bucket: leaders, id: randomUUID() }),
     cluster: config.clickhouseCluster,
     log,
     metrics: createLoaderMetrics(registry),

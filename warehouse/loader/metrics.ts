@@ -1,28 +1,51 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
+/** How far the loader of a shard has come: stream sequences, and its watermark in Unix milliseconds. */
+export interface Progress {
+  lastSeq: number;
+  checkpointSeq: number;
+  completeTo: number;
+}
+
 /** The loader's metrics; all of them are named `afflux_loader_*`. */
 export function createLoaderMetrics(registry: Registry) {
   const registers = [registry];
-  /** The source of the gauges, read at every scrape. */
-  const progress = { lastSeq: 0, checkpointSeq: 0, completeTo: 0 };
+  /** The source of the gauges, read at every scrape: the shards that this loader leads. */
+  const progress = new Map<number, Progress>();
   new Gauge({
     name: 'afflux_loader_lag_messages',
-    help: 'Messages of the clicks stream that the checkpoint has not reached',
+    help: 'Messages of a shard of the click stream that its checkpoint has not reached',
+    labelNames: ['shard'] as const,
     registers,
     collect() {
-      this.set(Math.max(0, progress.lastSeq - progress.checkpointSeq));
+      this.reset();
+      for (const [shard, { lastSeq, checkpointSeq }] of progress) {
+        this.set({ shard }, Math.max(0, lastSeq - checkpointSeq));
+      }
     },
   });
   new Gauge({
     name: 'afflux_loader_freshness_seconds',
-    help: 'Age of the watermark: every older click is in the warehouse',
+    help: 'Age of the watermark of a shard: every older click of it is in the warehouse',
+    labelNames: ['shard'] as const,
     registers,
     collect() {
-      if (progress.completeTo > 0) this.set((Date.now() - progress.completeTo) / 1_000);
+      this.reset();
+      for (const [shard, { completeTo }] of progress) {
+        if (completeTo > 0) this.set({ shard }, (Date.now() - completeTo) / 1_000);
+      }
     },
   });
   return {
-    progress,
+    /** The progress of a shard that this loader leads from now on; `forget` ends it. */
+    lead(shard: number): Progress {
+      const begun: Progress = { lastSeq: 0, checkpointSeq: 0, completeTo: 0 };
+      progress.set(shard, begun);
+      return begun;
+    },
+    forget(shard: number): void {
+      progress.delete(shard);
+    },
     rows: new Counter({ name: 'afflux_loader_rows_total', help: 'Clicks loaded', registers }),
     blocks: new Counter({ name: 'afflux_loader_blocks_total', help: 'Blocks loaded', registers }),
     insertSeconds: new Histogram({

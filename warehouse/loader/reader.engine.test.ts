@@ -1,6 +1,7 @@
 import { jetstream } from '@nats-io/jetstream';
 import { expect, it } from 'vitest';
-import { clicksSubject, connectNats, ensureStreams } from '../../core/clicks/stream.ts';
+import { clicksSubject } from '../../core/clicks/shards.ts';
+import { connectNats, ensureStreams } from '../../core/clicks/stream.ts';
 import { startTestNats } from '../../test/support/engines.ts';
 import { openReader } from './reader.ts';
 

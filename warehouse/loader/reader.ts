@@ -1,5 +1,6 @@
 import { DeliverPolicy, type JetStreamClient, type JsMsg } from '@nats-io/jetstream';
-import { CLICKS_STREAM, clicksSubject, MAX_BATCH_BYTES } from '../../core/clicks/stream.ts';
+import { clicksStream } from '../../core/clicks/shards.ts';
+import { MAX_BATCH_BYTES } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
 import type { StreamMessage } from './batch.ts';
 
@@ -32,8 +33,7 @@ export async function openReader(options: {
   shard: number;
   startSeq: number;
 }): Promise<Reader> {
-  const consumer = await options.js.consumers.get(CLICKS_STREAM, {
-    filter_subjects: clicksSubject(options.shard),
+  const consumer = await options.js.consumers.get(clicksStream(options.shard), {
     deliver_policy: DeliverPolicy.StartSequence,
     opt_start_seq: options.startSeq,
   });

@@ -1,10 +1,11 @@
 import type { JetStreamClient } from '@nats-io/jetstream';
+import type { ClicksStreamState } from '../../core/clicks/shards.ts';
 import { OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
+import type { KnownLeases } from '../watermark/known-leases.ts';
 import type { StreamMessage } from './batch.ts';
 import { type Block, type Checkpoint, type InsertIntent, rebuildBlock } from './block.ts';
-import type { ClicksStreamState } from './clicks-stream.ts';
 import type { EarlierLayouts } from './layouts.ts';
 import type { LoaderState, LoaderStore } from './loader-store.ts';
 import { openReader } from './reader.ts';
@@ -29,9 +30,10 @@ export async function establishCheckpoint(options: {
   stream: ClicksStreamState;
   store: LoaderStore;
   warehouse: Warehouse;
+  leases: KnownLeases;
   log: Logger;
 }): Promise<Position> {
-  const { state, stream, store, warehouse, log } = options;
+  const { state, stream, store, warehouse, leases, log } = options;
   const recorded = state.checkpoint.value;
   if (recorded?.stream === stream.created) {
     return {
@@ -41,7 +43,7 @@ export async function establishCheckpoint(options: {
     };
   }
   if (recorded) log.error({ was: recorded.stream, is: stream.created }, 'the clicks stream was replaced');
-  const accepted = recorded?.accepted ?? (await storedSince(warehouse, stream.created));
+  const accepted = recorded?.accepted ?? (await storedSince(warehouse, stream.created, await leases.nodes()));
   if (!recorded && accepted.size > 0) {
     log.error({ leases: accepted.size }, 'the checkpoint was missing; rebuilt from the stored clicks');
   }
@@ -54,16 +56,24 @@ export async function establishCheckpoint(options: {
   return { checkpoint, intentRevision, checkpointRevision };
 }
 
-/** The `seq` ranges that the warehouse holds of clicks made since the stream exists. */
-async function storedSince(warehouse: Warehouse, created: string): Promise<Map<number, SeqRanges>> {
+/** The `seq` ranges that the warehouse holds of clicks that the shard's nodes made since the stream exists. */
+async function storedSince(
+  warehouse: Warehouse,
+  created: string,
+  nodes: readonly number[],
+): Promise<Map<number, SeqRanges>> {
   const { rows } = await warehouse.query<{ node: number; from: number; to: number }>(
     `SELECT node, min(seq) AS from, max(seq) AS to
      FROM (
        SELECT node, seq, toInt64(seq) - row_number() OVER (PARTITION BY node ORDER BY seq) AS island
-       FROM (SELECT DISTINCT node, seq FROM clicks WHERE ts >= fromUnixTimestamp64Milli({since:Int64}))
+       FROM (
+         SELECT DISTINCT node, seq FROM clicks
+         WHERE ts >= fromUnixTimestamp64Milli({since:Int64}) AND node IN (${nodes.join(',') || 'NULL'})
+       )
      )
      GROUP BY node, island ORDER BY node, from`,
     { since: Date.parse(created) },
+    { max_query_size: 1024 * 1024 },
   );
   const stored = new Map<number, [number, number][]>();
   for (const { node, from, to } of rows) stored.set(node, [...(stored.get(node) ?? []), [from, to]]);

@@ -1,5 +1,5 @@
 import type { KV } from '@nats-io/kv';
-import { readLease } from '../../core/clicks/lease.ts';
+import { listLeases, readLease, shardOfLease } from '../../core/clicks/lease.ts';
 import { MINUTE_MS } from '../../core/time.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 
@@ -13,17 +13,20 @@ interface LeaseSpan {
 }
 
 /**
- * The node leases, as the loader compares batches with them: who can publish to the stream could otherwise write
+ * The node leases of one shard, as its loader compares batches with them: who can publish to the stream could otherwise write
  * clicks that no collector ever redirected. A lease is in NATS from before its first click, and in the warehouse once NATS
- * has forgotten it, so a node that is read after its batch was received has every lease that the batch can belong to.
+ * has forgotten it, so a node that is read after its batch was received has every lease that the batch can belong to. A lease
+ * belongs to one shard: in the stream of another its clicks could count a second time.
  */
 export class KnownLeases {
   readonly #bucket: KV;
   readonly #warehouse: Warehouse;
+  readonly #shard: number;
   /** At most one entry a node number; grows to 65,536 of them. */
   readonly #spans = new Map<number, readonly LeaseSpan[]>();
 
-  constructor(options: { bucket: KV; warehouse: Warehouse }) {
+  constructor(options: { bucket: KV; warehouse: Warehouse; shard: number }) {
+    this.#shard = options.shard;
     this.#bucket = options.bucket;
     this.#warehouse = options.warehouse;
   }
@@ -37,18 +40,29 @@ export class KnownLeases {
     const current = await readLease(this.#bucket, node);
     const { rows } = await this.#warehouse.query<{ from: string; to: string }>(
       `SELECT toUnixTimestamp64Milli(started_at) AS from, toUnixTimestamp64Milli(ended_at) AS to
-       FROM sealed_leases FINAL WHERE node = {node:UInt16}`,
-      { node },
+       FROM sealed_leases FINAL WHERE node = {node:UInt16} AND shard = {shard:UInt16}`,
+      { node, shard: this.#shard },
     );
     const spans = rows.map(({ from, to }) => ({
       fromMs: Number(from),
       toMs: Number(to) + LEASE_END_SLACK_MS,
     }));
-    if (current) {
+    if (current && shardOfLease(current) === this.#shard) {
       const { startedAtMs, state, updatedAtMs } = current;
       const toMs = state === 'open' ? Number.POSITIVE_INFINITY : updatedAtMs + LEASE_END_SLACK_MS;
       spans.push({ fromMs: startedAtMs, toMs });
     }
     this.#spans.set(node, spans);
+  }
+
+  /** Every node that has or had a lease of the shard. */
+  async nodes(): Promise<number[]> {
+    const current = await listLeases(this.#bucket);
+    const { rows } = await this.#warehouse.query<{ node: number }>(
+      'SELECT DISTINCT node FROM sealed_leases WHERE shard = {shard:UInt16}',
+      { shard: this.#shard },
+    );
+    const own = current.filter((lease) => shardOfLease(lease) === this.#shard);
+    return [...new Set([...own, ...rows].map(({ node }) => node))];
   }
 }

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { forgetLease, type Lease, listLeases, openLease, writeLease } from '../../core/clicks/lease.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { clickRecords, type Pipeline, startPipeline } from '../../test/support/warehouse.ts';
-import { createWatermarkWriter, readWatermark } from './watermark.ts';
+import { createClicksReader, createWatermarkWriter, readWatermark } from './watermark.ts';
 
 let pipeline: Pipeline;
 
@@ -10,6 +10,14 @@ beforeEach(async () => {
   pipeline = await startPipeline();
 });
 afterEach(() => pipeline.stop());
+
+function clicksAt(now: () => number, shards: readonly number[] = [0]) {
+  return createClicksReader({ leases: pipeline.leasesBucket, shards: async () => shards, now });
+}
+
+function streamAt(lastSeq: number, created = 0) {
+  return { created: new Date(created).toISOString(), lastSeq };
+}
 
 async function completeTo(): Promise<number> {
   return (await readWatermark(pipeline.warehouse)) ?? 0;
@@ -61,10 +69,10 @@ it('waits for the checkpoint to pass the stream as it was after the leases were 
   const clock = Date.now();
   const writer = createWatermarkWriter({
     warehouse: pipeline.warehouse,
-    leases: pipeline.leasesBucket,
     shard: 0,
+    clicks: clicksAt(() => clock),
     forget: async () => undefined,
-    lastSeq: async () => lastSeq,
+    stream: async () => streamAt(lastSeq),
     now: () => clock,
   });
   await writer.advance(6);
@@ -79,13 +87,13 @@ it('reads the leases before the stream', async () => {
   const lease = await openLease(pipeline.leasesBucket, clock - 10_000);
   const writer = createWatermarkWriter({
     warehouse: pipeline.warehouse,
-    leases: pipeline.leasesBucket,
     shard: 0,
+    clicks: clicksAt(() => clock),
     forget: async () => undefined,
     // The collector publishes what it held between the two: a read of its lease after this is too late.
-    async lastSeq() {
+    async stream() {
       await writeLease(pipeline.leasesBucket, { ...lease, heldFromMs: clock });
-      return 0;
+      return streamAt(0);
     },
     now: () => clock,
   });
@@ -93,14 +101,38 @@ it('reads the leases before the stream', async () => {
   expect(await completeTo()).toBe(clock - 10_000);
 });
 
+it('is held back by a shard that no loader leads yet, and not by one without clicks', async () => {
+  const clock = Date.now();
+  const lease = await openLease(pipeline.leasesBucket, clock - 7_000, 1);
+  const writer = (shard: number) =>
+    createWatermarkWriter({
+      warehouse: pipeline.warehouse,
+      shard,
+      clicks: clicksAt(() => clock, [0, 1, 2]),
+      forget: async () => undefined,
+      stream: async (of) => streamAt(0, clock - 10_000 * (of + 1)),
+      now: () => clock,
+    });
+  await writer(0).advance(0);
+  expect(await completeTo()).toBe(clock - 30_500);
+  await writer(1).advance(0);
+  await writer(2).advance(0);
+  // Of the leases each shard has its own: only the second one's holds a click.
+  expect(await completeTo()).toBe(lease.heldFromMs);
+  const { rows } = await pipeline.warehouse.query<{ shard: number; to: string }>(
+    'SELECT shard, toUnixTimestamp64Milli(complete_to) AS to FROM watermarks FINAL ORDER BY shard',
+  );
+  expect(rows.map(({ to }) => Number(to))).toEqual([clock - 500, lease.heldFromMs, clock - 500]);
+});
+
 it('does not go back', async () => {
   let clock = Date.now();
   const writer = createWatermarkWriter({
     warehouse: pipeline.warehouse,
-    leases: pipeline.leasesBucket,
     shard: 0,
+    clicks: clicksAt(() => clock),
     forget: async () => undefined,
-    lastSeq: async () => 0,
+    stream: async () => streamAt(0),
     now: () => clock,
   });
   await writer.advance(0);
@@ -129,10 +161,10 @@ it('moves ended leases from NATS to the warehouse once there are many, and nothi
   const writer = (forget: (lease: Lease) => Promise<void>) =>
     createWatermarkWriter({
       warehouse: pipeline.warehouse,
-      leases: pipeline.leasesBucket,
       shard: 0,
+      clicks: clicksAt(() => clock),
       forget,
-      lastSeq: async () => 0,
+      stream: async () => streamAt(0),
       now: () => clock,
     });
   const died = writer(async () => {

@@ -1,5 +1,6 @@
 import type { KV } from '@nats-io/kv';
-import { type Lease, listLeases } from '../../core/clicks/lease.ts';
+import { type Lease, listLeases, shardOfLease } from '../../core/clicks/lease.ts';
+import type { ClicksStreamState } from '../../core/clicks/shards.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 
 /** The greatest difference between the clocks of collectors and loader: NTP keeps machines within a fraction of it. */
@@ -27,38 +28,101 @@ export function forgettable<L extends Pick<Lease, 'state' | 'updatedAtMs'>>(leas
     .slice(REMEMBERED_LEASES);
 }
 
+/** What is known of the clicks in flight, read in this order. */
+export interface ClicksInFlight {
+  /** Unix milliseconds before the leases were read. */
+  readonly atMs: number;
+  readonly leases: readonly Lease[];
+  /** The shards that exist. One that is made later has no click that is older than `atMs`. */
+  readonly shards: readonly number[];
+}
+
+/** How long one reading serves the loaders of a process: each needs one a second, and NATS keeps hundreds of leases. */
+const SHARED_MS = 250;
+
+/** Reads {@link ClicksInFlight}; several loaders share what was read a moment ago. */
+export function createClicksReader(options: {
+  leases: KV;
+  shards: () => Promise<readonly number[]>;
+  now: () => number;
+}): () => Promise<ClicksInFlight> {
+  const { leases, shards, now } = options;
+  let last: { atMs: number; read: Promise<ClicksInFlight> } | undefined;
+
+  async function read(atMs: number): Promise<ClicksInFlight> {
+    const listed = await listLeases(leases);
+    return { atMs, leases: listed, shards: await shards() };
+  }
+
+  return async () => {
+    const atMs = now();
+    if (last && Math.abs(atMs - last.atMs) < SHARED_MS) return await last.read;
+    const begun = { atMs, read: read(atMs) };
+    last = begun;
+    // A failure is not shared with later callers.
+    begun.read.catch(() => {
+      if (last === begun) last = undefined;
+    });
+    return await begun.read;
+  };
+}
+
 /**
- * Publishes the watermark: it reads the leases, *then* the stream's last sequence, and writes the time to the
+ * Publishes the watermark of a shard: it reads the leases, *then* the stream's last sequence, and writes the time to the
  * warehouse once the loader's checkpoint has passed that sequence. It only moves forward.
+ *
+ * Figures are complete up to the least watermark of all shards, so every shard that exists has a row before any shard's
+ * time is published: one that has no loader yet holds the others back from the time at which its stream was made.
  */
 export function createWatermarkWriter(options: {
   warehouse: Warehouse;
-  leases: KV;
   shard: number;
-  /** Sequence of the shard's last message, 0 when there is none. */
-  lastSeq: () => Promise<number>;
+  clicks: () => Promise<ClicksInFlight>;
+  stream: (shard: number) => Promise<Pick<ClicksStreamState, 'created' | 'lastSeq'>>;
   /** Removes a lease from NATS that is kept in the warehouse. */
   forget: (lease: Lease) => Promise<void>;
   now: () => number;
 }) {
-  const { warehouse, leases, shard, lastSeq, forget, now } = options;
-  let waiting: { leases: Lease[]; completeTo: number; streamSeq: number } | undefined;
+  const { warehouse, shard, clicks, stream, forget, now } = options;
+  let waiting: { ended: Lease[]; completeTo: number; streamSeq: number } | undefined;
   /** Nodes of the sealed leases in the warehouse; read at the first probe. */
   let sealed: Set<number> | undefined;
   let sealedNodes: number[] = [];
   let published = 0;
+  /** Shards that have a row. */
+  let begun: ReadonlySet<number> = new Set();
   let probedAt = Number.NEGATIVE_INFINITY;
 
   async function probe(): Promise<void> {
-    const startedAt = now();
-    if (waiting || Math.abs(startedAt - probedAt) < PROBE_INTERVAL_MS) return;
-    const listed = await listLeases(leases);
+    if (waiting || Math.abs(now() - probedAt) < PROBE_INTERVAL_MS) return;
+    const { atMs, leases, shards } = await clicks();
+    await begin(shards);
     sealed ??= await readSealedNodes(warehouse);
     // A number that is leased again has clicks to come, which the checkpoint must know.
-    const leased = new Set(listed.map(({ node }) => node));
+    const leased = new Set(leases.map(({ node }) => node));
     sealedNodes = [...sealed].filter((node) => !leased.has(node));
-    waiting = { leases: listed, completeTo: heldFrom(listed, startedAt), streamSeq: await lastSeq() };
-    probedAt = startedAt;
+    const own = (lease: Lease): boolean => shardOfLease(lease) === shard;
+    waiting = {
+      ended: forgettable(leases).filter(own),
+      completeTo: heldFrom(leases.filter(own), atMs),
+      streamSeq: (await stream(shard)).lastSeq,
+    };
+    probedAt = atMs;
+  }
+
+  /** Gives the shards that have no row one that holds the figures back at the time their stream was made. */
+  async function begin(shards: readonly number[]): Promise<void> {
+    if (shards.every((one) => begun.has(one) || one === shard)) return;
+    begun = await readShards(warehouse);
+    const missing = shards.filter((one) => !begun.has(one));
+    if (missing.length === 0) return;
+    const rows = missing.map(async (one) => {
+      const { created } = await stream(one);
+      const completeTo = Date.parse(created) - CLOCK_SKEW_BOUND_MS;
+      return watermarkRow({ shard: one, completeTo, streamSeq: 0, nowMs: now() });
+    });
+    await warehouse.insertRows('watermarks', await Promise.all(rows));
+    begun = new Set([...begun, ...missing]);
   }
 
   /** The checkpoint has passed every click of these leases: the audit's figures of them go to the warehouse. */
@@ -72,6 +136,7 @@ export function createWatermarkWriter(options: {
         ended_at: timeText(lease.updatedAtMs),
         next_seq: lease.nextSeq,
         state: lease.state,
+        shard,
       })),
     );
     for (const lease of ended) {
@@ -85,12 +150,12 @@ export function createWatermarkWriter(options: {
     async advance(checkpointSeq: number): Promise<void> {
       await probe();
       if (!waiting || checkpointSeq < waiting.streamSeq) return;
-      const { completeTo, streamSeq } = waiting;
-      await seal(forgettable(waiting.leases));
+      const { ended, completeTo, streamSeq } = waiting;
+      await seal(ended);
       waiting = undefined;
       if (completeTo <= published) return;
       await warehouse.insertRows('watermarks', [
-        { shard, complete_to: timeText(completeTo), stream_seq: streamSeq, updated_at: timeText(now()) },
+        watermarkRow({ shard, completeTo, streamSeq, nowMs: now() }),
       ]);
       published = completeTo;
     },
@@ -102,6 +167,20 @@ export function createWatermarkWriter(options: {
 }
 
 export type WatermarkWriter = ReturnType<typeof createWatermarkWriter>;
+
+function watermarkRow(row: { shard: number; completeTo: number; streamSeq: number; nowMs: number }) {
+  return {
+    shard: row.shard,
+    complete_to: timeText(row.completeTo),
+    stream_seq: row.streamSeq,
+    updated_at: timeText(row.nowMs),
+  };
+}
+
+async function readShards(warehouse: Warehouse): Promise<Set<number>> {
+  const { rows } = await warehouse.query<{ shard: number }>('SELECT DISTINCT shard FROM watermarks');
+  return new Set(rows.map(({ shard }) => shard));
+}
 
 async function readSealedNodes(warehouse: Warehouse): Promise<Set<number>> {
   const { rows } = await warehouse.query<{ node: number }>('SELECT DISTINCT node FROM sealed_leases');

@@ -235,7 +235,7 @@ function streamLag(): PanelSource {
     description: 'Messages not yet loaded. A message is a batch of up to 256 KiB.',
     unit: 'short',
     draw: 'lines',
-    queries: [promql('afflux_loader_lag_messages', { legend: '{{instance}}' })],
+    queries: [promql('afflux_loader_lag_messages', { legend: 'shard {{shard}} on {{instance}}' })],
   });
 }
 
@@ -249,7 +249,7 @@ function loaderFreshness(): PanelSource {
       [LATE_SECONDS, 'orange'],
       [STUCK_SECONDS, 'red'],
     ],
-    queries: [promql('afflux_loader_freshness_seconds', { legend: '{{instance}}' })],
+    queries: [promql('afflux_loader_freshness_seconds', { legend: 'shard {{shard}} on {{instance}}' })],
   });
 }
 

@@ -1,0 +1,127 @@
+import type { KV } from '@nats-io/kv';
+import { compareAndSet, isLostRace } from '../../core/clicks/lease.ts';
+import type { Leadership } from './shares.ts';
+
+/** How often a loader shows that it lives, renews its leases and looks at those of others. */
+export const HEARTBEAT_MS = 400;
+/**
+ * A lease that was not renewed for this long has lost its leader. It is seen one heartbeat late at the most and noticed
+ * one late at the most, so that another leads within 3 s of a crash.
+ */
+const EXPIRES_AFTER_MS = 1_800;
+/** NATS forgets the keys of loaders that ended; far longer than a lease, so that no living one loses its own. */
+export const LEADERS_TTL_MS = 60_000;
+
+const LEADER_KEY = /^leader\.(\d+)$/;
+const LOADER_KEY = /^loader\.(.+)$/;
+
+function leaderKey(shard: number): string {
+  return `leader.${shard}`;
+}
+
+/**
+ * The leases by which loaders divide the shards: `leader.<shard>` holds the id of its leader, `loader.<id>` shows that a
+ * loader lives. A lease counts as expired when its revision has stood still for a while by the observer's own clock, so no
+ * two clocks are compared. It decides who works; that no click counts twice is left to the compare-and-sets and tokens
+ * of the loader, for a leader that was paused wakes up without knowing.
+ */
+export class ShardLeases {
+  readonly id: string;
+  readonly #bucket: KV;
+  readonly #now: () => number;
+  /** Revisions of the leases that this loader holds. */
+  readonly #held = new Map<number, number>();
+  #beating: Promise<number[]> | undefined;
+  /** When each key was first seen at its revision. */
+  #seen = new Map<string, { revision: number; sinceMs: number }>();
+
+  /** `now`: milliseconds of a monotonic clock. */
+  constructor(options: { bucket: KV; id: string; now?: () => number }) {
+    this.#bucket = options.bucket;
+    this.id = options.id;
+    this.#now = options.now ?? (() => performance.now());
+  }
+
+  /** Shows that this loader lives, and renews its leases. @returns the shards whose lease another took meanwhile. */
+  async beat(): Promise<number[]> {
+    this.#beating = this.#renew();
+    try {
+      return await this.#beating;
+    } finally {
+      this.#beating = undefined;
+    }
+  }
+
+  async #renew(): Promise<number[]> {
+    const lost: number[] = [];
+    await this.#bucket.put(`loader.${this.id}`, '');
+    await Promise.all(
+      [...this.#held].map(async ([shard, revision]) => {
+        const next = await compareAndSet(this.#bucket, leaderKey(shard), this.id, revision);
+        if (next === undefined) {
+          this.#held.delete(shard);
+          lost.push(shard);
+        } else this.#held.set(shard, next);
+      }),
+    );
+    return lost;
+  }
+
+  /** Who leads what now. */
+  async look(shards: readonly number[]): Promise<Leadership> {
+    const keys = new Set<string>();
+    for await (const key of await this.#bucket.keys()) keys.add(key);
+    const entries = await Promise.all([...keys].map((key) => this.#bucket.get(key)));
+    const seen = new Map<string, { revision: number; sinceMs: number }>();
+    const loaders = [this.id];
+    const leaders = new Map<number, string>();
+    for (const entry of entries) {
+      if (entry?.operation !== 'PUT') continue;
+      const { key, revision } = entry;
+      const before = this.#seen.get(key);
+      const sinceMs = before?.revision === revision ? before.sinceMs : this.#now();
+      seen.set(key, { revision, sinceMs });
+      if (this.#now() - sinceMs >= EXPIRES_AFTER_MS) continue;
+      const [, loader] = LOADER_KEY.exec(key) ?? [];
+      if (loader !== undefined && loader !== this.id) loaders.push(loader);
+      const [, shard] = LEADER_KEY.exec(key) ?? [];
+      if (shard !== undefined) leaders.set(Number(shard), entry.string());
+    }
+    for (const shard of this.#held.keys()) leaders.set(shard, this.id);
+    this.#seen = seen;
+    return { shards, loaders, leaders };
+  }
+
+  /** Takes a lease that no living loader holds, as {@link look} saw it. False when another was first. */
+  async claim(shard: number): Promise<boolean> {
+    const revision = this.#seen.get(leaderKey(shard))?.revision ?? 0;
+    const taken = await compareAndSet(this.#bucket, leaderKey(shard), this.id, revision);
+    if (taken === undefined) return false;
+    this.#held.set(shard, taken);
+    return true;
+  }
+
+  holds(shard: number): boolean {
+    return this.#held.has(shard);
+  }
+
+  /** Gives a lease back, so that another can take it at once. */
+  async release(shard: number): Promise<void> {
+    // A heartbeat on its way would change the revision that is deleted.
+    while (this.#beating) await this.#beating.catch(() => undefined);
+    const revision = this.#held.get(shard);
+    if (revision === undefined) return;
+    this.#held.delete(shard);
+    try {
+      await this.#bucket.delete(leaderKey(shard), { previousSeq: revision });
+    } catch (error) {
+      if (!isLostRace(error)) throw error;
+    }
+  }
+
+  /** Gives everything back. */
+  async leave(): Promise<void> {
+    await Promise.all([...this.#held.keys()].map((shard) => this.release(shard)));
+    await this.#bucket.delete(`loader.${this.id}`);
+  }
+}
