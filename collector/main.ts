@@ -2,7 +2,14 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
-import { CAPS_BUCKET, connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
+import {
+  type Bucket,
+  CAPS_BUCKET,
+  connectNats,
+  ensureStreams,
+  LEASES_BUCKET,
+  openBucket,
+} from '../core/clicks/stream.ts';
 import type { Config } from '../core/config/config.ts';
 import { natsServer } from '../core/config/servers.ts';
 import { strictTransport } from '../core/hsts.ts';
@@ -59,8 +66,7 @@ export async function startCollector(options: {
 }): Promise<Running> {
   const { config, log, slot } = options;
   const lists = { countryOf: await openCountries(config.geoDatabase), ...openAsnList({ log }) };
-  const nc = await connectNats({ ...natsServer(config), name: 'collector' });
-  await ensureStreams(nc);
+  const { nc, leasesBucket, capsBucket } = await openStreams(config);
   const sql = openPostgres({ url: config.databaseUrl, name: 'afflux-collector', max: 1, as: 'application' });
   const stateFolder = collectorSlotFolder(config.home, slot ?? 0);
   const keys = await openKeyCheck({
@@ -76,8 +82,8 @@ export async function startCollector(options: {
     asns: lists,
     log,
   });
-  const caps = await followCaps({ bucket: await openBucket(nc, CAPS_BUCKET, { ttlMs: CAPS_TTL_MS }), log });
-  const { spool, leases, durable } = await openDurability({ config, nc, stateFolder, log });
+  const caps = await followCaps({ bucket: capsBucket, log });
+  const { spool, leases, durable } = await openDurability({ config, nc, leasesBucket, stateFolder, log });
   const metrics = createMetrics();
   const secretBox = createSecretBox(config.dataKeys);
   const outcomes = createOutcomeCounts();
@@ -98,7 +104,7 @@ export async function startCollector(options: {
   const flagCounts = new FlagCounts();
   registerCollectorMetrics({ registry: metrics, committer, durable, spool, links, outcomes, flagCounts });
 
-  const readiness = (): Readiness => readinessOf({ keys, links, committer, spool });
+  const readiness = (): Readiness => readinessOf({ keys, links, committer, durable, spool });
   // On a shared port the kernel chooses the collector, so each of several has a health port of its own.
   const port = config.collectorMetricsPort + (slot ?? 0);
   const served = { host: config.metricsHost, port, metrics, secretBox, readiness };
@@ -146,20 +152,35 @@ export async function startCollector(options: {
   };
 }
 
+/** The click stream and the buckets, made where they are missing. */
+async function openStreams(
+  config: Config,
+): Promise<{ nc: NatsConnection; leasesBucket: Bucket; capsBucket: Bucket }> {
+  const nc = await connectNats({ ...natsServer(config), name: 'collector' });
+  const copies = { replicas: config.natsReplicas };
+  await ensureStreams(nc, copies);
+  return {
+    nc,
+    leasesBucket: await openBucket(nc, LEASES_BUCKET, copies),
+    capsBucket: await openBucket(nc, CAPS_BUCKET, { ...copies, ttlMs: CAPS_TTL_MS }),
+  };
+}
+
 async function openDurability(options: {
   config: Config;
   nc: NatsConnection;
+  leasesBucket: Bucket;
   stateFolder: string;
   log: Logger;
 }): Promise<{ spool: Spool; leases: LeaseKeeper; durable: DurableLog }> {
-  const { config, nc, stateFolder, log } = options;
+  const { config, nc, leasesBucket, stateFolder, log } = options;
   const spool = await openSpool({
     folder: join(stateFolder, 'spool'),
     maxBytes: config.spoolMaxMb * MEGABYTE,
     log,
   });
   const leases = await openLeaseKeeper({
-    bucket: await openBucket(nc, LEASES_BUCKET),
+    bucket: leasesBucket,
     stateFile: join(stateFolder, 'lease.json'),
     spooledNodes: spool.nodes(),
     log,
@@ -172,13 +193,16 @@ function readinessOf(parts: {
   keys: KeyCheck;
   links: LinkStore;
   committer: Committer<Click>;
+  durable: DurableLog;
   spool: Spool;
 }): Readiness {
-  const { keys, links, committer, spool } = parts;
+  const { keys, links, committer, durable, spool } = parts;
   if (keys.fault !== '') return { ready: false, reason: keys.fault };
   if (links.freshAtMs === 0) return { ready: false, reason: 'links are not loaded yet' };
   if (!committer.isHealthy) return { ready: false, reason: 'clicks cannot be stored' };
   if (spool.isNearlyFull()) return { ready: false, reason: 'the spool is nearly full' };
+  // It can still redirect, and without NATS no other collector could do more: visitors must not lose all of them.
+  if (!durable.isStreamUp()) return { ready: true, note: 'NATS takes no clicks; they are kept in the spool' };
   return { ready: true };
 }
 

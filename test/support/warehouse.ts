@@ -6,6 +6,7 @@ import { CLICK_RECORD_VERSION, type ClickRecord, encodeClick } from '../../core/
 import { newLease, readLease, writeLease } from '../../core/clicks/lease.ts';
 import {
   BatchHeader,
+  type Bucket,
   batchMessageId,
   clicksSubject,
   connectNats,
@@ -99,7 +100,7 @@ export interface Pipeline {
   readonly js: JetStreamClient;
   readonly manager: JetStreamManager;
   readonly loaderBucket: KV;
-  readonly leasesBucket: KV;
+  readonly leasesBucket: Bucket;
   readonly metrics: LoaderMetrics;
   readonly registry: Registry;
   /** Publishes records of one lease as a collector does; without its message id if `again`. */

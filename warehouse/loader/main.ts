@@ -25,13 +25,14 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
   const { config, log } = options;
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-loader' });
   const nc = await connectNats({ ...natsServer(config), name: 'afflux-loader' });
+  const copies = { replicas: config.natsReplicas };
   const registry = createMetrics();
   const loader = new Loader({
     warehouse,
     nc,
-    manager: await ensureStreams(nc),
-    loaderBucket: await openBucket(nc, LOADER_BUCKET),
-    leasesBucket: await openBucket(nc, LEASES_BUCKET),
+    manager: await ensureStreams(nc, copies),
+    loaderBucket: await openBucket(nc, LOADER_BUCKET, copies),
+    leasesBucket: await openBucket(nc, LEASES_BUCKET, copies),
     shard: SHARD,
     cluster: config.clickhouseCluster,
     log,

@@ -1,5 +1,5 @@
-import type { KV } from '@nats-io/kv';
 import { type Lease, listLeases } from '../../core/clicks/lease.ts';
+import type { Bucket } from '../../core/clicks/stream.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 
 /** The greatest difference between the clocks of collectors and loader: NTP keeps machines within a fraction of it. */
@@ -33,7 +33,7 @@ export function forgettable<L extends Pick<Lease, 'state' | 'updatedAtMs'>>(leas
  */
 export function createWatermarkWriter(options: {
   warehouse: Warehouse;
-  leases: KV;
+  leases: Bucket;
   shard: number;
   /** Sequence of the shard's last message, 0 when there is none. */
   lastSeq: () => Promise<number>;
