@@ -8,7 +8,13 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { compareAndSet, openLease } from '../core/clicks/lease.ts';
 import { untilLed } from '../core/clicks/nats-errors.ts';
-import { CLICKS_STREAM, connectNats, ensureStreams, openBucket } from '../core/clicks/stream.ts';
+import {
+  CLICKS_STREAM,
+  connectNats,
+  ensureStreams,
+  LEASES_BUCKET,
+  openBucket,
+} from '../core/clicks/stream.ts';
 import { loadConfig } from '../core/config/config.ts';
 import { fromProject } from '../core/config/paths.ts';
 import { withGeneratedSecrets } from '../core/config/secrets.ts';
@@ -30,11 +36,11 @@ import { freshWarehouse } from './support/warehouse.ts';
 
 /** AFFLUX_TEST_NATS_CLUSTER=1: more rounds, cut networks, and the load of a busy collector. */
 const IS_LONG = process.env.AFFLUX_TEST_NATS_CLUSTER === '1';
-const CLICKS_PER_SECOND = 500;
+const CLICKS_PER_SECOND = IS_LONG ? 500 : 200;
 const LEADER_KILLS = IS_LONG ? 5 : 1;
 const ROLLING_RESTARTS = IS_LONG ? 3 : 1;
 /** Two elections, the replay of the spool, and the loader's way back. */
-const RECOVERED_MS = 60_000;
+const RECOVERED_MS = 120_000;
 /** Longer than a server takes to know that it is alone, and than a client takes to leave it. */
 const CUT_MS = 45_000;
 
@@ -124,7 +130,28 @@ it('the leader is killed, and every server is restarted in turn', async () => {
     await world.recovers(`restart ${round + 1}`, restartedAt);
   }
   await world.expectAllStoredOnce('leader killed, rolling restart');
-}, 180_000);
+}, 600_000);
+
+it.runIf(IS_LONG)(
+  'a start waits for a majority, and takes no stream without a leader for a missing one',
+  async () => {
+    const { streams } = await ensureStreams(nc);
+    const before = await streams.info(CLICKS_STREAM);
+    const [first, second, third] = cluster.servers as [ClusterServer, ClusterServer, ClusterServer];
+    await Promise.all([second.kill(), third.kill()]);
+    const alone = await connectNats({ url: first.url, name: 'test' });
+    undo.push(() => alone.close());
+    const opened = Promise.all([ensureStreams(alone), openBucket(alone, LEASES_BUCKET)]);
+    await delay(5_000);
+    await second.start();
+    await opened;
+    await third.start();
+    await third.ready();
+    const after = await streams.info(CLICKS_STREAM);
+    expect(after).toMatchObject({ created: before.created, config: { num_replicas: 3 } });
+  },
+  120_000,
+);
 
 it.runIf(IS_LONG)(
   'servers are cut off from each other, and one from everything',
@@ -158,7 +185,7 @@ it.runIf(IS_LONG)(
     }
     await world.expectAllStoredOnce('servers cut off');
   },
-  900_000,
+  1_800_000,
 );
 
 async function leaderOf(stream: string): Promise<ClusterServer> {

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { JetStreamApiCodes, JetStreamApiError, JetStreamError } from '@nats-io/jetstream';
 import { errors } from '@nats-io/transport-node';
+import { errorText, OperatingError } from '../errors.ts';
 
 /** What failures of NATS mean: in a cluster most of them pass as soon as a leader is elected. */
 
@@ -79,7 +80,7 @@ export function isUnanswered(error: unknown): boolean {
   );
 }
 
-/** Repeats a request, which must bear that, while it fails for want of a leader. @throws the last failure. */
+/** Repeats a request, which must bear that, while it fails for want of a leader. @throws OperatingError `nats_unreachable`, or what is no such failure. */
 export async function untilLed<T>(
   request: () => Promise<T>,
   isPassing: (error: unknown) => boolean = isUnanswered,
@@ -89,8 +90,17 @@ export async function untilLed<T>(
     try {
       return await request();
     } catch (error) {
-      if (!isPassing(error) || performance.now() > deadline) throw error;
+      if (!isPassing(error)) throw error;
+      if (performance.now() > deadline) throw leaderless(error);
       await delay(ELECTION_POLL_MS);
     }
   }
+}
+
+function leaderless(cause: unknown): OperatingError {
+  return new OperatingError(
+    'nats_unreachable',
+    `NATS did not answer within ${ELECTIONS_TIMEOUT_MS / 1_000} s: ${errorText(cause)}. It needs JetStream, and of a cluster a majority of its servers`,
+    { cause },
+  );
 }

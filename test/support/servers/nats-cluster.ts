@@ -6,7 +6,7 @@ import { type EngineProcess, freePort, spawnEngine } from '../../../engines/engi
 import { waitFor } from '../engines.ts';
 
 /** With two other workers on two cores. */
-const READY_MS = 30_000;
+const READY_MS = 90_000;
 const STOP_MS = 10_000;
 /** The streams reserve more than a small disk has. */
 const MAX_FILE_STORE_BYTES = 256e9;
@@ -91,7 +91,7 @@ function clusterServer(
   let child: EngineProcess | undefined;
 
   async function answers(path: string): Promise<unknown> {
-    const signal = AbortSignal.timeout(2_000);
+    const signal = AbortSignal.timeout(10_000);
     const response = await fetch(`http://${host}:${httpPort}${path}`, { signal });
     return response.ok ? await response.json() : undefined;
   }
