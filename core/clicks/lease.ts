@@ -46,7 +46,7 @@ export async function openLease(bucket: KV, nowMs: number): Promise<Lease> {
     const previous = await untilLed(() => readLease(bucket, node));
     if (previous?.state === 'open') continue;
     const lease = newLease(node, nowMs);
-    // Given up, it could have been written all the same, and an open lease of nobody holds the watermark for ever.
+    // A write that is given up can still have happened, and an open lease without a collector holds the watermark for ever.
     await untilLed(() => writeLease(bucket, lease));
     return lease;
   }

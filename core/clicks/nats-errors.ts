@@ -16,7 +16,7 @@ const ApiCode = {
   streamOffline: 10118,
 } as const;
 
-/** Nobody answers, or who answers knows no leader. */
+/** The server that answers knows no leader. */
 const LEADERLESS: ReadonlySet<number> = new Set([
   ApiCode.unavailable,
   ApiCode.notLeader,

@@ -81,7 +81,7 @@ export function createMetrics(): Registry {
   return registry;
 }
 
-/** Whether a process is ready, and if not, why. `note`: what is wrong all the same. */
+/** Whether a process is ready, and if not, why. `note`: what is wrong with one that is ready. */
 export type Readiness = { ready: true; note?: string } | { ready: false; reason: string };
 
 /** What `/readyz` says. */

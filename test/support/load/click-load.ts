@@ -1,7 +1,7 @@
 import { Agent, get } from 'node:http';
 import { performance } from 'node:perf_hooks';
 
-/** Clicks at a steady rate, whether or not earlier ones are answered, each of a name of its own. */
+/** Clicks at a steady rate as long as they are answered, each of a name of its own. */
 export interface ClickLoad {
   /** Names of the clicks that were redirected. */
   readonly redirected: ReadonlySet<string>;
@@ -9,23 +9,25 @@ export interface ClickLoad {
   readonly others: readonly string[];
   /** The time that so many percent of the redirects took at most, ms. */
   percentile(percent: number): number;
-  /** Sends no more, and waits for the answers under way. */
+  /** Sends no more, and waits for the answers in flight. */
   stop(): Promise<void>;
 }
 
 const TICK_MS = 10;
+/** Beyond it a machine is too slow for the rate, and connections would pile up: fewer clicks are sent. */
+const MAX_IN_FLIGHT = 500;
 /** A click without an answer for so long is given up. */
 const ANSWER_MS = 10_000;
 
 /** @param url of a link; the name of a click is sent as its `sub1`. */
 export function startClickLoad({ url, perSecond }: { url: string; perSecond: number }): ClickLoad {
-  const agent = new Agent({ keepAlive: true });
+  const agent = new Agent({ keepAlive: true, maxSockets: MAX_IN_FLIGHT });
   const redirected = new Set<string>();
   const others: string[] = [];
   const tookMs: number[] = [];
-  const underWay = new Set<Promise<void>>();
+  const inFlight = new Set<Promise<void>>();
   const startedAt = performance.now();
-  let sent = 0;
+  let slots = 0;
 
   function click(name: string): Promise<void> {
     const sentAt = performance.now();
@@ -50,10 +52,11 @@ export function startClickLoad({ url, perSecond }: { url: string; perSecond: num
 
   const timer = setInterval(() => {
     const due = Math.floor(((performance.now() - startedAt) / 1_000) * perSecond);
-    for (; sent < due; sent++) {
-      const answered = click(`c${sent}`);
-      underWay.add(answered);
-      void answered.then(() => underWay.delete(answered));
+    for (; slots < due; slots++) {
+      if (inFlight.size >= MAX_IN_FLIGHT) continue;
+      const answered = click(`c${slots}`);
+      inFlight.add(answered);
+      void answered.then(() => inFlight.delete(answered));
     }
   }, TICK_MS);
 
@@ -66,7 +69,7 @@ export function startClickLoad({ url, perSecond }: { url: string; perSecond: num
     },
     async stop() {
       clearInterval(timer);
-      await Promise.all(underWay);
+      await Promise.all(inFlight);
       agent.destroy();
     },
   };
