@@ -30,9 +30,14 @@ test('each failure is of one kind', () => {
   expect(kindsOf(WRONG_LAST_OF_REPLICATED)).toEqual(['isLostRace']);
   expect(kindsOf(NO_STREAM)).toEqual(['isStreamMissing']);
   expect(kindsOf(NO_PEERS)).toEqual(['lacksServers']);
-  for (const error of [UNAVAILABLE, NO_RESPONDERS, new errors.TimeoutError(), new errors.RequestError('x')]) {
+  const silent = new errors.RequestError('no responders', { cause: new errors.NoRespondersError('s') });
+  for (const error of [UNAVAILABLE, NO_RESPONDERS, new errors.TimeoutError(), silent]) {
     expect(kindsOf(error)).toEqual(['isUnanswered']);
   }
+  const denied = new errors.RequestError('x', {
+    cause: new errors.PermissionViolationError('x', 'publish', 's'),
+  });
+  expect(kindsOf(denied)).toEqual([]);
   expect(kindsOf(new Error('wrong last sequence'))).toEqual([]);
 });
 

@@ -74,7 +74,7 @@ export function lacksServers(error: unknown): boolean {
 export function isUnanswered(error: unknown): boolean {
   return (
     error instanceof errors.TimeoutError ||
-    error instanceof errors.RequestError ||
+    (error instanceof errors.RequestError && error.isNoResponders()) ||
     isJetStreamSilent(error) ||
     (error instanceof JetStreamApiError && LEADERLESS.has(error.code))
   );

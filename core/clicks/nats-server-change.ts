@@ -3,6 +3,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 
 /** How often a server of a cluster is asked whether it knows a leader. */
 const ASK_EVERY_MS = 5_000;
+const ANSWER_TIMEOUT_MS = 2_000;
 /** So many unanswered questions in a row are no election any more, which takes 4 to 9 s. */
 const UNANSWERED_BEFORE_CHANGE = 3;
 
@@ -17,7 +18,7 @@ export function leaveServerWithoutLeader(nc: NatsConnection): void {
     if (isAsking || nc.getServers().length < 2) return;
     isAsking = true;
     try {
-      await jetstreamManager(nc);
+      await jetstreamManager(nc, { timeout: ANSWER_TIMEOUT_MS });
       unanswered = 0;
     } catch {
       unanswered++;
