@@ -81,6 +81,8 @@ const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files
       'test/portal-texts',
     ],
   },
+  /** Whether three nats-servers are killed and restarted often, and cut off from each other: 1 or 0. */
+  AFFLUX_TEST_NATS_CLUSTER: { value: 1, files: ['test/nats-cluster'] },
   /** Whether the peers of the benchmark are started and killed beside the collector: 1 or 0. */
   AFFLUX_TEST_PEERS: { value: 1, files: ['loadtest/peers/peers'] },
   /** Milliseconds of a page of the portal with 1,000 links and 10,000 orders; 0: not measured. */

@@ -40,7 +40,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   ]);
   const countKey = await openCountKey({ home: config.home, sql: ledger });
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-api' });
-  const streams = createStreams(natsServer(config));
+  const streams = createStreams({ ...natsServer(config), replicas: config.natsReplicas });
   const secretBox = createSecretBox(config.dataKeys);
   const reportsFolder = join(config.home, 'reports');
   const app = await buildApiServer({

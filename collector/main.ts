@@ -73,7 +73,8 @@ export async function startCollector(options: {
     asns: lists,
     log,
   });
-  const caps = await followCaps({ bucket: await openBucket(nc, CAPS_BUCKET, { ttlMs: CAPS_TTL_MS }), log });
+  const capsBucket = await openBucket(nc, CAPS_BUCKET, { replicas: config.natsReplicas, ttlMs: CAPS_TTL_MS });
+  const caps = await followCaps({ bucket: capsBucket, log });
   const { leases, stores } = await openDurability({ config, nc, stateFolder, log });
   const metrics = createMetrics();
   const secretBox = createSecretBox(config.dataKeys);
@@ -151,9 +152,10 @@ async function openDurability(options: {
   log: Logger;
 }): Promise<{ leases: LeaseKeeper; stores: ShardStores }> {
   const { config, nc, stateFolder, log } = options;
+  const copies = { replicas: config.natsReplicas };
   const shards = [...new Set([...firstShards(config.clickShards), ...(await spooledShards(stateFolder))])];
   // Before a lease is opened: the watermark counts on it that no click of a shard is older than its stream.
-  await ensureStreams(nc, shards);
+  await ensureStreams(nc, { ...copies, shards });
   const stores = await openShardStores({
     shards,
     stateFolder,
@@ -162,7 +164,7 @@ async function openDurability(options: {
     log,
   });
   const leases = await openLeaseKeeper({
-    bucket: await openBucket(nc, LEASES_BUCKET),
+    bucket: await openBucket(nc, LEASES_BUCKET, copies),
     stateFile: join(stateFolder, 'lease.json'),
     shards: config.clickShards,
     spooledNodes: stores.spooledNodes(),
@@ -182,6 +184,8 @@ function readinessOf(parts: {
   if (links.freshAtMs === 0) return { ready: false, reason: 'links are not loaded yet' };
   if (!committer.isHealthy) return { ready: false, reason: 'clicks cannot be stored' };
   if (stores.isSpoolNearlyFull()) return { ready: false, reason: 'the spool is nearly full' };
+  // It can still redirect, and without NATS no other collector could do more: visitors must not lose all of them.
+  if (!stores.isStreamUp()) return { ready: true, note: 'NATS takes no clicks; they are kept in the spool' };
   return { ready: true };
 }
 

@@ -1,8 +1,9 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { NatsServer } from '../../core/clicks/nats-access.ts';
+import { isUnanswered } from '../../core/clicks/nats-errors.ts';
 import { connectNats, ensureStreams } from '../../core/clicks/stream.ts';
-import { OperatingError } from '../../core/errors.ts';
+import { errorText, OperatingError } from '../../core/errors.ts';
 
 interface Nats {
   readonly nc: NatsConnection;
@@ -20,13 +21,16 @@ export interface Streams {
 const ANSWER_TIMEOUT_MS = 3_000;
 
 /** Connects at the first use, and again when the connection was closed. */
-export function createStreams(server: NatsServer): Streams {
+export function createStreams({
+  replicas,
+  ...server
+}: NatsServer & { replicas?: number | undefined }): Streams {
   let connecting: Promise<Nats> | undefined;
 
   async function connect(): Promise<Nats> {
     const nc = await connectNats({ ...server, name: 'afflux-api' });
     try {
-      return { nc, manager: await ensureStreams(nc) };
+      return { nc, manager: await ensureStreams(nc, { replicas }) };
     } catch (error) {
       await nc.close();
       throw error;
@@ -48,7 +52,16 @@ export function createStreams(server: NatsServer): Streams {
 
   return {
     async use(work, timeoutMs = ANSWER_TIMEOUT_MS) {
-      return await within(timeoutMs, async () => await work(await connected()));
+      return await within(timeoutMs, async () => {
+        try {
+          return await work(await connected());
+        } catch (error) {
+          if (!isUnanswered(error)) throw error;
+          throw new OperatingError('nats_unreachable', `NATS did not answer: ${errorText(error)}`, {
+            cause: error,
+          });
+        }
+      });
     },
     async close() {
       await (await connecting?.catch(() => undefined))?.nc.close();

@@ -80,8 +80,9 @@ function parseId(text: string): number {
 }
 
 async function withStreams(work: (manager: JetStreamManager) => Promise<void>): Promise<void> {
-  const nc = await connectNats({ ...natsServer(readConfig()), name: 'afflux-deadletters' });
-  await ensureStreams(nc)
+  const config = readConfig();
+  const nc = await connectNats({ ...natsServer(config), name: 'afflux-deadletters' });
+  await ensureStreams(nc, { replicas: config.natsReplicas })
     .then(work)
     .finally(() => nc.close());
 }

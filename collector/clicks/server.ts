@@ -3,7 +3,7 @@ import type { Registry } from 'prom-client';
 import type { SecretBox } from '../../core/secret-box.ts';
 import { METRICS_REFUSAL, mayReadMetrics } from '../../core/service/metrics-access.ts';
 import type { Readiness, Running } from '../../core/service/service.ts';
-import { listenError } from '../../core/service/service.ts';
+import { listenError, readinessText } from '../../core/service/service.ts';
 import type { Uws } from '../../core/uws/uws.ts';
 
 /** The last answers have this long to reach their clients before the connections are closed. */
@@ -40,7 +40,7 @@ export async function serve(options: {
     '/readyz': (response, _, isHead) => {
       const state = readiness();
       if (!state.ready) response.writeStatus('503 Service Unavailable');
-      finish(response, state.ready ? 'ready\n' : `${state.reason}\n`, isHead);
+      finish(response, readinessText(state), isHead);
     },
     '/metrics': (response, request, isHead) => {
       if (mayReadMetrics(secretBox, request.getHeader('authorization'))) {

@@ -1,11 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { KV } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { listLeases, openLease, readLease, writeLease } from '../../core/clicks/lease.ts';
-import { connectNats, openBucket } from '../../core/clicks/stream.ts';
+import { type Bucket, connectNats, openBucket } from '../../core/clicks/stream.ts';
 import { startTestNats, type TestNats, waitFor } from '../../test/support/engines.ts';
 import { quietLog } from '../../test/support/warehouse.ts';
 import { type LeaseKeeper, openLeaseKeeper } from './lease-keeper.ts';
@@ -13,7 +12,7 @@ import { type LeaseKeeper, openLeaseKeeper } from './lease-keeper.ts';
 describe('node leases', () => {
   let nats: TestNats;
   let nc: NatsConnection;
-  let bucket: KV;
+  let bucket: Bucket;
   let folder = '';
   let buckets = 0;
   const keepers: LeaseKeeper[] = [];

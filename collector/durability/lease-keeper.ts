@@ -1,6 +1,5 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { KV } from '@nats-io/kv';
 import {
   type Lease,
   listLeases,
@@ -9,7 +8,9 @@ import {
   shardOfLease,
   writeLease,
 } from '../../core/clicks/lease.ts';
+import { untilLed } from '../../core/clicks/nats-errors.ts';
 import { firstShards } from '../../core/clicks/shards.ts';
+import type { Bucket } from '../../core/clicks/stream.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { type Clock, createMonotonicClock } from './clock.ts';
@@ -62,7 +63,7 @@ interface KeptLease extends NodeLease {
  * `stateFile` remembers the lease across a crash.
  */
 export async function openLeaseKeeper(options: {
-  bucket: KV;
+  bucket: Bucket;
   stateFile: string;
   /** New clicks go to the shards `0 … shards - 1`. */
   shards: number;
@@ -75,7 +76,7 @@ export async function openLeaseKeeper(options: {
   const retiring = await adoptEarlierLeases({ bucket, stateFile, spooledNodes, log });
   const completeToMs = Math.max(
     0,
-    ...(await listLeases(bucket)).filter(isOpen).map((lease) => lease.heldFromMs),
+    ...(await untilLed(() => listLeases(bucket))).filter(isOpen).map((lease) => lease.heldFromMs),
   );
   const clock = createMonotonicClock(completeToMs);
   /** By shard. */
@@ -174,7 +175,7 @@ function isOpen(lease: Lease): boolean {
  * redirected is in the stream or in the spool, so its lease holds the watermark back for the spool's clicks only.
  */
 async function adoptEarlierLeases(options: {
-  bucket: KV;
+  bucket: Bucket;
   stateFile: string;
   spooledNodes: readonly number[];
   log: Logger;
@@ -184,7 +185,7 @@ async function adoptEarlierLeases(options: {
   const nodes = new Set([...(previous?.nodes ?? []), ...spooledNodes]);
   const adopted = new Set<KeptLease>();
   for (const node of nodes) {
-    const lease = await readLease(bucket, node);
+    const lease = await untilLed(() => readLease(bucket, node));
     if (!lease || !isOpen(lease)) continue;
     if (previous && isAlive(previous.pid) && Date.now() - lease.updatedAtMs < IN_USE_MS) {
       throw new OperatingError(

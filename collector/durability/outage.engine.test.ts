@@ -46,6 +46,10 @@ describe('collector without NATS', () => {
     const text = await readMetrics(world.url, world.config);
     return Number(new RegExp(`^afflux_collector_${name} (\\S+)$`, 'm').exec(text)?.[1]);
   };
+  const readyText = async () => {
+    const answer = await fetch(`${world.url}/readyz`);
+    return [answer.status, await answer.text()];
+  };
   const spoolIsEmpty = () =>
     waitFor(async () => (await metric('spool_bytes')) === 0, {
       deadlineMs: REPLAY_DEADLINE_MS,
@@ -109,10 +113,12 @@ describe('collector without NATS', () => {
     const during = await clickMany(200);
     expect(await metric('spool_bytes')).toBeGreaterThan(0);
     expect(await metric('stream_up')).toBe(0);
+    expect(await readyText()).toEqual([200, 'ready: NATS takes no clicks; they are kept in the spool\n']);
     process.kill(world.nats.pid, 'SIGCONT');
     await spoolIsEmpty();
     const after = await clickMany(50);
     expect(await metric('stream_up')).toBe(1);
+    expect(await readyText()).toEqual([200, 'ready\n']);
     const ids = [...before.ids, ...during.ids, ...after.ids];
     expect(ids).toHaveLength(300);
     await expectNothingLost(ids);
@@ -203,8 +209,7 @@ describe('collector without NATS', () => {
     const during = await clickMany(300);
     expect(new Set(during.others)).toEqual(new Set([503]));
     expect((await click()).headers.get('retry-after')).toBe('1');
-    const readiness = await fetch(`${world.url}/readyz`);
-    expect([readiness.status, await readiness.text()]).toEqual([503, expect.stringMatching(/stored|full/)]);
+    expect(await readyText()).toEqual([503, expect.stringMatching(/stored|full/)]);
     process.kill(world.nats.pid, 'SIGCONT');
     await spoolIsEmpty();
     await waitFor(async () => (await click()).status === 302, { deadlineMs: 5_000, what: 'redirects again' });
@@ -243,7 +248,7 @@ describe('collector without NATS', () => {
       await expectNothingLost([...before.ids, ...spooled.ids]);
     });
 
-    it('of NATS: redirects from the spool, and replays when NATS has room and is started again', async (context) => {
+    it('of NATS: redirects from the spool, and replays when it has room, ends and is started again', async (context) => {
       if (!disk) return context.skip();
       await prepare({ natsDisk: disk.folder });
       await start();
@@ -253,7 +258,8 @@ describe('collector without NATS', () => {
       expect(during.others).toEqual([]);
       expect(await metric('spool_bytes')).toBeGreaterThan(0);
       disk.makeRoom();
-      await world.nats.kill();
+      // A supervisor starts again what has ended.
+      await world.nats.ended();
       await world.nats.restart();
       await spoolIsEmpty();
       const after = await clickMany(50);

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import type { KV, KvEntry } from '@nats-io/kv';
+import type { KvEntry } from '@nats-io/kv';
+import { untilLed } from '../../core/clicks/nats-errors.ts';
+import { type Bucket, listKeys } from '../../core/clicks/stream.ts';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
@@ -55,7 +57,7 @@ interface Day {
 }
 
 /** Reads today's counts of the others and of earlier processes, and follows them. */
-export async function followCaps(options: { bucket: KV; log: Logger }): Promise<ClickCaps> {
+export async function followCaps(options: { bucket: Bucket; log: Logger }): Promise<ClickCaps> {
   const { bucket, log } = options;
   // A new name at each start: the counts of an earlier process stay, as those of another collector.
   const self = randomBytes(6).toString('hex');
@@ -101,12 +103,11 @@ export async function followCaps(options: { bucket: KV; log: Logger }): Promise<
     }
   }
 
-  const keys = await bucket.keys();
-  for await (const key of keys) {
-    const entry = await bucket.get(key);
+  for (const key of await untilLed(() => listKeys(bucket, '>'))) {
+    const entry = await untilLed(() => bucket.get(key));
     if (entry) apply(entry);
   }
-  const watch = await bucket.watch();
+  const watch = await untilLed(() => bucket.watch());
   const watching = (async () => {
     for await (const entry of watch) apply(entry);
   })();

@@ -1,6 +1,8 @@
-import { JetStreamApiCodes, JetStreamApiError, type JetStreamManager } from '@nats-io/jetstream';
+import type { JetStreamManager } from '@nats-io/jetstream';
 import type { KV } from '@nats-io/kv';
 import { OperatingError } from '../errors.ts';
+import { isLostRace, untilLed } from './nats-errors.ts';
+import { type Bucket, listKeys } from './stream.ts';
 
 /**
  * A node lease is one collector's right to a 16-bit node number: a new one at every start, and whenever `seq` would
@@ -41,15 +43,17 @@ export function shardOfLease({ shard = 0 }: Pick<Lease, 'shard'>): number {
 /** Takes the next node number, opens its lease, and returns it. Two callers never get the same one. */
 export async function openLease(bucket: KV, nowMs: number, shard = 0): Promise<Lease> {
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
-    const counter = await bucket.get(COUNTER_KEY);
+    const counter = await untilLed(() => bucket.get(COUNTER_KEY));
     const node = counter ? Number(counter.string()) % NODE_COUNT : 0;
     const next = String((node + 1) % NODE_COUNT);
-    const taken = await compareAndSet(bucket, COUNTER_KEY, next, counter?.revision ?? 0);
+    // One that was not answered and yet took effect is lost to itself when it is repeated: the number stays unused.
+    const taken = await untilLed(() => compareAndSet(bucket, COUNTER_KEY, next, counter?.revision ?? 0));
     if (taken === undefined) continue;
-    const previous = await readLease(bucket, node);
+    const previous = await untilLed(() => readLease(bucket, node));
     if (previous?.state === 'open') continue;
     const lease = newLease(node, nowMs, shard);
-    await writeLease(bucket, lease);
+    // A write that is given up can still have happened, and an open lease without a collector holds the watermark for ever.
+    await untilLed(() => writeLease(bucket, lease));
     return lease;
   }
   throw new OperatingError('no_free_node', `no node number could be leased in ${MAX_TRIES} tries`);
@@ -78,16 +82,14 @@ export async function readLease(bucket: KV, node: number): Promise<Lease | undef
   return entry ? entry.json<Lease>() : undefined;
 }
 
-export async function listLeases(bucket: KV): Promise<Lease[]> {
+export async function listLeases(bucket: Bucket): Promise<Lease[]> {
   return (await listStoredLeases(bucket)).map(({ lease }) => lease);
 }
 
 /** Leases with the time at which NATS stored them, Unix milliseconds of its clock. */
-export async function listStoredLeases(bucket: KV): Promise<{ lease: Lease; storedAtMs: number }[]> {
-  // A lease that is renewed meanwhile is listed twice.
-  const keys = new Set<string>();
-  for await (const key of await bucket.keys('lease.*')) keys.add(key);
-  const entries = await Promise.all([...keys].map((key) => bucket.get(key)));
+export async function listStoredLeases(bucket: Bucket): Promise<{ lease: Lease; storedAtMs: number }[]> {
+  const keys = await listKeys(bucket, 'lease.*');
+  const entries = await Promise.all(keys.map((key) => bucket.get(key)));
   return entries.flatMap((entry) =>
     entry?.operation === 'PUT' ? [{ lease: entry.json<Lease>(), storedAtMs: entry.created.getTime() }] : [],
   );
@@ -126,9 +128,4 @@ export async function compareAndSet(
     if (isLostRace(error)) return undefined;
     throw error;
   }
-}
-
-/** Whether a compare-and-set failed because another writer was first. */
-export function isLostRace(error: unknown): boolean {
-  return error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamWrongLastSequence;
 }

@@ -50,8 +50,8 @@ it('goes on with the stream from before there were shards, and keeps its batches
   await manager.jetstream().publish(clicksSubject(0), 'a batch');
   const before = await readClicksStream(manager, 0);
   await Promise.all([
-    ensureStreams(nc, firstShards(3)),
-    ensureStreams(nc, firstShards(3)),
+    ensureStreams(nc, { shards: firstShards(3) }),
+    ensureStreams(nc, { shards: firstShards(3) }),
     ensureStreams(nc),
   ]);
   expect(await listClickShards(manager)).toEqual([0, 1, 2]);
@@ -61,6 +61,6 @@ it('goes on with the stream from before there were shards, and keeps its batches
     expect(stream).toBe(clicksStream(shard));
   }
   // Fewer shards remove none: its batches may still be on their way.
-  await ensureStreams(nc, firstShards(1));
+  await ensureStreams(nc, { shards: firstShards(1) });
   expect(await listClickShards(manager)).toEqual([0, 1, 2]);
 });

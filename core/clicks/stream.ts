@@ -4,6 +4,7 @@ import {
   jetstreamManager,
   RetentionPolicy,
   StorageType,
+  type StreamInfo,
 } from '@nats-io/jetstream';
 import { type KV, Kvm } from '@nats-io/kv';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
@@ -11,6 +12,8 @@ import { errorText, OperatingError } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
 import { withoutPassword } from '../url.ts';
 import { accessOptions, keepServers, type NatsServer } from './nats-access.ts';
+import { isNameInUse, isStreamMissing, isUnanswered, lacksServers, untilLed } from './nats-errors.ts';
+import { leaveServerWithoutLeader } from './nats-server-change.ts';
 import { clicksStream, clicksSubject } from './shards.ts';
 
 /** Names and layouts of everything that is sent through NATS. */
@@ -55,6 +58,9 @@ const DEAD_LETTERS_MAX_BYTES = 1024 ** 3;
 /** How long a process waits for NATS when it starts. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
+/** A connection that is silently cut is noticed at the third unanswered ping; the client's own interval is 2 minutes. */
+const PING_INTERVAL_MS = 5_000;
+
 /** @throws OperatingError `nats_unreachable`, or `invalid_config` for a file that cannot be read. */
 export async function connectNats(options: NatsServer & { name: string }): Promise<NatsConnection> {
   const access = accessOptions(options);
@@ -65,10 +71,12 @@ export async function connectNats(options: NatsServer & { name: string }): Promi
       timeout: CONNECT_TIMEOUT_MS,
       maxReconnectAttempts: -1,
       reconnectTimeWait: 250,
+      pingInterval: PING_INTERVAL_MS,
       // A request captures a stack trace by default, which costs more than the publish itself.
       noAsyncTraces: true,
     });
     keepServers(nc, access.servers);
+    leaveServerWithoutLeader(nc);
     return nc;
   } catch (error) {
     throw new OperatingError(
@@ -79,28 +87,19 @@ export async function connectNats(options: NatsServer & { name: string }): Promi
   }
 }
 
-/**
- * Creates the streams of these click shards, and that of the dead letters, if they are missing. A full stream refuses
- * (`discard: new`) instead of dropping old batches.
- */
-export async function ensureStreams(
-  nc: NatsConnection,
-  shards: readonly number[] = [0],
-): Promise<JetStreamManager> {
-  const manager = await jetstreamManager(nc);
-  await ensureFirstShard(manager);
-  for (const shard of shards) {
-    if (shard > 0) await ensureStream(manager, clicksConfig(shard, CLICKS_MAX_BYTES / shards.length));
-  }
-  await ensureStream(manager, {
-    name: DEAD_LETTERS_STREAM,
-    subjects: [DEAD_LETTERS_SUBJECT],
-    max_age: 0,
-    max_bytes: DEAD_LETTERS_MAX_BYTES,
-    duplicate_window: DUPLICATE_WINDOW_MS * NANOS_PER_MS,
-  });
-  return manager;
+/** How many servers keep each stream and bucket. */
+interface Copies {
+  /** NATS_REPLICAS. When undefined, a new one gets as many as its cluster should have, and an existing one stays as it is. */
+  readonly replicas?: number | undefined;
 }
+
+interface Place extends Copies {
+  readonly nc: NatsConnection;
+  readonly manager: JetStreamManager;
+}
+
+/** Of a new stream in a cluster: one server may be lost. */
+const REPLICAS_IN_CLUSTER = 3;
 
 interface StreamConfig {
   readonly name: string;
@@ -108,6 +107,32 @@ interface StreamConfig {
   readonly max_age: number;
   readonly max_bytes: number;
   readonly duplicate_window: number;
+}
+
+/**
+ * Creates the streams of these click shards (by default the first alone), and that of the dead letters, if they are missing.
+ * A full stream refuses (`discard: new`) instead of dropping old batches.
+ * @throws OperatingError `nats_failed` when there are too few servers for the replicas.
+ */
+export async function ensureStreams(
+  nc: NatsConnection,
+  options: Copies & { shards?: readonly number[] } = {},
+): Promise<JetStreamManager> {
+  const { replicas, shards = [0] } = options;
+  const manager = await untilLed(() => jetstreamManager(nc));
+  const place = { nc, manager, replicas };
+  await ensureFirstShard(place);
+  for (const shard of shards) {
+    if (shard > 0) await ensureStream(place, clicksConfig(shard, CLICKS_MAX_BYTES / shards.length));
+  }
+  await ensureStream(place, {
+    name: DEAD_LETTERS_STREAM,
+    subjects: [DEAD_LETTERS_SUBJECT],
+    max_age: 0,
+    max_bytes: DEAD_LETTERS_MAX_BYTES,
+    duplicate_window: DUPLICATE_WINDOW_MS * NANOS_PER_MS,
+  });
+  return manager;
 }
 
 function clicksConfig(shard: number, maxBytes: number): StreamConfig {
@@ -121,33 +146,103 @@ function clicksConfig(shard: number, maxBytes: number): StreamConfig {
 }
 
 /** Before there were shards, one stream had the subjects of all of them, and no other stream could have one. */
-async function ensureFirstShard(manager: JetStreamManager): Promise<void> {
+async function ensureFirstShard(place: Place): Promise<void> {
   const wanted = clicksConfig(0, CLICKS_MAX_BYTES);
-  const subjects = await ensureStream(manager, wanted);
-  if (subjects.join() === wanted.subjects.join()) return;
-  await manager.streams.update(wanted.name, { subjects: wanted.subjects });
+  const known = await ensureStream(place, wanted);
+  if (!known || known.config.subjects.join() === wanted.subjects.join()) return;
+  await untilLed(() => place.manager.streams.update(wanted.name, { subjects: wanted.subjects }));
 }
 
-/** @returns the subjects that the stream has. */
-async function ensureStream(manager: JetStreamManager, config: StreamConfig): Promise<string[]> {
-  const known = await manager.streams.info(config.name).catch(() => undefined);
-  if (known) return known.config.subjects;
-  await manager.streams.add({
-    ...config,
-    retention: RetentionPolicy.Limits,
-    storage: StorageType.File,
-    discard: DiscardPolicy.New,
-    max_msgs: -1,
-  });
-  return config.subjects;
+/** @returns what there was before; undefined for a new stream. */
+async function ensureStream(place: Place, config: StreamConfig): Promise<StreamInfo | undefined> {
+  return await ensureReplicas(place, config.name, (num_replicas) =>
+    place.manager.streams.add({
+      ...config,
+      num_replicas,
+      retention: RetentionPolicy.Limits,
+      storage: StorageType.File,
+      discard: DiscardPolicy.New,
+      max_msgs: -1,
+    }),
+  );
 }
 
-/** `ttlMs`: how long a value is kept after its last write; for ever when absent. */
+/** A KV bucket with what its readers need beyond the client's interface. */
+export type Bucket = KV & {
+  readonly manager: JetStreamManager;
+  /** The stream of the bucket. */
+  readonly stream: string;
+};
+
+/**
+ * Opens a bucket, and makes it if it is missing. Its values are read from the stream's leader: a replica that is behind
+ * would lack leases, and so refuse their clicks or publish a watermark beyond them.
+ * `ttlMs`: how long a value is kept after its last write; for ever when absent.
+ * @throws OperatingError `nats_failed` when there are too few servers for the replicas.
+ */
 export async function openBucket(
   nc: NatsConnection,
   name: string,
-  options: { ttlMs?: number } = {},
-): Promise<KV> {
+  options: Copies & { ttlMs?: number } = {},
+): Promise<Bucket> {
   const { ttlMs = 0 } = options;
-  return await new Kvm(nc).create(name, { history: 1, ttl: ttlMs });
+  const stream = `KV_${name}`;
+  const manager = await untilLed(() => jetstreamManager(nc));
+  const kvm = new Kvm(nc);
+  await ensureReplicas({ nc, manager, ...options }, stream, (replicas) =>
+    kvm.create(name, { history: 1, ttl: ttlMs, replicas }),
+  );
+  const bucket = await untilLed(() => kvm.open(name, { allow_direct: false }));
+  return Object.assign(bucket, { manager, stream });
+}
+
+/**
+ * The keys of a bucket that match, a `*` for a part, as the stream's leader has them. The client's own list comes from a
+ * consumer, which can be at a replica that is behind. Keys that were deleted can be among them.
+ */
+export async function listKeys({ manager, stream }: Bucket, pattern: string): Promise<string[]> {
+  const prefix = `$KV.${stream.slice('KV_'.length)}.`;
+  const { state } = await manager.streams.info(stream, { subjects_filter: `${prefix}${pattern}` });
+  return Object.keys(state.subjects ?? {}).map((subject) => subject.slice(prefix.length));
+}
+
+/** Makes a stream if it is missing, and gives it the replicas that were asked for. @returns what there was before. */
+async function ensureReplicas(
+  { nc, manager, replicas }: Place,
+  name: string,
+  create: (replicas: number) => Promise<unknown>,
+): Promise<StreamInfo | undefined> {
+  const known = await untilLed(() => findStream(manager, name));
+  const ofNew = nc.info?.cluster === undefined ? 1 : REPLICAS_IN_CLUSTER;
+  const wanted = replicas ?? known?.config.num_replicas ?? ofNew;
+  if (known?.config.num_replicas === wanted) return known;
+  try {
+    await untilLed(async () =>
+      known ? await manager.streams.update(name, { num_replicas: wanted }) : await create(wanted),
+    );
+  } catch (error) {
+    if (isNameInUse(error)) {
+      await untilLed(
+        () => manager.streams.info(name),
+        (failure) => isUnanswered(failure) || isStreamMissing(failure),
+      );
+      return undefined;
+    }
+    if (!lacksServers(error)) throw error;
+    throw new OperatingError(
+      'nats_failed',
+      `NATS cannot keep ${wanted} copies of ${name}: ${errorText(error)}. Start more servers of the cluster, or set NATS_REPLICAS`,
+      { cause: error },
+    );
+  }
+  return known;
+}
+
+async function findStream(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {
+  try {
+    return await manager.streams.info(name);
+  } catch (error) {
+    if (isStreamMissing(error)) return undefined;
+    throw error;
+  }
 }

@@ -215,7 +215,8 @@ describe('servers of one’s own', () => {
     { NATS_URL: 'nats://token@a.test, nats://token@b.test:4223' },
     { NATS_URL: 'tls://a.test', NATS_CREDS: '/x.creds', NATS_CA: '/ca.pem', NATS_TLS_FIRST: 'yes' },
     { NATS_URL: 'nats://a.test', NATS_NKEY: '/x.nk', NATS_CERT: '/c.pem', NATS_KEY: '/c.key' },
-    { NATS_URL: 'nats://10.0.0.1:4222' },
+    { NATS_URL: 'nats://10.0.0.1:4222', NATS_REPLICAS: '5' },
+    { NATS_REPLICAS: '1' },
     { DATABASE_URL: 'postgres://u:p@db.test/x?sslmode=verify-full&sslrootcert=/ca.pem&sslcert=/c&sslkey=/k' },
     { DATABASE_URL: 'postgres://u:p@db.test/x?sslmode=require&options=-c%20search_path%3Da,b' },
     { DATABASE_URL: 'postgres://u:p@%2Frun%2Fpostgresql/x' },
@@ -247,6 +248,8 @@ describe('servers of one’s own', () => {
     [{ NATS_URL: 'nats://a.test', NATS_CERT: '/c' }, 'NATS_CERT and NATS_KEY belong together'],
     [{ NATS_CREDS: '/x' }, 'NATS_CREDS needs NATS_URL'],
     [{ NATS_TLS_FIRST: 'yes' }, 'NATS_TLS_FIRST needs NATS_URL'],
+    [{ NATS_REPLICAS: '3' }, 'NATS_REPLICAS above 1 needs NATS_URL'],
+    [{ NATS_URL: 'nats://a.test', NATS_REPLICAS: '2' }, 'NATS_REPLICAS must be 1, 3 or 5'],
     [{ NATS_TLS_FIRST: 'maybe' }, 'NATS_TLS_FIRST must be one of yes, no'],
     [
       { CLICKHOUSE_URL: 'http://ch.test', CLICKHOUSE_CA: '/c' },

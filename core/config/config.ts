@@ -70,6 +70,11 @@ const list = z.string().transform((value) =>
     .filter((part) => part !== ''),
 );
 
+const replicas = z
+  .string()
+  .regex(/^[135]?$/, 'must be 1, 3 or 5')
+  .transform((value) => (value === '' ? undefined : Number(value)));
+
 const clickKeys = list.refine(
   (keys) => keys.every((key) => /^[0-9a-f]{32}$/i.test(key)),
   'must be keys of 32 hexadecimal digits, separated by commas, the newest first',
@@ -165,6 +170,12 @@ const variables = {
     urlWithout(natsUrlFault),
     '',
     'NATS server with JetStream, 2.9 or later, as nats://user:password@host:4222, nats://token@host:4222 or tls://…, several of a cluster with commas between; empty: the embedded one',
+  ),
+  natsReplicas: variable(
+    'NATS_REPLICAS',
+    replicas,
+    '',
+    'servers that keep a copy of each stream and bucket: 1, 3 or 5; empty: 3 for new ones where NATS is a cluster, else 1, and existing ones stay as they are',
   ),
   natsCreds: variable('NATS_CREDS', text, '', 'credentials file (.creds: a JWT and its seed) for NATS_URL'),
   natsNkey: variable('NATS_NKEY', text, '', 'file with the seed of an nkey for NATS_URL'),

@@ -11,6 +11,7 @@ export interface ServerSettings {
   readonly clickhouseCert: string;
   readonly clickhouseKey: string;
   readonly natsUrl: string;
+  readonly natsReplicas: number | undefined;
   readonly natsCreds: string;
   readonly natsNkey: string;
   readonly natsCa: string;
@@ -49,7 +50,16 @@ export function serverFaults(settings: ServerSettings): string[] {
 }
 
 function natsFaults(settings: ServerSettings): string[] {
-  const { natsUrl, natsCreds, natsNkey, natsCa, natsCert, natsKey, natsTlsFirst } = settings;
+  const {
+    natsUrl,
+    natsReplicas = 1,
+    natsCreds,
+    natsNkey,
+    natsCa,
+    natsCert,
+    natsKey,
+    natsTlsFirst,
+  } = settings;
   const urls = urlsOf(natsUrl);
   const isSecure =
     natsCa !== '' || natsCert !== '' || natsTlsFirst || urls.some(({ protocol }) => protocol === 'tls:');
@@ -70,6 +80,7 @@ function natsFaults(settings: ServerSettings): string[] {
     ...(ways.length > 1 ? [`${ways.join(' and ')} exclude each other: keep one`] : []),
     ...(new Set(logins).size > 1 ? ['NATS_URL must have the same user and password for every server'] : []),
     ...(natsUrl === '' ? needing({ ...others, NATS_TLS_FIRST: natsTlsFirst }, 'NATS_URL') : []),
+    ...(natsUrl === '' ? needing({ 'NATS_REPLICAS above 1': natsReplicas > 1 }, 'NATS_URL') : []),
     ...halfPair('NATS', natsCert, natsKey),
     ...(isSecure && urls.some(({ hostname }) => isIP(hostname.replace(/^\[|\]$/g, '')) !== 0)
       ? ['NATS_URL must have host names for TLS, not addresses: the client checks certificates against names']

@@ -81,8 +81,14 @@ export function createMetrics(): Registry {
   return registry;
 }
 
-/** Whether a process is ready, and if not, why. */
-export type Readiness = { ready: true } | { ready: false; reason: string };
+/** Whether a process is ready, and if not, why. `note`: what is wrong with one that is ready. */
+export type Readiness = { ready: true; note?: string } | { ready: false; reason: string };
+
+/** What `/readyz` says. */
+export function readinessText(state: Readiness): string {
+  if (!state.ready) return `${state.reason}\n`;
+  return state.note === undefined ? 'ready\n' : `ready: ${state.note}\n`;
+}
 
 /**
  * Serves `/healthz`, `/readyz` and, to who has its token, `/metrics`, for processes that have no HTTP server of
@@ -102,7 +108,7 @@ export async function serveHealth(options: {
     } else if (path === '/readyz') {
       const state = options.readiness();
       response.statusCode = state.ready ? 200 : 503;
-      response.end(state.ready ? 'ready\n' : `${state.reason}\n`);
+      response.end(readinessText(state));
     } else if (path === '/metrics' && !mayReadMetrics(options.secretBox, request.headers.authorization)) {
       const { status, headers, text } = METRICS_REFUSAL;
       response.writeHead(status, headers).end(`metrics: ${text}\n`);

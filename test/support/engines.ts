@@ -98,6 +98,8 @@ export interface TestNats {
   readonly pid: number;
   /** SIGKILL, and wait for the end. */
   kill(): Promise<void>;
+  /** Waits until it has ended by itself. */
+  ended(): Promise<void>;
   restart(): Promise<void>;
   /** Also removes its data. */
   stop(): Promise<void>;
@@ -124,6 +126,9 @@ export async function startTestNats(parent = tmpdir()): Promise<TestNats> {
     },
     async kill() {
       process.kill(nats.pid, 'SIGKILL');
+      await nats.exited;
+    },
+    async ended() {
       await nats.exited;
     },
     async restart() {

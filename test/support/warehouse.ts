@@ -7,6 +7,7 @@ import { newLease, readLease, writeLease } from '../../core/clicks/lease.ts';
 import { clicksSubject, firstShards } from '../../core/clicks/shards.ts';
 import {
   BatchHeader,
+  type Bucket,
   batchMessageId,
   connectNats,
   ensureStreams,
@@ -99,7 +100,7 @@ export interface Pipeline {
   readonly js: JetStreamClient;
   readonly manager: JetStreamManager;
   readonly loaderBucket: KV;
-  readonly leasesBucket: KV;
+  readonly leasesBucket: Bucket;
   readonly metrics: LoaderMetrics;
   readonly registry: Registry;
   /** Publishes records of one lease as a collector does; without its message id if `again`. */
@@ -138,7 +139,7 @@ export async function startPipeline(
   const warehouse = await freshWarehouse(given.clickhouseUrl);
   const nats = given.nats ?? (await startTestNats());
   const nc = await connectNats({ url: nats.url, name: 'test' });
-  const manager = await ensureStreams(nc, firstShards(given.shards ?? 1));
+  const manager = await ensureStreams(nc, { shards: firstShards(given.shards ?? 1) });
   const js = manager.jetstream();
   const loaderBucket = await openBucket(nc, LOADER_BUCKET);
   const leasesBucket = await openBucket(nc, LEASES_BUCKET);

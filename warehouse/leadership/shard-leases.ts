@@ -1,5 +1,6 @@
 import type { KV } from '@nats-io/kv';
-import { compareAndSet, isLostRace } from '../../core/clicks/lease.ts';
+import { compareAndSet } from '../../core/clicks/lease.ts';
+import { isLostRace } from '../../core/clicks/nats-errors.ts';
 import type { Leadership } from './shares.ts';
 
 /** How often a loader shows that it lives, renews its leases and looks at those of others. */

@@ -223,7 +223,7 @@ describe('the loader', () => {
   });
 
   it('waits while the insert of another shard has been unfinished for long', async () => {
-    await ensureStreams(pipeline.nc, [0, 1]);
+    await ensureStreams(pipeline.nc, { shards: [0, 1] });
     await pipeline.publish(clickRecords(2, 0, 50), { shard: 1 });
     const died = run(
       pipeline.loader({

@@ -1,20 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  JetStreamApiError,
-  type JetStreamClient,
-  JetStreamError,
-  type JetStreamManager,
-} from '@nats-io/jetstream';
+import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import type { KV } from '@nats-io/kv';
-import { type NatsConnection, errors as natsErrors } from '@nats-io/transport-node';
+import type { NatsConnection } from '@nats-io/transport-node';
 import { forgetLease } from '../../core/clicks/lease.ts';
+import { isNatsError } from '../../core/clicks/nats-errors.ts';
 import { listClickShards, readClicksStream } from '../../core/clicks/shards.ts';
+import type { Bucket } from '../../core/clicks/stream.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Readiness } from '../../core/service/service.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import { createViewIdentities, type ViewIdentities } from '../clickhouse/view-identities.ts';
 import { KnownLeases } from '../watermark/known-leases.ts';
+import { createStandstill } from '../watermark/standstill.ts';
 import {
   type ClicksInFlight,
   createClicksReader,
@@ -43,7 +41,7 @@ export interface LoaderOptions {
   readonly manager: JetStreamManager;
   /** The buckets {@link LOADER_BUCKET} and {@link LEASES_BUCKET} of core/clicks/stream.ts. */
   readonly loaderBucket: KV;
-  readonly leasesBucket: KV;
+  readonly leasesBucket: Bucket;
   readonly shard: number;
   /** Whose servers all have the schema; by default '', this server alone. */
   readonly cluster?: string;
@@ -71,6 +69,7 @@ export class Loader {
   readonly #blocks: BlockLoader;
   readonly #watermark: WatermarkWriter;
   readonly #leases: KnownLeases;
+  #standstill = createStandstill(Date.now);
   readonly #stopping = new AbortController();
   readonly #progress: Progress;
   #readiness: Readiness = { ready: false, reason: 'starting' };
@@ -151,6 +150,7 @@ export class Loader {
       shard: this.#options.shard,
       startSeq: position.checkpoint.seq + 1,
     });
+    this.#standstill = createStandstill(Date.now);
     let progressAt = Date.now();
     let gathered = this.#gatherAhead(reader, position.checkpoint);
     try {
@@ -265,7 +265,10 @@ export class Loader {
     await this.#watermark.advance(checkpoint.seq);
     this.#progress.completeTo = this.#watermark.published();
     this.#failures = 0;
-    this.#readiness = { ready: true };
+    this.#readiness = this.#standstill.readiness(
+      this.#progress.completeTo,
+      this.#progress.lastSeq - checkpoint.seq,
+    );
   }
 
   async #handleFailure(thrown: unknown): Promise<void> {
@@ -316,11 +319,7 @@ function checkStall(progressAt: number): void {
 /** The failures of NATS and the warehouse as operating errors; undefined for a bug. */
 export function asOperatingError(error: unknown): OperatingError | undefined {
   if (error instanceof OperatingError) return error;
-  const fromNats =
-    error instanceof JetStreamError ||
-    error instanceof JetStreamApiError ||
-    Object.values(natsErrors).some((kind) => error instanceof kind);
-  if (!fromNats) return undefined;
+  if (!isNatsError(error)) return undefined;
   return new OperatingError('nats_failed', `a request to NATS failed: ${errorText(error)}`, {
     cause: error,
   });

@@ -25,14 +25,15 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
   const { config, log } = options;
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-loader' });
   const nc = await connectNats({ ...natsServer(config), name: 'afflux-loader' });
+  const copies = { replicas: config.natsReplicas };
   const registry = createMetrics();
-  const leaders = await openBucket(nc, LEADERS_BUCKET, { ttlMs: LEADERS_TTL_MS });
+  const leaders = await openBucket(nc, LEADERS_BUCKET, { ...copies, ttlMs: LEADERS_TTL_MS });
   const loader = new ShardLoaders({
     warehouse,
     nc,
-    manager: await ensureStreams(nc),
-    loaderBucket: await openBucket(nc, LOADER_BUCKET),
-    leasesBucket: await openBucket(nc, LEASES_BUCKET),
+    manager: await ensureStreams(nc, copies),
+    loaderBucket: await openBucket(nc, LOADER_BUCKET, copies),
+    leasesBucket: await openBucket(nc, LEASES_BUCKET, copies),
     leases: new ShardLeases({ bucket: leaders, id: randomUUID() }),
     cluster: config.clickhouseCluster,
     log,

@@ -1,5 +1,5 @@
-import type { KV } from '@nats-io/kv';
 import { listLeases, readLease, shardOfLease } from '../../core/clicks/lease.ts';
+import type { Bucket } from '../../core/clicks/stream.ts';
 import { MINUTE_MS } from '../../core/time.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 
@@ -19,13 +19,13 @@ interface LeaseSpan {
  * belongs to one shard: in the stream of another its clicks could count a second time.
  */
 export class KnownLeases {
-  readonly #bucket: KV;
+  readonly #bucket: Bucket;
   readonly #warehouse: Warehouse;
   readonly #shard: number;
   /** At most one entry a node number; grows to 65,536 of them. */
   readonly #spans = new Map<number, readonly LeaseSpan[]>();
 
-  constructor(options: { bucket: KV; warehouse: Warehouse; shard: number }) {
+  constructor(options: { bucket: Bucket; warehouse: Warehouse; shard: number }) {
     this.#shard = options.shard;
     this.#bucket = options.bucket;
     this.#warehouse = options.warehouse;

@@ -1,6 +1,6 @@
-import type { KV } from '@nats-io/kv';
 import { type Lease, listLeases, shardOfLease } from '../../core/clicks/lease.ts';
 import type { ClicksStreamState } from '../../core/clicks/shards.ts';
+import type { Bucket } from '../../core/clicks/stream.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 
 /** The greatest difference between the clocks of collectors and loader: NTP keeps machines within a fraction of it. */
@@ -42,7 +42,7 @@ const SHARED_MS = 250;
 
 /** Reads {@link ClicksInFlight}; several loaders share what was read a moment ago. */
 export function createClicksReader(options: {
-  leases: KV;
+  leases: Bucket;
   shards: () => Promise<readonly number[]>;
   now: () => number;
 }): () => Promise<ClicksInFlight> {

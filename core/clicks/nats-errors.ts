@@ -1,0 +1,106 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { JetStreamApiCodes, JetStreamApiError, JetStreamError } from '@nats-io/jetstream';
+import { errors } from '@nats-io/transport-node';
+import { errorText, OperatingError } from '../errors.ts';
+
+/** What failures of NATS mean: in a cluster most of them pass as soon as a leader is elected. */
+
+/** Codes of server/errors.json in nats-server that the client does not name. */
+const ApiCode = {
+  noPeers: 10005,
+  unavailable: 10008,
+  notLeader: 10009,
+  nameInUse: 10058,
+  notClustered: 10074,
+  notEnabled: 10076,
+  streamOffline: 10118,
+} as const;
+
+/** The server that answers knows no leader. */
+const LEADERLESS: ReadonlySet<number> = new Set([
+  ApiCode.unavailable,
+  ApiCode.notLeader,
+  ApiCode.notEnabled,
+  ApiCode.streamOffline,
+]);
+
+/** An election takes 4 to 9 s; that of the cluster's own leader may have to come first. */
+const ELECTIONS_TIMEOUT_MS = 30_000;
+const ELECTION_POLL_MS = 250;
+
+function hasCode(error: unknown, ...codes: readonly number[]): boolean {
+  return error instanceof JetStreamApiError && codes.includes(error.code);
+}
+
+/** Whether the client or the server of NATS failed, and not this program. */
+export function isNatsError(error: unknown): boolean {
+  return (
+    error instanceof JetStreamError ||
+    error instanceof JetStreamApiError ||
+    isJetStreamSilent(error) ||
+    Object.values(errors).some((kind) => error instanceof kind)
+  );
+}
+
+/** No server answers requests to JetStream; the client has no class for it that it exports. */
+function isJetStreamSilent(error: unknown): boolean {
+  return error instanceof Error && error.name === 'JetStreamNotEnabled';
+}
+
+/** Another writer was first. A replicated stream says so by a code of its own while the other write is under way. */
+export function isLostRace(error: unknown): boolean {
+  return hasCode(
+    error,
+    JetStreamApiCodes.StreamWrongLastSequence,
+    JetStreamApiCodes.StreamWrongLastSequenceUnknown,
+  );
+}
+
+export function isStreamMissing(error: unknown): boolean {
+  return hasCode(error, JetStreamApiCodes.StreamNotFound);
+}
+
+/** A stream of this name was made at the same moment, with other settings. */
+export function isNameInUse(error: unknown): boolean {
+  return hasCode(error, ApiCode.nameInUse);
+}
+
+/** The servers cannot hold as many copies as were asked for. */
+export function lacksServers(error: unknown): boolean {
+  return hasCode(error, ApiCode.noPeers, ApiCode.notClustered);
+}
+
+/** The request may succeed once a leader is elected; whether it has taken effect is unknown. */
+export function isUnanswered(error: unknown): boolean {
+  return (
+    error instanceof errors.TimeoutError ||
+    (error instanceof errors.RequestError && error.isNoResponders()) ||
+    isJetStreamSilent(error) ||
+    (error instanceof JetStreamApiError && LEADERLESS.has(error.code))
+  );
+}
+
+/** Repeats a request, which must bear that, while it fails for want of a leader. @throws OperatingError `nats_unreachable`, or what is no such failure. */
+export async function untilLed<T>(
+  request: () => Promise<T>,
+  isPassing: (error: unknown) => boolean = isUnanswered,
+): Promise<T> {
+  const deadline = performance.now() + ELECTIONS_TIMEOUT_MS;
+  for (;;) {
+    try {
+      return await request();
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      if (performance.now() > deadline) throw leaderless(error);
+      await delay(ELECTION_POLL_MS);
+    }
+  }
+}
+
+function leaderless(cause: unknown): OperatingError {
+  return new OperatingError(
+    'nats_unreachable',
+    `NATS did not answer within ${ELECTIONS_TIMEOUT_MS / 1_000} s: ${errorText(cause)}. It needs JetStream, and of a cluster a majority of its servers`,
+    { cause },
+  );
+}
