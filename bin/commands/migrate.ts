@@ -1,6 +1,7 @@
 import type { Config } from '../../core/config/config.ts';
 import { clickhouseServer } from '../../core/config/servers.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
+import { splitUrls } from '../../core/url.ts';
 import { checkLedgerMigrations, migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { checkWarehouseMigrations, migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
@@ -27,7 +28,11 @@ export async function migrateStores(options: {
 }): Promise<{ ledger: number; warehouse: number }> {
   const { config, log } = options;
   const ownerUrl = requireOwnerUrl(config);
-  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-migrate' });
+  const warehouse = await connectWarehouse({
+    ...clickhouseServer(config),
+    name: 'afflux-migrate',
+    reads: 'server',
+  });
   try {
     const postgres = {
       url: ownerUrl,
@@ -39,7 +44,7 @@ export async function migrateStores(options: {
     await checkLedgerMigrations(postgres);
     await checkWarehouseMigrations(clickhouse);
     const ledger = await migrateLedger(postgres);
-    const { applied } = await migrateWarehouse({ ...clickhouse, cluster: config.clickhouseCluster });
+    const { applied } = await migrateWarehouse(clickhouse);
     return { ledger: ledger.applied.length, warehouse: applied };
   } finally {
     await warehouse.close();
@@ -49,6 +54,7 @@ export async function migrateStores(options: {
 /** A store as its owner knows it: the data folder of an embedded engine, else the database without its password. */
 function storeName(config: Config, engine: 'postgres' | 'clickhouse'): string {
   if (config.embedded[engine]) return `the data folder ${config.home}`;
-  const { host, pathname } = new URL(engine === 'postgres' ? config.databaseUrl : config.clickhouseUrl);
+  const [first = ''] = splitUrls(engine === 'postgres' ? config.databaseUrl : config.clickhouseUrl);
+  const { host, pathname } = new URL(first);
   return `the ${engine === 'postgres' ? 'PostgreSQL' : 'ClickHouse'} database ${host}${pathname}`;
 }

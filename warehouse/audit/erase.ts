@@ -34,13 +34,17 @@ export async function eraseAddress(warehouse: Warehouse, ip: string): Promise<Er
   };
   const before = await Promise.all(tables.map(count));
   // The columns computed from the address (network, country) and the look-ups' projections are rewritten with it.
-  await warehouse.command(
+  await warehouse.everywhere(
     `ALTER TABLE clicks UPDATE ip = toIPv6('::'), user_agent = '', referrer = '', query = '' WHERE ${target}`,
     params,
     WAIT,
   );
-  await warehouse.command(`ALTER TABLE conversions UPDATE ip = toIPv6('::') WHERE ${target}`, params, WAIT);
-  await warehouse.command(`DELETE FROM velocity_ip WHERE ${target}`, params, WAIT);
+  await warehouse.everywhere(
+    `ALTER TABLE conversions UPDATE ip = toIPv6('::') WHERE ${target}`,
+    params,
+    WAIT,
+  );
+  await warehouse.everywhere(`DELETE FROM velocity_ip WHERE ${target}`, params, WAIT);
   const after = await Promise.all(tables.map(count));
   return tables.map((table, i) => ({ table, before: before[i] ?? 0, after: after[i] ?? 0 }));
 }

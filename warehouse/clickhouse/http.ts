@@ -6,7 +6,6 @@ import {
   isSecure,
   loginHeaders,
   type Query,
-  REQUEST_TIMEOUT_MS,
   successful,
   type Target,
   type Transport,
@@ -23,10 +22,10 @@ export function openHttpTransport(target: Target, name: string): Transport<Query
       const request = open(urlOf(target, query), {
         agent,
         method: 'POST',
-        timeout: REQUEST_TIMEOUT_MS,
+        timeout: target.timeoutMs,
         headers,
       });
-      request.on('timeout', () => request.destroy(new Error(`no answer in ${REQUEST_TIMEOUT_MS} ms`)));
+      request.on('timeout', () => request.destroy(new Error(`no answer in ${target.timeoutMs} ms`)));
       request.on('error', reject);
       request.on('response', resolve);
       request.end(query.sql);

@@ -11,11 +11,13 @@ import { createSecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../../core/service/service.ts';
 import { connectWarehouse } from '../clickhouse/client.ts';
+import { ofShard } from '../cluster/servers.ts';
 import { Loader } from './loader.ts';
 import { createLoaderMetrics } from './metrics.ts';
 
-/** The one shard of the clicks stream. */
+/** The one shard of the clicks stream, and how many there are. */
 const SHARD = 0;
+const CLICK_SHARDS = 1;
 
 /**
  * Starts the loader: clicks from the stream into the warehouse, health and metrics on `config.loaderPort`.
@@ -23,7 +25,12 @@ const SHARD = 0;
  */
 export async function startLoader(options: { config: Config; log: Logger }): Promise<Running> {
   const { config, log } = options;
-  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-loader' });
+  const warehouse = await connectWarehouse({
+    ...clickhouseServer(config),
+    name: 'afflux-loader',
+    reads: 'server',
+    accept: ofShard({ shard: SHARD, clickShards: CLICK_SHARDS }),
+  });
   const nc = await connectNats({ ...natsServer(config), name: 'afflux-loader' });
   const registry = createMetrics();
   const loader = new Loader({
@@ -33,7 +40,6 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
     loaderBucket: await openBucket(nc, LOADER_BUCKET),
     leasesBucket: await openBucket(nc, LEASES_BUCKET),
     shard: SHARD,
-    cluster: config.clickhouseCluster,
     log,
     metrics: createLoaderMetrics(registry),
   });
