@@ -62,7 +62,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
 const escaped = (text: string): string => text.replaceAll(/[\t\n\r'\\]/g, (one) => ESCAPES[one] ?? one);
 
 /** A parameter as ClickHouse reads it: escaped text; in an array, texts stand in quotes. */
-function parameterText(value: unknown): string {
+export function parameterText(value: unknown): string {
   if (typeof value === 'string') return escaped(value);
   if (typeof value === 'number' || typeof value === 'bigint') return String(value);
   if (Array.isArray(value)) {
