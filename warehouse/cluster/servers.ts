@@ -79,7 +79,10 @@ export function ofShard(of: { shard: number; clickShards: number }): (server: Wa
 }
 
 /** The number of shards must not change under the clicks that are stored: reads would look for them elsewhere. */
-async function checkPlacement(server: Warehouse, of: { wanted: number; shards: number }): Promise<void> {
+export async function checkPlacement(
+  server: Warehouse,
+  of: { wanted: number; shards: number },
+): Promise<void> {
   const { rows } = await server.query<{ campaign: number }>(
     `SELECT campaign_id AS campaign FROM campaigns_daily WHERE ${CAMPAIGN_SHARD} % ${of.shards} != ${of.wanted} LIMIT 1`,
   );

@@ -29,8 +29,16 @@ const CONFIG = `<clickhouse>
   <remote_servers><${CLUSTER}>
     <shard><replica><host>127.0.0.1</host><port>9000</port></replica></shard>
     <shard><replica><host>127.0.0.1</host><port>9000</port></replica></shard>
-  </${CLUSTER}></remote_servers>
-  <profiles><default/></profiles>
+  </${CLUSTER}>
+  <heavy>
+    <shard><weight>2</weight><replica><host>127.0.0.1</host><port>9000</port></replica></shard>
+  </heavy>
+  <apart>
+    <shard><replica><host>127.0.0.1</host><port>9000</port><default_database>${DATABASE}</default_database></replica></shard>
+    <shard><replica><host>127.0.0.1</host><port>9000</port><default_database>${DATABASE}</default_database></replica></shard>
+  </apart></remote_servers>
+  <macros><shard>01</shard></macros>
+  <profiles><default><max_threads>1</max_threads></default></profiles>
   <users><default>
     <password/>
     <networks><ip>::/0</ip></networks>
@@ -90,7 +98,12 @@ function transportOf(path: string, { database }: Target): Transport {
         const before = statementsOf({
           database,
           role: undefined,
-          settings: new Map(Object.entries(settings).map(([name, value]) => [name, String(value)])),
+          settings: new Map(
+            Object.entries(settings)
+              // How long an answer takes on a busy machine is no matter here.
+              .filter(([name]) => name !== 'max_execution_time')
+              .map(([name, value]) => [name, String(value)]),
+          ),
           parameters: new Map(Object.entries(params).map(([name, value]) => [name, parameterText(value)])),
         });
         const [, statement = sql, format = 'TabSeparated'] = /^(.*)\nFORMAT (\w+)$/s.exec(sql) ?? [];
