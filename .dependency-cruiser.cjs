@@ -52,10 +52,11 @@ const rooms = {
   },
   warehouse: {
     clickhouse: [],
+    cluster: ['clickhouse'],
     watermark: ['clickhouse'],
     geo: ['clickhouse'],
     mirror: ['clickhouse'],
-    loader: ['clickhouse', 'watermark'],
+    loader: ['clickhouse', 'cluster', 'watermark'],
     reports: ['clickhouse', 'watermark'],
     lookups: ['clickhouse', 'watermark', 'reports'],
     audit: ['clickhouse', 'watermark', 'loader'],

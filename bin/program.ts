@@ -340,7 +340,7 @@ function addWarehouseCommands(program: Command): void {
 password, while the old one is still valid or at once after: clicks cannot be stored without the dictionaries. On a cluster it
 is done on every server. Safe to repeat. Reads CLICKHOUSE_URL, CLICKHOUSE_CLUSTER.`,
     )
-    .action(async () => (await import('./commands/warehouse-credentials.ts')).renewCredentials());
+    .action(async () => (await import('./commands/migrate.ts')).renewCredentials());
 }
 
 function addGeoCommands(program: Command): void {

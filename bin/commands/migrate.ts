@@ -4,9 +4,14 @@ import { createLogger, type Logger } from '../../core/service/log.ts';
 import { splitUrls } from '../../core/url.ts';
 import { checkLedgerMigrations, migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
-import { checkWarehouseMigrations, migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
+import {
+  checkWarehouseMigrations,
+  migrateWarehouse,
+  renewDictionaries,
+} from '../../warehouse/clickhouse/migrate.ts';
+import { checkDefinition } from '../../warehouse/cluster/servers.ts';
 import { readConfig } from '../environment.ts';
-import { requireOwnerUrl } from '../stores.ts';
+import { requireOwnerUrl, withWarehouse } from '../stores.ts';
 
 /** `afflux migrate`: both stores, with what was done as its output. */
 export async function migrate(): Promise<void> {
@@ -16,6 +21,14 @@ export async function migrate(): Promise<void> {
     log: createLogger({ name: 'migrate', level: config.logLevel }),
   });
   process.stdout.write(`PostgreSQL: ${done.ledger} applied. ClickHouse: ${done.warehouse} applied.\n`);
+}
+
+/** `afflux warehouse credentials`: from now on the dictionaries read their tables as the user of CLICKHOUSE_URL. */
+export async function renewCredentials(): Promise<void> {
+  await withWarehouse('afflux-credentials', async (warehouse) => {
+    const { renewed } = await renewDictionaries(warehouse);
+    process.stdout.write(`Renewed ${renewed} dictionaries.\n`);
+  });
 }
 
 /**
@@ -41,6 +54,7 @@ export async function migrateStores(options: {
       appPassword: config.embedded.postgres ? config.databasePassword : undefined,
     };
     const clickhouse = { warehouse, store: storeName(config, 'clickhouse'), log };
+    if (warehouse.cluster !== '') await checkDefinition(warehouse);
     await checkLedgerMigrations(postgres);
     await checkWarehouseMigrations(clickhouse);
     const ledger = await migrateLedger(postgres);

@@ -8,8 +8,12 @@ import { checkServers, ofShard } from '../../warehouse/cluster/servers.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { checkDeduplication, INSERT_CLICKS_SQL, INSERT_SETTINGS } from '../../warehouse/loader/inserter.ts';
 import { freshClickHouseDatabase, waitFor } from '../support/engines.ts';
+import {
+  insertSampleClicks,
+  insertSampleFacts,
+  sampleQuestions,
+} from '../support/servers/warehouse-questions.ts';
 import { clickRecords, quietLog, startPipeline } from '../support/warehouse.ts';
-import { insertSampleClicks, insertSampleFacts, sampleQuestions } from '../support/warehouse-questions.ts';
 import { CLUSTER, compose, PORTS, type ServerName, urlOf, urlsOf } from './kit.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { OperatingError } from '../../core/errors.ts';
-import type { Warehouse } from './client.ts';
+import type { Warehouse } from './warehouse.ts';
 
 /** One server of several that can serve the same calls. */
 export interface Server {
@@ -18,7 +18,7 @@ const MIN_READ_TRIES = 4;
 
 /**
  * One server at a time, the first that can be used, until it cannot be reached. A read goes on to the next one then. What
- * writes fails, since nobody knows whether it was done, and its repetition goes to the next one.
+ * writes fails, since it may have been done, and its repetition goes to the next one.
  */
 export async function withFailover(servers: readonly Server[]): Promise<Warehouse> {
   const [first] = servers;

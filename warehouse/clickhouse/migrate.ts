@@ -8,9 +8,8 @@ import {
   readMigrations,
 } from '../../core/migrations.ts';
 import type { Logger } from '../../core/service/log.ts';
-import { checkDefinition } from '../cluster/servers.ts';
-import { quotedName, quotedText, readingStatements, type StoredTable } from '../cluster/statements.ts';
 import { timeText, type Warehouse } from './client.ts';
+import { quotedName, quotedText, readingStatements, type StoredTable } from './cluster.ts';
 
 /**
  * ClickHouse has no transactions over its schema: because each statement of a migration may run twice, racing migrators
@@ -63,7 +62,6 @@ export async function migrateWarehouse(
 ): Promise<{ applied: number }> {
   const { warehouse, log } = options;
   const run = (statement: string): Promise<void> => retried(() => warehouse.everywhere(statement));
-  if (warehouse.cluster !== '') await checkDefinition(warehouse);
   const pending = await findPending(options);
   await run(APPLIED_TABLE);
   for (const { name, text, checksum } of pending) {

@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openTwoShards, type TwoShards } from '../../test/support/servers/two-shards.ts';
 import { quietLog } from '../../test/support/warehouse.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
+import { onCluster, TOKEN_SECONDS } from '../clickhouse/cluster.ts';
 import { migrateWarehouse } from '../clickhouse/migrate.ts';
 import { windowFault } from '../loader/inserter.ts';
 import { checkDefinition, checkPlacement, checkServers, ofShard, pathFault } from './servers.ts';
-import { onCluster, TOKEN_SECONDS } from './statements.ts';
 
 let shards: TwoShards;
 /** As the client of a cluster sees the one engine. */

@@ -1,6 +1,6 @@
 import { OperatingError } from '../../core/errors.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
-import { CAMPAIGN_SHARD, quotedText, SHARDED_TABLES } from './statements.ts';
+import { CAMPAIGN_SHARD, quotedText, SHARDED_TABLES } from '../clickhouse/cluster.ts';
 
 /** Checks that servers are what an insert or a read relies on. All of them ask the servers themselves. */
 

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { readingDatabase } from '../../core/config/servers.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
-import { quotedName } from '../cluster/statements.ts';
+import { quotedName } from '../clickhouse/cluster.ts';
 import { type Owner, readShippedOwners } from './asn-list.ts';
 import { type NetworkList, readMmdb, unreadable } from './mmdb.ts';
 

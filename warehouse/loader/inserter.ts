@@ -1,7 +1,7 @@
 import { CLICK_COLUMN_LIST, CLICK_ROW_STRUCTURE } from '../../core/clicks/click-record.ts';
 import { assert, OperatingError } from '../../core/errors.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
-import { onCluster, TOKEN_SECONDS } from '../cluster/statements.ts';
+import { onCluster, TOKEN_SECONDS } from '../clickhouse/cluster.ts';
 import type { Block } from './block.ts';
 import { type SeqRanges, withRange } from './seq-ranges.ts';
 

@@ -6,6 +6,7 @@ import { Session } from 'chdb';
 import { readingDatabase } from '../../../core/config/servers.ts';
 import { joined, statementsOf } from '../../../engines/clickhouse-server/sessions/context.ts';
 import { parseTarget, type Warehouse, warehouseOf } from '../../../warehouse/clickhouse/client.ts';
+import { CAMPAIGN_SHARD, SHARDED_TABLES } from '../../../warehouse/clickhouse/cluster.ts';
 import { parameterText } from '../../../warehouse/clickhouse/http.ts';
 import {
   ServerFault,
@@ -13,7 +14,6 @@ import {
   type Target,
   type Transport,
 } from '../../../warehouse/clickhouse/transport.ts';
-import { CAMPAIGN_SHARD, SHARDED_TABLES } from '../../../warehouse/cluster/statements.ts';
 
 export const CLUSTER = 'two';
 const DATABASE = 'afflux';

@@ -2,16 +2,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readingDatabase } from '../../core/config/servers.ts';
 import { MINUTE_MS } from '../../core/time.ts';
 import { CLUSTER, openTwoShards, type TwoShards } from '../../test/support/servers/two-shards.ts';
-import { quietLog } from '../../test/support/warehouse.ts';
 import {
   insertSampleClicks,
   insertSampleFacts,
   SAMPLE_CLICKS,
   sampleQuestions,
-} from '../../test/support/warehouse-questions.ts';
-import type { Warehouse } from '../clickhouse/client.ts';
-import { dictionaryStatements, migrateWarehouse } from '../clickhouse/migrate.ts';
-import { readingStatements, type StoredTable } from './statements.ts';
+} from '../../test/support/servers/warehouse-questions.ts';
+import { quietLog } from '../../test/support/warehouse.ts';
+import type { Warehouse } from './client.ts';
+import { readingStatements, type StoredTable } from './cluster.ts';
+import { dictionaryStatements, migrateWarehouse } from './migrate.ts';
 
 /** Clicks of the last hours: what "now" is, is no matter of what is compared. */
 const NOW = Math.floor(Date.now() / MINUTE_MS) * MINUTE_MS;

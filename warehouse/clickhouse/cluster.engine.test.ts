@@ -3,15 +3,9 @@ import { fromProject } from '../../core/config/paths.ts';
 import { readMigrations } from '../../core/migrations.ts';
 import { freshClickHouseDatabase } from '../../test/support/engines.ts';
 import { quietLog } from '../../test/support/warehouse.ts';
-import { connectWarehouse, type Warehouse } from '../clickhouse/client.ts';
-import { dictionaryStatements, migrateWarehouse, statementsOf } from '../clickhouse/migrate.ts';
-import {
-  onCluster,
-  readingStatements,
-  SHARDED_TABLES,
-  type StoredTable,
-  TOKEN_SECONDS,
-} from './statements.ts';
+import { connectWarehouse, type Warehouse } from './client.ts';
+import { onCluster, readingStatements, SHARDED_TABLES, type StoredTable, TOKEN_SECONDS } from './cluster.ts';
+import { dictionaryStatements, migrateWarehouse, statementsOf } from './migrate.ts';
 
 let database: Awaited<ReturnType<typeof freshClickHouseDatabase>>;
 let warehouse: Warehouse;

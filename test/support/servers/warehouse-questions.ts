@@ -1,18 +1,22 @@
-import { HOUR_MS, MINUTE_MS } from '../../core/time.ts';
-import { ANALYST_READS } from '../../warehouse/analysts/reads.ts';
-import { timeText, type Warehouse } from '../../warehouse/clickhouse/client.ts';
-import { CAMPAIGN_SHARD } from '../../warehouse/cluster/statements.ts';
-import { previewBlocks } from '../../warehouse/lookups/block-preview.ts';
-import { readCampaignTraffic } from '../../warehouse/lookups/campaign-traffic.ts';
-import { readClickContexts } from '../../warehouse/lookups/click-context.ts';
-import { clickTotals, newestClicks, orderIds, timeline } from '../../warehouse/lookups/explorer.ts';
-import { fingerprintCandidates, lookupClicks } from '../../warehouse/lookups/lookups.ts';
-import { networkAround, type Subject, select } from '../../warehouse/lookups/subjects.ts';
-import { affiliatesSharingAddresses, timeToConvert, velocityOf } from '../../warehouse/lookups/velocity.ts';
-import { listVelocity } from '../../warehouse/lookups/velocity-list.ts';
-import { REPORT_METRICS } from '../../warehouse/reports/report-tables.ts';
-import { type ReportOptions, reportTotals, runReport } from '../../warehouse/reports/reports.ts';
-import { readWatermark } from '../../warehouse/watermark/watermark.ts';
+import { HOUR_MS, MINUTE_MS } from '../../../core/time.ts';
+import { ANALYST_READS } from '../../../warehouse/analysts/reads.ts';
+import { timeText, type Warehouse } from '../../../warehouse/clickhouse/client.ts';
+import { CAMPAIGN_SHARD } from '../../../warehouse/clickhouse/cluster.ts';
+import { previewBlocks } from '../../../warehouse/lookups/block-preview.ts';
+import { readCampaignTraffic } from '../../../warehouse/lookups/campaign-traffic.ts';
+import { readClickContexts } from '../../../warehouse/lookups/click-context.ts';
+import { clickTotals, newestClicks, orderIds, timeline } from '../../../warehouse/lookups/explorer.ts';
+import { fingerprintCandidates, lookupClicks } from '../../../warehouse/lookups/lookups.ts';
+import { networkAround, type Subject, select } from '../../../warehouse/lookups/subjects.ts';
+import {
+  affiliatesSharingAddresses,
+  timeToConvert,
+  velocityOf,
+} from '../../../warehouse/lookups/velocity.ts';
+import { listVelocity } from '../../../warehouse/lookups/velocity-list.ts';
+import { REPORT_METRICS } from '../../../warehouse/reports/report-tables.ts';
+import { type ReportOptions, reportTotals, runReport } from '../../../warehouse/reports/reports.ts';
+import { readWatermark } from '../../../warehouse/watermark/watermark.ts';
 
 /** Rows for every question of the platform to a warehouse, and the questions: the same answers are due wherever the rows lie. */
 
