@@ -45,8 +45,9 @@ const CLUSTER_READS: Settings = {
   optimize_skip_unused_shards: 1,
   select_sequential_consistency: 1,
 };
-/** Far below the time of an answer: when too few replicas answer, the loader has to know. */
+/** How long the replicas may take, and after that the answer, which says that too few of them had the rows. */
 const QUORUM_TIMEOUT_MS = 60_000;
+const INSERT_TIMEOUT_MS = QUORUM_TIMEOUT_MS + 30_000;
 /**
  * Of every insert into a cluster: the loss of one server loses nothing that was acknowledged. One insert after the other
  * into a table, which is what lets a read know whether its replica has all of them.
@@ -84,25 +85,29 @@ interface Connection {
 export async function connectWarehouse(connection: Connection): Promise<Warehouse> {
   const { url, cluster = '', name, reads = 'cluster', accept } = connection;
   const tls = readTlsFiles('CLICKHOUSE', connection.tls ?? NO_TLS_FILES);
-  const timeoutMs = cluster === '' ? REQUEST_TIMEOUT_MS : CLUSTER_TIMEOUT_MS;
   const servers = splitUrls(url).map((one) => {
-    const target = { ...parseTarget(one), tls, timeoutMs };
+    const target = { ...parseTarget(one), tls };
     const reading = {
       ...target,
       database: readingDatabase(target.database, reads === 'server' ? '' : cluster),
     };
-    const isSame = reading.database === target.database;
-    const rest = openOfficialTransport(target, name);
+    const rest = openOfficialTransport(
+      cluster === '' ? target : { ...target, timeoutMs: INSERT_TIMEOUT_MS },
+      name,
+    );
     const warehouse = warehouseOf(target, {
       cluster,
       queries: openHttpTransport(reading, name),
-      reads: isSame ? rest : openOfficialTransport(reading, name),
       rest,
+      ...(cluster !== '' && {
+        reads: openOfficialTransport(reading, name),
+        everywhere: openOfficialTransport({ ...target, timeoutMs: CLUSTER_TIMEOUT_MS }, name),
+      }),
     });
     return {
       warehouse,
       async prepare() {
-        await createDatabases(target, { name, cluster });
+        await createDatabases({ ...target, timeoutMs: CLUSTER_TIMEOUT_MS }, { name, cluster });
         await accept?.(warehouse);
       },
     };
@@ -129,14 +134,20 @@ async function createDatabases(target: Target, of: { name: string; cluster: stri
 }
 
 /**
- * A warehouse over its transports: `queries` carries {@link Warehouse.query}, `reads` other answers with rows, by default
- * as `rest` does everything else. The one place that decides which client carries which call.
+ * A warehouse over its transports: `queries` carries {@link Warehouse.query}, `reads` other answers with rows, `everywhere`
+ * statements for a cluster, by default as `rest` does everything else. The one place that decides which client carries which call.
  */
 export function warehouseOf(
   target: Target,
-  transports: { queries: Transport<Query>; rest: Transport; reads?: Transport; cluster?: string },
+  transports: {
+    queries: Transport<Query>;
+    rest: Transport;
+    reads?: Transport;
+    everywhere?: Transport;
+    cluster?: string;
+  },
 ): Warehouse {
-  const { queries, rest, reads = rest, cluster = '' } = transports;
+  const { queries, rest, reads = rest, everywhere = rest, cluster = '' } = transports;
   const ofReads = cluster === '' ? {} : CLUSTER_READS;
   const ofInserts = cluster === '' ? {} : CLUSTER_INSERTS;
   const bytesOf = <Request extends Query>(transport: Transport<Request>, request: Request) =>
@@ -184,9 +195,10 @@ export function warehouseOf(
     },
     async everywhere(sql, params, settings) {
       if (cluster === '') return await warehouse.command(sql, params, settings);
-      await warehouse.command(onCluster(sql, cluster), params, {
-        distributed_ddl_task_timeout: CLUSTER_STATEMENT_S,
-        ...settings,
+      await bytesOf(everywhere, {
+        sql: onCluster(sql, cluster),
+        params,
+        settings: { distributed_ddl_task_timeout: CLUSTER_STATEMENT_S, ...settings },
       });
     },
     async insertRows(table, rows, settings) {
@@ -212,7 +224,9 @@ export function warehouseOf(
     },
     async close() {
       await Promise.all(
-        [...new Set<{ close(): Promise<void> }>([queries, reads, rest])].map((one) => one.close()),
+        [...new Set<{ close(): Promise<void> }>([queries, reads, everywhere, rest])].map((one) =>
+          one.close(),
+        ),
       );
     },
   };
