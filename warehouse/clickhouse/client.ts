@@ -24,7 +24,7 @@ import {
 import type { Warehouse } from './warehouse.ts';
 
 export type { QueryParams } from './transport.ts';
-export type { QueryResult, Warehouse } from './warehouse.ts';
+export type { Warehouse } from './warehouse.ts';
 
 const DEFAULT_DATABASE = 'afflux';
 /** A fingerprint does not fit a JavaScript number, so every 64-bit integer is text. */
