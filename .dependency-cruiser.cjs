@@ -52,11 +52,12 @@ const rooms = {
   },
   warehouse: {
     clickhouse: [],
+    cluster: ['clickhouse'],
     watermark: ['clickhouse'],
     leadership: [],
     geo: ['clickhouse'],
     mirror: ['clickhouse'],
-    loader: ['clickhouse', 'watermark', 'leadership'],
+    loader: ['clickhouse', 'cluster', 'watermark', 'leadership'],
     reports: ['clickhouse', 'watermark'],
     lookups: ['clickhouse', 'watermark', 'reports'],
     audit: ['clickhouse', 'watermark', 'loader'],

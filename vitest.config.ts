@@ -112,5 +112,7 @@ export default defineConfig(({ mode }) => ({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     ...(mode === 'long' && longRun()),
+    // `npm run test:cluster` alone: it needs the servers that this starts.
+    ...(mode === 'cluster' && { include: ['test/cluster/cluster.run.ts'], maxWorkers: 1 }),
   },
 }));

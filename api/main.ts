@@ -64,7 +64,11 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     stripeWebhookSecret: config.stripeWebhookSecret,
     payoutHour: config.payoutHour,
     collectorUrl: config.collectorUrl,
-    clickhouse: { url: config.clickhouseUrl, isEmbedded: config.embedded.clickhouse },
+    clickhouse: {
+      clickhouseUrl: config.clickhouseUrl,
+      clickhouseCluster: config.clickhouseCluster,
+      isEmbedded: config.embedded.clickhouse,
+    },
     log,
     metrics: createMetrics(),
   });

@@ -31,6 +31,7 @@ and NATS_URL name servers of your own; logins and certificates: "Servers of your
   addAuditCommand(program);
   addKeyCommands(program);
   addGeoCommands(program);
+  addWarehouseCommands(program);
   addDeadLetterCommands(program);
   addEraseCommand(program);
   addUserCommands(program);
@@ -327,6 +328,19 @@ DATABASE_URL, CLICK_KEYS, DATA_KEYS.`,
     .action(async (kind: 'click' | 'data' | 'count', fingerprint: string) =>
       (await import('./commands/keys.ts')).forgetKey(kind, fingerprint),
     );
+}
+
+function addWarehouseCommands(program: Command): void {
+  const warehouse = program.command('warehouse').summary('ClickHouse, embedded or your own');
+  warehouse
+    .command('credentials')
+    .summary('give the dictionaries the user and password of CLICKHOUSE_URL')
+    .description(
+      `Dictionaries of countries and networks read their tables under the account that made them. Run it when that has a new
+password, while the old one is still valid or at once after: clicks cannot be stored without the dictionaries. On a cluster it
+is done on every server. Safe to repeat. Reads CLICKHOUSE_URL, CLICKHOUSE_CLUSTER.`,
+    )
+    .action(async () => (await import('./commands/migrate.ts')).renewCredentials());
 }
 
 function addGeoCommands(program: Command): void {

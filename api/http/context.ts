@@ -9,6 +9,7 @@ import type {
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
+import type { Config } from '../../core/config/config.ts';
 import { formatIp, parseIp } from '../../core/ip.ts';
 import { createVisitorAddressReader } from '../../core/net/forwarded.ts';
 import type { SecretBox } from '../../core/secret-box.ts';
@@ -77,7 +78,7 @@ export interface ApiContext {
   /** Public base URL of tracking links, without a slash at its end. */
   readonly collectorUrl: string;
   /** The platform's own ClickHouse, and whether it is the embedded one. */
-  readonly clickhouse: { readonly url: string; readonly isEmbedded: boolean };
+  readonly clickhouse: Pick<Config, 'clickhouseUrl' | 'clickhouseCluster'> & { readonly isEmbedded: boolean };
 }
 
 /** In the place of Fastify's own `ip`, which passes on whatever text a proxy sent. */

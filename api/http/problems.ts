@@ -82,6 +82,8 @@ export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode
   dead_letter_cut: 'wrong_state',
   data_key_missing: 'internal',
   deduplication_off: 'internal',
+  cluster_unfit: 'internal',
+  other_shard: 'internal',
   disk_full: 'internal',
   engine_failed: 'internal',
   engine_user: 'internal',

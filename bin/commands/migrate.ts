@@ -1,11 +1,17 @@
 import type { Config } from '../../core/config/config.ts';
 import { clickhouseServer } from '../../core/config/servers.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
+import { splitUrls } from '../../core/url.ts';
 import { checkLedgerMigrations, migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
-import { checkWarehouseMigrations, migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
+import {
+  checkWarehouseMigrations,
+  migrateWarehouse,
+  renewDictionaries,
+} from '../../warehouse/clickhouse/migrate.ts';
+import { checkDefinition } from '../../warehouse/cluster/servers.ts';
 import { readConfig } from '../environment.ts';
-import { requireOwnerUrl } from '../stores.ts';
+import { requireOwnerUrl, withWarehouse } from '../stores.ts';
 
 /** `afflux migrate`: both stores, with what was done as its output. */
 export async function migrate(): Promise<void> {
@@ -15,6 +21,14 @@ export async function migrate(): Promise<void> {
     log: createLogger({ name: 'migrate', level: config.logLevel }),
   });
   process.stdout.write(`PostgreSQL: ${done.ledger} applied. ClickHouse: ${done.warehouse} applied.\n`);
+}
+
+/** `afflux warehouse credentials`: from now on the dictionaries read their tables as the user of CLICKHOUSE_URL. */
+export async function renewCredentials(): Promise<void> {
+  await withWarehouse('afflux-credentials', async (warehouse) => {
+    const { renewed } = await renewDictionaries(warehouse);
+    process.stdout.write(`Renewed ${renewed} dictionaries.\n`);
+  });
 }
 
 /**
@@ -27,7 +41,11 @@ export async function migrateStores(options: {
 }): Promise<{ ledger: number; warehouse: number }> {
   const { config, log } = options;
   const ownerUrl = requireOwnerUrl(config);
-  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-migrate' });
+  const warehouse = await connectWarehouse({
+    ...clickhouseServer(config),
+    name: 'afflux-migrate',
+    reads: 'server',
+  });
   try {
     const postgres = {
       url: ownerUrl,
@@ -36,10 +54,11 @@ export async function migrateStores(options: {
       appPassword: config.embedded.postgres ? config.databasePassword : undefined,
     };
     const clickhouse = { warehouse, store: storeName(config, 'clickhouse'), log };
+    if (warehouse.cluster !== '') await checkDefinition(warehouse);
     await checkLedgerMigrations(postgres);
     await checkWarehouseMigrations(clickhouse);
     const ledger = await migrateLedger(postgres);
-    const { applied } = await migrateWarehouse({ ...clickhouse, cluster: config.clickhouseCluster });
+    const { applied } = await migrateWarehouse(clickhouse);
     return { ledger: ledger.applied.length, warehouse: applied };
   } finally {
     await warehouse.close();
@@ -49,6 +68,7 @@ export async function migrateStores(options: {
 /** A store as its owner knows it: the data folder of an embedded engine, else the database without its password. */
 function storeName(config: Config, engine: 'postgres' | 'clickhouse'): string {
   if (config.embedded[engine]) return `the data folder ${config.home}`;
-  const { host, pathname } = new URL(engine === 'postgres' ? config.databaseUrl : config.clickhouseUrl);
+  const [first = ''] = splitUrls(engine === 'postgres' ? config.databaseUrl : config.clickhouseUrl);
+  const { host, pathname } = new URL(first);
   return `the ${engine === 'postgres' ? 'PostgreSQL' : 'ClickHouse'} database ${host}${pathname}`;
 }

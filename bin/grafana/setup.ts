@@ -2,6 +2,7 @@ import { analystLogin } from '../../core/config/analysts.ts';
 import type { Config } from '../../core/config/config.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import { readSettingFile } from '../../core/tls.ts';
+import { splitUrls } from '../../core/url.ts';
 import type { Contacts, Setup } from '../../dashboards/grafana/install/setup.ts';
 import { DASHBOARDS_ROLE } from '../../ledger/access/dashboards-login.ts';
 
@@ -30,7 +31,8 @@ export function derivedPassword(config: Config, of: string): string {
 /** The analysts' user, with the embedded engine and with a server of one's own. */
 function clickhouseLogin(config: Config, host: string): Setup['clickhouse'] {
   const { user, password, database } = analystLogin(config);
-  const url = new URL(config.clickhouseUrl);
+  const [first = ''] = splitUrls(config.clickhouseUrl);
+  const url = new URL(first);
   const secure = url.protocol === 'https:';
   return {
     host: config.embedded.clickhouse ? host : hostOf(url),

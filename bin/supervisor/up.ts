@@ -162,7 +162,7 @@ async function stopAll(started: readonly Supervised[], log: Logger): Promise<voi
 
 /** What is printed here ends in a journal, which more people read than the password is for. */
 function describeAnalyst(config: Config): string[] {
-  const { url, database, user } = analystAddress(config.clickhouseUrl);
+  const { url, database, user } = analystAddress(config);
   return [
     'analysts',
     `${url}/${database}`,

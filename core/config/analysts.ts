@@ -1,5 +1,7 @@
 import { createHmac } from 'node:crypto';
+import { splitUrls } from '../url.ts';
 import type { Config } from './config.ts';
+import { readingDatabase } from './servers.ts';
 
 /** Users of ClickHouse for people and dashboards, who only read: one for every program, and one for each. */
 export const ANALYST_USER = 'analyst';
@@ -34,24 +36,28 @@ export interface AnalystAddress {
   readonly user: string;
 }
 
-/** Of the analyst of every program, or of one. @param clickhouseUrl the platform's own. */
-export function analystAddress(clickhouseUrl: string, programId?: number): AnalystAddress {
-  const { origin, pathname } = new URL(clickhouseUrl);
+/** Of the analyst of every program, or of one, at the platform's own ClickHouse; of a cluster at its first server. */
+export function analystAddress(
+  { clickhouseUrl, clickhouseCluster: cluster }: Pick<Config, 'clickhouseUrl' | 'clickhouseCluster'>,
+  programId?: number,
+): AnalystAddress {
+  const [first = ''] = splitUrls(clickhouseUrl);
+  const { origin, pathname } = new URL(first);
   return {
     url: origin,
-    database: decodeURIComponent(pathname.slice(1)) || 'default',
+    database: readingDatabase(decodeURIComponent(pathname.slice(1)) || 'default', cluster),
     user: programId === undefined ? ANALYST_USER : programAnalyst(programId),
   };
 }
 
 /** With the password. */
 export function analystLogin(
-  config: Pick<Config, 'clickhouseUrl' | 'analystPassword' | 'programAnalystKey'>,
+  config: Pick<Config, 'clickhouseUrl' | 'clickhouseCluster' | 'analystPassword' | 'programAnalystKey'>,
   programId?: number,
 ): AnalystAddress & { password: string } {
   const password =
     programId === undefined
       ? config.analystPassword
       : programAnalystPassword(config.programAnalystKey, programId);
-  return { ...analystAddress(config.clickhouseUrl, programId), password };
+  return { ...analystAddress(config, programId), password };
 }

@@ -221,6 +221,7 @@ describe('servers of one’s own', () => {
     { DATABASE_URL: 'postgres://u:p@db.test/x?sslmode=require&options=-c%20search_path%3Da,b' },
     { DATABASE_URL: 'postgres://u:p@%2Frun%2Fpostgresql/x' },
     { DATABASE_URL: 'postgres:///x?host=/run/postgresql&user=u' },
+    { CLICKHOUSE_URL: 'http://u:p@a.test/x,http://u:p@b.test/x', CLICKHOUSE_CLUSTER: 'c' },
     {
       CLICKHOUSE_URL: 'https://u:p@ch.test/x',
       CLICKHOUSE_CA: '/ca',
@@ -241,6 +242,20 @@ describe('servers of one’s own', () => {
     [{ NATS_URL: 'nats://u:secret@a.test,http://b.test' }, 'NATS_URL must be URLs starting with nats://'],
     [{ NATS_URL: 'nats://u:100%secret@a.test' }, 'written as %25'],
     [{ CLICKHOUSE_URL: 'http://u:100%secret@a.test' }, 'written as %25'],
+    [{ CLICKHOUSE_URL: 'http://u:secret@a.test,nats://b.test' }, 'one for each server, separated by commas'],
+    [
+      { CLICKHOUSE_URL: 'http://u:secret@a.test/x,http://u:secret@b.test/x' },
+      'CLICKHOUSE_URL of several servers needs CLICKHOUSE_CLUSTER',
+    ],
+    [
+      { CLICKHOUSE_URL: 'http://u:secret@a.test/x,http://v:secret@b.test/x', CLICKHOUSE_CLUSTER: 'c' },
+      'the same user and password',
+    ],
+    [
+      { CLICKHOUSE_URL: 'http://u:secret@a.test/x,http://u:secret@b.test/y', CLICKHOUSE_CLUSTER: 'c' },
+      'the same protocol and database',
+    ],
+    [{ CLICKHOUSE_CLUSTER: 'c' }, 'CLICKHOUSE_CLUSTER needs CLICKHOUSE_URL'],
     [{ DATABASE_URL: 'postgres://u:100%secret@a.test/x' }, 'written as %25'],
     [{ NATS_URL: 'nats://a.test,' }, 'NATS_URL must be URLs'],
     [{ NATS_URL: 'tls://10.0.0.1' }, 'NATS_URL must have host names for TLS'],

@@ -4,7 +4,13 @@ import { OperatingError } from '../errors.ts';
 import { isNetwork } from '../ip.ts';
 import { hasReadableLogin } from '../url.ts';
 import { fromProject } from './paths.ts';
-import { databaseUrlFault, natsUrlFault, serverFaults, UNREADABLE_LOGIN } from './servers.ts';
+import {
+  clickhouseUrlFault,
+  databaseUrlFault,
+  natsUrlFault,
+  serverFaults,
+  UNREADABLE_LOGIN,
+} from './servers.ts';
 
 /**
  * Every environment variable of the platform, in the order of `.env.example`.
@@ -142,9 +148,9 @@ const variables = {
   ),
   clickhouseUrl: variable(
     'CLICKHOUSE_URL',
-    url('http:', 'https:'),
+    urlWithout(clickhouseUrlFault),
     '',
-    'ClickHouse HTTP interface, 25.6 or later, as http://user:password@host:8123/database; empty: the embedded one',
+    'ClickHouse HTTP interface, 25.6 or later, as http://user:password@host:8123/database, every server of a cluster with commas between; empty: the embedded one',
   ),
   clickhouseCa: variable(
     'CLICKHOUSE_CA',
@@ -163,7 +169,7 @@ const variables = {
     'CLICKHOUSE_CLUSTER',
     text,
     '',
-    'name of the cluster of CLICKHOUSE_URL: migrations run on all its servers with replicated tables; empty: one server',
+    'name of the cluster of CLICKHOUSE_URL, as its servers define it (docs/cluster.md); empty: one server',
   ),
   natsUrl: variable(
     'NATS_URL',

@@ -7,6 +7,7 @@ import { hasReadableLogin, splitUrls, urlsOf } from '../url.ts';
 /** The settings of servers, as core/config/config.ts parses them. */
 export interface ServerSettings {
   readonly clickhouseUrl: string;
+  readonly clickhouseCluster: string;
   readonly clickhouseCa: string;
   readonly clickhouseCert: string;
   readonly clickhouseKey: string;
@@ -39,9 +40,21 @@ export function natsServer(config: ServerSettings): {
 }
 
 /** What a client of ClickHouse is given, see `connectWarehouse`. */
-export function clickhouseServer(config: ServerSettings): { url: string; tls: TlsFiles } {
-  const { clickhouseUrl, clickhouseCa, clickhouseCert, clickhouseKey } = config;
-  return { url: clickhouseUrl, tls: { ca: clickhouseCa, cert: clickhouseCert, key: clickhouseKey } };
+export function clickhouseServer(config: ServerSettings): { url: string; cluster: string; tls: TlsFiles } {
+  const { clickhouseUrl, clickhouseCluster, clickhouseCa, clickhouseCert, clickhouseKey } = config;
+  return {
+    url: clickhouseUrl,
+    cluster: clickhouseCluster,
+    tls: { ca: clickhouseCa, cert: clickhouseCert, key: clickhouseKey },
+  };
+}
+
+/**
+ * The database that is read: of a cluster one beside that of the tables, with tables of the same names over all shards;
+ * of one server its own.
+ */
+export function readingDatabase(database: string, cluster: string): string {
+  return cluster === '' ? database : `${database}_all`;
 }
 
 /** Why the settings do not fit each other; '' in a URL means the embedded engine. */
@@ -89,9 +102,21 @@ function natsFaults(settings: ServerSettings): string[] {
 }
 
 function clickhouseFaults(settings: ServerSettings): string[] {
-  const { clickhouseUrl, clickhouseCa, clickhouseCert, clickhouseKey } = settings;
+  const { clickhouseUrl, clickhouseCluster, clickhouseCa, clickhouseCert, clickhouseKey } = settings;
   const files = tlsNames('CLICKHOUSE', clickhouseCa, clickhouseCert, clickhouseKey);
+  const urls = urlsOf(clickhouseUrl);
+  const same = (part: (url: URL) => string): boolean => new Set(urls.map(part)).size < 2;
   return [
+    ...(urls.length > 1
+      ? needing({ 'CLICKHOUSE_URL of several servers': clickhouseCluster === '' }, 'CLICKHOUSE_CLUSTER')
+      : []),
+    ...(clickhouseUrl === '' ? needing({ CLICKHOUSE_CLUSTER: clickhouseCluster }, 'CLICKHOUSE_URL') : []),
+    ...(same(({ username, password }) => `${username}:${password}`)
+      ? []
+      : ['CLICKHOUSE_URL must have the same user and password for every server']),
+    ...(same(({ protocol, pathname }) => `${protocol}${pathname}`)
+      ? []
+      : ['CLICKHOUSE_URL must have the same protocol and database for every server']),
     ...(clickhouseUrl.startsWith('https:') ? [] : needing(files, 'a CLICKHOUSE_URL with https')),
     ...halfPair('CLICKHOUSE', clickhouseCert, clickhouseKey),
   ];
@@ -119,6 +144,16 @@ export function natsUrlFault(list: string): string {
     URL.canParse(url) && ['nats:', 'tls:'].includes(new URL(url).protocol) && new URL(url).host !== '';
   if (!splitUrls(list).every(isFit))
     return 'must be URLs starting with nats:// or tls://, separated by commas';
+  return urlsOf(list).every(hasReadableLogin) ? '' : UNREADABLE_LOGIN;
+}
+
+/** Why a CLICKHOUSE_URL cannot be used; '' when it can. */
+export function clickhouseUrlFault(list: string): string {
+  const isFit = (url: string): boolean =>
+    URL.canParse(url) && ['http:', 'https:'].includes(new URL(url).protocol) && new URL(url).host !== '';
+  if (!splitUrls(list).every(isFit)) {
+    return 'must be a URL starting with http:// or https://, for a cluster one for each server, separated by commas';
+  }
   return urlsOf(list).every(hasReadableLogin) ? '' : UNREADABLE_LOGIN;
 }
 

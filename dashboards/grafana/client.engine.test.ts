@@ -89,7 +89,7 @@ test('every query answers Grafana’s driver what it answers over HTTP', { timeo
   ]);
   const warehouse = await connectWarehouse({ url: engine.url, name: 'test' });
   try {
-    await migrateWarehouse({ warehouse, log: quietLog, cluster: '' });
+    await migrateWarehouse({ warehouse, log: quietLog });
     const { shop, now } = await insertSampleData({ books, warehouse });
     await publishWatermark(warehouse, now);
     const asked = queries(now, shop.chain[0]);

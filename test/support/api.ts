@@ -121,7 +121,11 @@ export async function startTestApi(
     stripeWebhookSecret: 'whsec_test',
     payoutHour: 5,
     collectorUrl: 'https://go.example',
-    clickhouse: { url: 'http://default:secret@127.0.0.1:18123/afflux', isEmbedded: true },
+    clickhouse: {
+      clickhouseUrl: 'http://default:secret@127.0.0.1:18123/afflux',
+      clickhouseCluster: '',
+      isEmbedded: true,
+    },
     log,
     metrics: new Registry(),
   });

@@ -1,6 +1,7 @@
 import { InputError } from '../../core/errors.ts';
 import { formatIp, parseIp } from '../../core/ip.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
+import { quotedName } from '../clickhouse/cluster.ts';
 
 /** Rows with an address, before and after it was erased. */
 export interface Erasure {
@@ -34,13 +35,19 @@ export async function eraseAddress(warehouse: Warehouse, ip: string): Promise<Er
   };
   const before = await Promise.all(tables.map(count));
   // The columns computed from the address (network, country) and the look-ups' projections are rewritten with it.
-  await warehouse.command(
-    `ALTER TABLE clicks UPDATE ip = toIPv6('::'), user_agent = '', referrer = '', query = '' WHERE ${target}`,
+  // With the database: not every statement for all servers gets that of the connection.
+  const of = (table: string): string => `${quotedName(warehouse.database)}.${table}`;
+  await warehouse.everywhere(
+    `ALTER TABLE ${of('clicks')} UPDATE ip = toIPv6('::'), user_agent = '', referrer = '', query = '' WHERE ${target}`,
     params,
     WAIT,
   );
-  await warehouse.command(`ALTER TABLE conversions UPDATE ip = toIPv6('::') WHERE ${target}`, params, WAIT);
-  await warehouse.command(`DELETE FROM velocity_ip WHERE ${target}`, params, WAIT);
+  await warehouse.everywhere(
+    `ALTER TABLE ${of('conversions')} UPDATE ip = toIPv6('::') WHERE ${target}`,
+    params,
+    WAIT,
+  );
+  await warehouse.everywhere(`DELETE FROM ${of('velocity_ip')} WHERE ${target}`, params, WAIT);
   const after = await Promise.all(tables.map(count));
   return tables.map((table, i) => ({ table, before: before[i] ?? 0, after: after[i] ?? 0 }));
 }

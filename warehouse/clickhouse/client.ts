@@ -1,52 +1,30 @@
-import type { Readable } from 'node:stream';
-import { type Table, tableFromIPC } from 'apache-arrow';
-import { errorText, OperatingError } from '../../core/errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { tableFromIPC } from 'apache-arrow';
+import { readingDatabase } from '../../core/config/servers.ts';
+import { assert, errorText, OperatingError } from '../../core/errors.ts';
 import { NO_TLS_FILES, readTlsFiles, type TlsFiles } from '../../core/tls.ts';
+import { splitUrls } from '../../core/url.ts';
+import { onCluster, quotedName } from './cluster.ts';
+import { withFailover } from './failover.ts';
 import { openHttpTransport } from './http.ts';
 import { openOfficialTransport } from './official.ts';
 import {
+  CLUSTER_STATEMENT_S,
+  CLUSTER_TIMEOUT_MS,
   type Query,
   type QueryParams,
+  REQUEST_TIMEOUT_MS,
   readAll,
   ServerFault,
   type Settings,
+  type Statement,
   type Target,
   type Transport,
 } from './transport.ts';
+import type { Warehouse } from './warehouse.ts';
 
 export type { QueryParams } from './transport.ts';
-
-export interface QueryResult<Row> {
-  readonly rows: Row[];
-  /** How many rows the engine read to answer. */
-  readonly readRows: number;
-}
-
-/** A connection to the ClickHouse database that holds the clicks. */
-export interface Warehouse {
-  readonly database: string;
-  /** The account of the connection: a dictionary reads its table under the same one. */
-  readonly account: { readonly username: string; readonly password: string };
-  /** Rows as objects. 64-bit integers arrive as decimal strings, smaller ones as numbers. */
-  query<Row>(sql: string, params?: QueryParams, settings?: Settings): Promise<QueryResult<Row>>;
-  /**
-   * The answer in one of ClickHouse's formats, such as `CSVWithNames`, while the engine makes it. A failure on the way
-   * ends the stream with an error; destroying the stream ends the query.
-   */
-  stream(sql: string, how: { format: string; params?: QueryParams; settings?: Settings }): Promise<Readable>;
-  /** The answer as Arrow columns: for thousands of rows, where objects would cost more than the query. */
-  queryArrow(sql: string, params?: QueryParams, settings?: Settings): Promise<Table>;
-  /** A statement without an answer. */
-  command(sql: string, params?: QueryParams, settings?: Settings): Promise<void>;
-  /** A few rows given as objects; the bulk of clicks goes through {@link Warehouse.insertBytes}. */
-  insertRows(table: string, rows: readonly object[]): Promise<void>;
-  /**
-   * Sends `INSERT … FORMAT X` with its data as they are, without copying them together.
-   * Resolves only when the server has written everything. @throws OperatingError `rows_refused` when no repetition helps.
-   */
-  insertBytes(insert: { sql: string; data: readonly Buffer[]; settings: Settings }): Promise<void>;
-  close(): Promise<void>;
-}
+export type { Warehouse } from './warehouse.ts';
 
 const DEFAULT_DATABASE = 'afflux';
 /** A fingerprint does not fit a JavaScript number, so every 64-bit integer is text. */
@@ -58,60 +36,156 @@ const ARROW_SETTINGS = {
 } as const;
 
 /**
- * Connects to `http://user:password@host:8123/database` and creates the database if it is missing.
- * @throws OperatingError `clickhouse_unreachable` (network), `clickhouse_refused` (its answer was an exception),
- * `invalid_config` for a certificate's file that cannot be read.
+ * Of every read of a cluster. Row numbers in a subquery are those of the replica that is read, so subqueries stay on it.
+ * A replica that lacks an acknowledged insert refuses instead of leaving it out, so that a click is missing or the
+ * watermark before it is.
  */
-export async function connectWarehouse(options: {
-  url: string;
-  tls?: TlsFiles;
-  name: string;
-}): Promise<Warehouse> {
-  const { url, tls = NO_TLS_FILES } = options;
-  const target = { ...parseTarget(url), tls: readTlsFiles('CLICKHOUSE', tls) };
-  await createDatabase(target, options.name);
-  return warehouseOf(target, {
-    queries: openHttpTransport(target, options.name),
-    rest: openOfficialTransport(target, options.name),
-  });
+const CLUSTER_READS: Settings = {
+  distributed_product_mode: 'local',
+  optimize_skip_unused_shards: 1,
+  select_sequential_consistency: 1,
+};
+/** How long the replicas may take, and after that the answer, which says that too few of them had the rows. */
+const QUORUM_TIMEOUT_MS = 60_000;
+const INSERT_TIMEOUT_MS = QUORUM_TIMEOUT_MS + 30_000;
+/**
+ * Of every insert into a cluster: the loss of one server loses nothing that was acknowledged. One insert after the other
+ * into a table, which is what lets a read know whether its replica has all of them.
+ */
+const CLUSTER_INSERTS: Settings = {
+  insert_quorum: 'auto',
+  insert_quorum_parallel: 0,
+  insert_quorum_timeout: QUORUM_TIMEOUT_MS,
+};
+
+/** Another insert into the table still waits for its replicas (286): this one has not begun. */
+const OTHER_INSERT_WAITS = 286;
+const INSERT_TRIES = 50;
+const INSERT_PAUSE_MS = 100;
+
+/** How to connect, and what is read. */
+interface Connection {
+  /** `http://user:password@host:8123/database`; of a cluster one for each server, separated by commas. */
+  readonly url: string;
+  readonly tls?: TlsFiles;
+  /** The cluster of these servers; by default '', one server. */
+  readonly cluster?: string;
+  readonly name: string;
+  /** `server`: the tables of the server itself. By default those of every shard. */
+  readonly reads?: 'cluster' | 'server';
+  /** Whether a server of a cluster may be used, asked before it is. @throws OperatingError why not. */
+  readonly accept?: (server: Warehouse) => Promise<void>;
 }
 
-async function createDatabase(target: Target, name: string): Promise<void> {
-  const transport = openHttpTransport({ ...target, database: '' }, name);
-  const { database } = target;
+/**
+ * Connects to a server, or to one of the servers of a cluster, and creates the databases if they are missing.
+ * @throws OperatingError `clickhouse_unreachable` (network), `clickhouse_refused` (its answer was an exception),
+ * `invalid_config` for a certificate's file that cannot be read, and those of `accept`.
+ */
+export async function connectWarehouse(connection: Connection): Promise<Warehouse> {
+  const { warehouse, connect } = openServers(connection);
   try {
-    await translated(target.origin, async () => {
-      const sql = 'CREATE DATABASE IF NOT EXISTS {database:Identifier}';
-      await readAll((await transport.send({ sql, params: { database } })).body);
+    await connect();
+  } catch (error) {
+    await warehouse.close();
+    throw error;
+  }
+  return warehouse;
+}
+
+/** Opens the servers of a cluster and connects to one at the first call, which throws what `connectWarehouse` does. */
+export function openWarehouse(connection: Connection & { cluster: string }): Warehouse {
+  return openServers(connection).warehouse;
+}
+
+function openServers(connection: Connection): ReturnType<typeof withFailover> {
+  const { url, cluster = '', name, reads = 'cluster', accept } = connection;
+  const tls = readTlsFiles('CLICKHOUSE', connection.tls ?? NO_TLS_FILES);
+  const servers = splitUrls(url).map((one) => {
+    const target = { ...parseTarget(one), tls };
+    const reading = {
+      ...target,
+      database: readingDatabase(target.database, reads === 'server' ? '' : cluster),
+    };
+    const rest = openOfficialTransport(
+      cluster === '' ? target : { ...target, timeoutMs: INSERT_TIMEOUT_MS },
+      name,
+    );
+    const warehouse = warehouseOf(target, {
+      cluster,
+      queries: openHttpTransport(reading, name),
+      rest,
+      ...(cluster !== '' && {
+        reads: openOfficialTransport(reading, name),
+        everywhere: openOfficialTransport({ ...target, timeoutMs: CLUSTER_TIMEOUT_MS }, name),
+      }),
     });
+    return {
+      warehouse,
+      async prepare() {
+        await createDatabases({ ...target, timeoutMs: CLUSTER_TIMEOUT_MS }, { name, cluster });
+        await accept?.(warehouse);
+      },
+    };
+  });
+  const [first, ...others] = servers;
+  assert(first, 'a URL names a server');
+  return cluster === ''
+    ? { warehouse: first.warehouse, connect: first.prepare }
+    : withFailover([first, ...others]);
+}
+
+/** Of a cluster only where they are missing: a statement for all servers waits for all of them. */
+async function createDatabases(target: Target, of: { name: string; cluster: string }): Promise<void> {
+  const transport = openHttpTransport({ ...target, database: '' }, of.name);
+  const run = (sql: string): Promise<string> =>
+    translated(target.origin, async () => String(await readAll((await transport.send({ sql })).body)));
+  try {
+    for (const database of new Set([target.database, readingDatabase(target.database, of.cluster)])) {
+      const name = quotedName(database);
+      if (of.cluster === '') await run(`CREATE DATABASE IF NOT EXISTS ${name}`);
+      else if ((await run(`EXISTS DATABASE ${name}`)).trim() !== '1') {
+        await run(onCluster(`CREATE DATABASE IF NOT EXISTS ${name}`, of.cluster));
+      }
+    }
   } finally {
     await transport.close();
   }
 }
 
 /**
- * A warehouse over its transports: `queries` carries {@link Warehouse.query}, `rest` everything else. The one place that
- * decides which client carries which call.
+ * A warehouse over its transports: `queries` carries {@link Warehouse.query}, `reads` other answers with rows, `everywhere`
+ * statements for a cluster, by default as `rest` does everything else. The one place that decides which client carries which call.
  */
 export function warehouseOf(
   target: Target,
-  transports: { queries: Transport<Query>; rest: Transport },
+  transports: {
+    queries: Transport<Query>;
+    rest: Transport;
+    reads?: Transport;
+    everywhere?: Transport;
+    cluster?: string;
+  },
 ): Warehouse {
-  const { queries, rest } = transports;
+  const { queries, rest, reads = rest, everywhere = rest, cluster = '' } = transports;
+  const ofReads = cluster === '' ? {} : CLUSTER_READS;
+  const ofInserts = cluster === '' ? {} : CLUSTER_INSERTS;
   const bytesOf = <Request extends Query>(transport: Transport<Request>, request: Request) =>
     translated(target.origin, async () => {
       const { headers, body } = await transport.send(request);
       return { headers, bytes: await readAll(body) };
     });
+  const insert = (statement: Statement) => whenOthersAreDone(() => bytesOf(rest, statement));
 
-  return {
+  const warehouse: Warehouse = {
     database: target.database,
+    cluster,
     account: { username: target.username, password: target.password },
     async query<Row>(sql: string, params?: QueryParams, settings?: Settings) {
       const { bytes } = await bytesOf(queries, {
         sql: `${sql}\nFORMAT JSON`,
         params,
-        settings: { ...JSON_SETTINGS, ...settings },
+        settings: { ...JSON_SETTINGS, ...ofReads, ...settings },
       });
       const { data, statistics } = JSON.parse(bytes.toString()) as {
         data: Row[];
@@ -121,33 +195,41 @@ export function warehouseOf(
     },
     stream: (sql, { format, params, settings }) =>
       translated(target.origin, async () => {
-        const { body } = await rest.send({
+        const { body } = await reads.send({
           sql: `${sql}\nFORMAT ${format}`,
           params,
-          settings: { ...JSON_SETTINGS, ...settings },
+          settings: { ...JSON_SETTINGS, ...ofReads, ...settings },
         });
         return body;
       }),
     async queryArrow(sql, params, settings) {
-      const { bytes } = await bytesOf(rest, {
+      const { bytes } = await bytesOf(reads, {
         sql: `${sql}\nFORMAT ArrowStream`,
         params,
-        settings: { ...ARROW_SETTINGS, ...settings },
+        settings: { ...ARROW_SETTINGS, ...ofReads, ...settings },
       });
       return tableFromIPC(bytes);
     },
     async command(sql, params, settings) {
       await bytesOf(rest, { sql, params, settings });
     },
-    async insertRows(table, rows) {
-      await bytesOf(rest, {
-        sql: `INSERT INTO ${table} FORMAT JSONEachRow`,
-        data: [Buffer.from(rows.map((row) => JSON.stringify(row)).join('\n'))],
-        settings: { async_insert: 0 },
+    async everywhere(sql, params, settings) {
+      if (cluster === '') return await warehouse.command(sql, params, settings);
+      await bytesOf(everywhere, {
+        sql: onCluster(sql, cluster),
+        params,
+        settings: { distributed_ddl_task_timeout: CLUSTER_STATEMENT_S, ...settings },
       });
     },
-    async insertBytes(insert) {
-      await bytesOf(rest, insert).catch((error) => {
+    async insertRows(table, rows, settings) {
+      await insert({
+        sql: `INSERT INTO ${table} FORMAT JSONEachRow`,
+        data: [Buffer.from(rows.map((row) => JSON.stringify(row)).join('\n'))],
+        settings: { async_insert: 0, ...ofInserts, ...settings },
+      });
+    },
+    async insertBytes({ sql, data, settings }) {
+      await insert({ sql, data, settings: { ...settings, ...ofInserts } }).catch((error) => {
         const fault = error instanceof OperatingError ? error.cause : undefined;
         if (!(fault instanceof ServerFault && ROW_FAULTS.has(fault.number))) throw error;
         throw new OperatingError('rows_refused', `ClickHouse refused rows: ${fault.message}`, {
@@ -156,10 +238,32 @@ export function warehouseOf(
         });
       });
     },
+    // With whatever a caller has put over its calls.
+    async server() {
+      return this;
+    },
     async close() {
-      await Promise.all([queries.close(), rest.close()]);
+      await Promise.all(
+        [...new Set<{ close(): Promise<void> }>([queries, reads, everywhere, rest])].map((one) =>
+          one.close(),
+        ),
+      );
     },
   };
+  return warehouse;
+}
+
+/** Repeats an insert that another one kept from beginning. */
+async function whenOthersAreDone<T>(insert: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await insert();
+    } catch (error) {
+      const isEarly = error instanceof OperatingError && error.clickhouseCode === OTHER_INSERT_WAITS;
+      if (!isEarly || attempt === INSERT_TRIES) throw error;
+      await sleep(INSERT_PAUSE_MS);
+    }
+  }
 }
 
 /** A time (Unix milliseconds) as a DateTime64(3, 'UTC') column takes it in {@link Warehouse.insertRows}. */
@@ -175,6 +279,7 @@ export function parseTarget(url: string): Target {
     username: decodeURIComponent(parsed.username) || 'default',
     password: decodeURIComponent(parsed.password),
     tls: {},
+    timeoutMs: REQUEST_TIMEOUT_MS,
   };
 }
 

@@ -6,7 +6,6 @@ import {
   isSecure,
   loginHeaders,
   type Query,
-  REQUEST_TIMEOUT_MS,
   successful,
   type Target,
   type Transport,
@@ -23,10 +22,10 @@ export function openHttpTransport(target: Target, name: string): Transport<Query
       const request = open(urlOf(target, query), {
         agent,
         method: 'POST',
-        timeout: REQUEST_TIMEOUT_MS,
+        timeout: target.timeoutMs,
         headers,
       });
-      request.on('timeout', () => request.destroy(new Error(`no answer in ${REQUEST_TIMEOUT_MS} ms`)));
+      request.on('timeout', () => request.destroy(new Error(`no answer in ${target.timeoutMs} ms`)));
       request.on('error', reject);
       request.on('response', resolve);
       request.end(query.sql);
@@ -63,7 +62,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
 const escaped = (text: string): string => text.replaceAll(/[\t\n\r'\\]/g, (one) => ESCAPES[one] ?? one);
 
 /** A parameter as ClickHouse reads it: escaped text; in an array, texts stand in quotes. */
-function parameterText(value: unknown): string {
+export function parameterText(value: unknown): string {
   if (typeof value === 'string') return escaped(value);
   if (typeof value === 'number' || typeof value === 'bigint') return String(value);
   if (Array.isArray(value)) {

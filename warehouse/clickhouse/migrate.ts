@@ -1,4 +1,5 @@
 import { fromProject } from '../../core/config/paths.ts';
+import { readingDatabase } from '../../core/config/servers.ts';
 import { OperatingError } from '../../core/errors.ts';
 import {
   type AppliedMigration,
@@ -8,7 +9,7 @@ import {
 } from '../../core/migrations.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { timeText, type Warehouse } from './client.ts';
-import { onCluster } from './cluster.ts';
+import { quotedName, quotedText, readingStatements, type StoredTable } from './cluster.ts';
 
 /**
  * ClickHouse has no transactions over its schema: because each statement of a migration may run twice, racing migrators
@@ -27,6 +28,11 @@ ENGINE = ReplacingMergeTree
 ORDER BY number
 SETTINGS fsync_after_insert = 1`;
 
+/** Where a migration's dictionary takes the account that reads its table. */
+const CREDENTIALS = '/*credentials*/';
+
+/** Not every server of a cluster did the statement in time (159): its answer names them, and no repetition is quicker. */
+const UNFINISHED = 159;
 /** Two servers that create one table at the same moment: one may get the error that it exists already. */
 const MAX_TRIES = 5;
 
@@ -52,25 +58,21 @@ export async function checkWarehouseMigrations(options: WarehouseMigrationOption
 export async function migrateWarehouse(
   options: WarehouseMigrationOptions & {
     log: Logger;
-    /** The cluster whose servers all get the schema, with replicated tables; '' for this server alone. */
-    cluster?: string;
   },
 ): Promise<{ applied: number }> {
-  const { warehouse, log, cluster = '' } = options;
-  const run = async (statement: string): Promise<void> => {
-    const sql = cluster === '' ? statement : onCluster(statement, cluster);
-    await retried(() => warehouse.command(sql));
-  };
+  const { warehouse, log } = options;
+  const run = (statement: string): Promise<void> => retried(() => warehouse.everywhere(statement));
   const pending = await findPending(options);
   await run(APPLIED_TABLE);
   for (const { name, text, checksum } of pending) {
     for (const statement of statementsOf(text)) {
-      await run(statement.replace('/*credentials*/', () => dictionaryCredentials(warehouse.account)));
+      await run(statement.replace(CREDENTIALS, () => dictionaryCredentials(warehouse.account)));
     }
     const row = { number: Number(name.slice(0, 4)), name: name.slice(5, -4), checksum };
     await warehouse.insertRows('migrations', [{ ...row, applied_at: timeText(Date.now()) }]);
     log.info({ migration: name }, 'warehouse migrated');
   }
+  if (warehouse.cluster !== '') await migrateReading(warehouse, run);
   return { applied: pending.length };
 }
 
@@ -106,8 +108,55 @@ export function statementsOf(text: string): string[] {
  */
 function dictionaryCredentials({ username, password }: Warehouse['account']): string {
   if (username === 'default' && password === '') return '';
-  const quoted = (text: string): string => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
-  return `USER ${quoted(username)} PASSWORD ${quoted(password)}`;
+  return `USER ${quotedText(username)} PASSWORD ${quotedText(password)}`;
+}
+
+/** Makes the database that is read of a cluster ({@link readingStatements}) what the tables are now. */
+async function migrateReading(
+  warehouse: Warehouse,
+  run: (statement: string) => Promise<void>,
+): Promise<void> {
+  const { database, cluster } = warehouse;
+  const { rows } = await warehouse.query<StoredTable>(
+    `SELECT name, engine, as_select AS select FROM system.tables
+     WHERE database = {database:String} AND name != 'migrations' ORDER BY engine = 'View', name`,
+    { database },
+  );
+  const reading = readingDatabase(database, cluster);
+  for (const statement of readingStatements({ database, reading, cluster, tables: rows }))
+    await run(statement);
+  for (const statement of dictionaryStatements(warehouse, reading)) await run(statement);
+}
+
+/**
+ * Gives the dictionaries the account of this connection: they read their tables under the one they were made with, whose
+ * password can have changed. They are replaced at once; clicks get their countries meanwhile.
+ */
+export async function renewDictionaries(warehouse: Warehouse): Promise<{ renewed: number }> {
+  const { database, cluster } = warehouse;
+  const places = new Set([database, readingDatabase(database, cluster)]);
+  const statements = [...places].flatMap((place) => dictionaryStatements(warehouse, place));
+  for (const statement of statements) await retried(() => warehouse.everywhere(statement));
+  return { renewed: statements.length };
+}
+
+/** The dictionaries of the migrations, to be made or replaced in the database `place`. */
+export function dictionaryStatements(
+  { database, account }: Pick<Warehouse, 'database' | 'account'>,
+  place: string,
+): string[] {
+  return readMigrations(fromProject(MIGRATIONS_FOLDER))
+    .flatMap(({ text }) => statementsOf(text))
+    .filter((statement) => statement.includes(CREDENTIALS))
+    .map((statement) =>
+      statement
+        .replace(CREDENTIALS, () => dictionaryCredentials(account))
+        .replace('CLICKHOUSE(', () => `CLICKHOUSE(DB ${quotedText(database)} `)
+        .replace(
+          /CREATE DICTIONARY IF NOT EXISTS (\w+)/,
+          (_, name) => `CREATE OR REPLACE DICTIONARY ${quotedName(place)}.${name}`,
+        ),
+    );
 }
 
 async function retried(statement: () => Promise<void>): Promise<void> {
@@ -116,7 +165,10 @@ async function retried(statement: () => Promise<void>): Promise<void> {
       await statement();
       return;
     } catch (error) {
-      const refused = error instanceof OperatingError && error.code === 'clickhouse_refused';
+      const refused =
+        error instanceof OperatingError &&
+        error.code === 'clickhouse_refused' &&
+        error.clickhouseCode !== UNFINISHED;
       if (!refused || attempt === MAX_TRIES) throw error;
     }
   }

@@ -5,7 +5,6 @@ import {
   IDLE_MS,
   loginHeaders,
   MAX_CONNECTIONS,
-  REQUEST_TIMEOUT_MS,
   successful,
   type Target,
   type Transport,
@@ -21,7 +20,7 @@ export function openOfficialTransport(target: Target, name: string): Transport {
     http_headers: loginHeaders(target),
     set_basic_auth_header: false,
     application: `afflux-${name}`,
-    request_timeout: REQUEST_TIMEOUT_MS,
+    request_timeout: target.timeoutMs,
     max_open_connections: MAX_CONNECTIONS,
     keep_alive: { enabled: true, idle_socket_ttl: IDLE_MS },
     // Failures are thrown, and logged where they are caught.

@@ -12,6 +12,8 @@ export interface Target {
   readonly password: string;
   /** Authorities and client certificate of an https origin. */
   readonly tls: TlsContents;
+  /** How long an answer may take. */
+  readonly timeoutMs: number;
 }
 
 export type Settings = Readonly<Record<string, string | number>>;
@@ -58,6 +60,12 @@ export class ServerFault extends Error {
 
 /** Longer than any query of ours: behind it the server is stuck, and the caller has to know. */
 export const REQUEST_TIMEOUT_MS = 60_000;
+/**
+ * How long the servers of a cluster may take for a statement that all of them run, and how long its answer may take, which
+ * names the servers that have not. Statements of migrations rewrite no large table.
+ */
+export const CLUSTER_STATEMENT_S = 180;
+export const CLUSTER_TIMEOUT_MS = (CLUSTER_STATEMENT_S + 60) * 1_000;
 /** Below every server's own, so that none closes a connection that is about to be used (ClickHouse: 3 s and more). */
 export const IDLE_MS = 2_000;
 /** Of one transport at a time; more requests wait. */

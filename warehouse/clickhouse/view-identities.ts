@@ -1,6 +1,5 @@
 import { performance } from 'node:perf_hooks';
 import type { Warehouse } from './client.ts';
-import { onCluster } from './cluster.ts';
 
 /**
  * Keeps the identities of the rollups' views one and the same, whatever becomes of the server.
@@ -11,8 +10,8 @@ import { onCluster } from './cluster.ts';
  * another one: its clicks would count twice in every rollup that had them. Altering a comment sets name and UUID.
  */
 export interface ViewIdentities {
-  /** To be awaited before every insert: does its work once for each run of the server. */
-  settle(): Promise<void>;
+  /** To be awaited before every insert into `server`: does its work once for each run of it. */
+  settle(server: Warehouse): Promise<void>;
   /** After a failure: the server may be in another run, even if its uptime does not show it. */
   forget(): void;
 }
@@ -21,35 +20,35 @@ const COMMENT = 'its name and UUID are the identity in the tokens of the loader'
 /** `uptime()` counts whole seconds: a restart that no call has met is longer ago. */
 const UPTIME_PRECISION_MS = 1_000;
 
-export function createViewIdentities(options: { warehouse: Warehouse; cluster: string }): ViewIdentities {
-  const { warehouse, cluster } = options;
+export function createViewIdentities(): ViewIdentities {
   /** By this process's clock, at the most `UPTIME_PRECISION_MS` late; undefined: not settled yet. */
-  let serverStartMs: number | undefined;
+  let settled: { readonly server: string; readonly startMs: number } | undefined;
 
-  async function settleViews(): Promise<void> {
-    const { rows: views } = await warehouse.query<{ name: string }>(
+  /** Views are not replicated: each server reads its own from its disk. */
+  async function settleViews(server: Warehouse): Promise<void> {
+    const { rows: views } = await server.query<{ name: string }>(
       "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'MaterializedView'",
     );
-    for (const { name } of views) {
-      const sql = `ALTER TABLE ${name} MODIFY COMMENT '${COMMENT}'`;
-      await warehouse.command(cluster === '' ? sql : onCluster(sql, cluster));
-    }
+    for (const { name } of views) await server.command(`ALTER TABLE ${name} MODIFY COMMENT '${COMMENT}'`);
   }
 
   return {
-    async settle() {
+    async settle(server) {
       const askedAtMs = performance.now();
-      const { rows } = await warehouse.query<{ seconds: number }>('SELECT uptime() AS seconds');
+      const { rows } = await server.query<{ seconds: number; id: string }>(
+        'SELECT uptime() AS seconds, toString(serverUUID()) AS id',
+      );
       const startMs = askedAtMs - Number(rows[0]?.seconds) * 1_000;
-      if (serverStartMs !== undefined && startMs <= serverStartMs + UPTIME_PRECISION_MS) {
-        serverStartMs = Math.min(serverStartMs, startMs);
+      const id = rows[0]?.id ?? '';
+      if (settled?.server === id && startMs <= settled.startMs + UPTIME_PRECISION_MS) {
+        settled = { server: id, startMs: Math.min(settled.startMs, startMs) };
         return;
       }
-      await settleViews();
-      serverStartMs = startMs;
+      await settleViews(server);
+      settled = { server: id, startMs };
     },
     forget() {
-      serverStartMs = undefined;
+      settled = undefined;
     },
   };
 }

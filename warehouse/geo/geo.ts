@@ -1,5 +1,7 @@
 import { createRequire } from 'node:module';
+import { readingDatabase } from '../../core/config/servers.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
+import { quotedName } from '../clickhouse/cluster.ts';
 import { type Owner, readShippedOwners } from './asn-list.ts';
 import { type NetworkList, readMmdb, unreadable } from './mmdb.ts';
 
@@ -44,11 +46,16 @@ export async function loadGeo(
 ): Promise<Record<GeoList, GeoVersion>> {
   const countries = readCountries(options.countriesFile);
   const owners = readOwners(options.ownersFile);
-  await replaceTable(warehouse, 'geo_networks', countries.lines);
-  await replaceTable(warehouse, 'asn_networks', owners.lines);
-  await replaceTable(warehouse, 'asn_owners', owners.names);
+  await replaceTable(warehouse, { name: 'geo_networks', orderBy: 'network' }, countries.lines);
+  await replaceTable(warehouse, { name: 'asn_networks', orderBy: 'network' }, owners.lines);
+  await replaceTable(warehouse, { name: 'asn_owners', orderBy: 'asn' }, owners.names);
   for (const dictionary of ['geo', 'asn', 'organisations']) {
-    await warehouse.command(`SYSTEM RELOAD DICTIONARY ${dictionary}`);
+    for (const place of new Set([
+      warehouse.database,
+      readingDatabase(warehouse.database, warehouse.cluster),
+    ])) {
+      await warehouse.everywhere(`SYSTEM RELOAD DICTIONARY ${quotedName(place)}.${dictionary}`);
+    }
   }
   const versions = [countries.version, owners.version];
   await warehouse.insertRows(
@@ -137,15 +144,27 @@ function escaped(text: string): string {
   return text.replaceAll('\\', '\\\\').replaceAll('\t', '\\t').replaceAll('\n', '\\n');
 }
 
-/** Readers see the old rows or the new ones, never fewer. */
-async function replaceTable(warehouse: Warehouse, table: string, lines: readonly Buffer[]): Promise<void> {
-  await warehouse.command(`DROP TABLE IF EXISTS ${table}_next SYNC`);
-  await warehouse.command(`CREATE TABLE ${table}_next AS ${table}`);
-  await warehouse.insertBytes({
-    sql: `INSERT INTO ${table}_next FORMAT TabSeparated`,
+/** Waits for every replica, for none must load the old rows into its dictionary. */
+const WAIT = { alter_sync: 2 } as const;
+
+/**
+ * Readers see the old rows or the new ones, never fewer. The new ones lie in a table of the one server, from which a
+ * replicated table takes them to all servers: a copy of its engine would have its place in Keeper.
+ */
+async function replaceTable(
+  warehouse: Warehouse,
+  table: { name: string; orderBy: string },
+  lines: readonly Buffer[],
+): Promise<void> {
+  const { name, orderBy } = table;
+  const server = await warehouse.server();
+  await server.command(`DROP TABLE IF EXISTS ${name}_next SYNC`);
+  await server.command(`CREATE TABLE ${name}_next AS ${name} ENGINE = MergeTree ORDER BY ${orderBy}`);
+  await server.insertBytes({
+    sql: `INSERT INTO ${name}_next FORMAT TabSeparated`,
     data: lines,
     settings: { async_insert: 0 },
   });
-  await warehouse.command(`ALTER TABLE ${table} REPLACE PARTITION tuple() FROM ${table}_next`);
-  await warehouse.command(`DROP TABLE ${table}_next SYNC`);
+  await server.command(`ALTER TABLE ${name} REPLACE PARTITION tuple() FROM ${name}_next`, {}, WAIT);
+  await server.command(`DROP TABLE ${name}_next SYNC`);
 }

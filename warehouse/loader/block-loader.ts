@@ -110,11 +110,13 @@ export class BlockLoader {
   async #insert(block: Block, readAtMs: number): Promise<void> {
     const { warehouse, views, metrics, onStep } = this.#options;
     if (block.intent.rows > 0) {
-      await views.settle();
+      // The views' identities are those of one server: the insert goes to the same one.
+      const server = await warehouse.server();
+      await views.settle(server);
       checkNotPaused(block, readAtMs);
       const stopTimer = metrics.insertSeconds.startTimer();
       try {
-        await insertBlock(warehouse, block);
+        await insertBlock(server, block);
       } catch (error) {
         this.#noteRefusal(block.intent.token, error);
         throw error;

@@ -2,6 +2,7 @@ import { CLICK_COLUMN_LIST, CLICK_ROW_STRUCTURE } from '../../core/clicks/click-
 import { MAX_CLICK_SHARDS } from '../../core/clicks/shards.ts';
 import { assert, OperatingError } from '../../core/errors.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
+import { onCluster, TOKEN_SECONDS } from '../clickhouse/cluster.ts';
 import type { Block } from './block.ts';
 import { MAX_UNFINISHED_MS } from './loader-store.ts';
 import { type SeqRanges, withRange } from './seq-ranges.ts';
@@ -42,6 +43,12 @@ export const INSERT_SETTINGS = {
 
 /** Tokens that all shards can make while an insert is unfinished or its loader paused: 4 a second, 60 s, 16 shards. */
 const MIN_DEDUPLICATION_WINDOW = (4 * MAX_CLICK_SHARDS * MAX_UNFINISHED_MS) / 1_000;
+/**
+ * Of a replicated table. Other stream shards insert into it while one of them stands; it has these seconds too, which count
+ * from the newest insert: as long as a block can wait in the stream.
+ */
+const MIN_REPLICATED_WINDOW = 10_000;
+const MIN_REPLICATED_WINDOW_SECONDS = 72 * 3_600;
 
 /**
  * Inserts a block; inserting it again changes neither the table nor a rollup, and completes what an interrupted
@@ -107,11 +114,38 @@ export async function checkDeduplication(warehouse: Warehouse): Promise<void> {
   );
   assert(rows.length >= 2, `clicks and its rollups are found in the schema, not ${rows.length} tables`);
   for (const { name, engine_full } of rows) {
-    const window = Number(/deduplication_window = (\d+)/.exec(engine_full)?.[1] ?? 0);
-    if (engine_full.startsWith('Replicated') || window >= MIN_DEDUPLICATION_WINDOW) continue;
-    throw new OperatingError(
-      'deduplication_off',
-      `table ${name} keeps ${window} insert tokens, at least ${MIN_DEDUPLICATION_WINDOW} are needed: ALTER TABLE ${name} MODIFY SETTING non_replicated_deduplication_window = 10000`,
-    );
+    const { fault, settings } = windowFault(engine_full);
+    if (fault === '') continue;
+    const alter = `ALTER TABLE ${name} MODIFY SETTING ${settings}`;
+    const mend = warehouse.cluster === '' ? alter : onCluster(alter, warehouse.cluster);
+    throw new OperatingError('deduplication_off', `table ${name} keeps ${fault}: ${mend}`);
   }
+}
+
+/**
+ * Why a table forgets insert tokens too early, '' when it does not, and the settings that mend it. A server's own defaults
+ * are not trusted: they differ between versions, and another replica can have others.
+ */
+export function windowFault(engineFull: string): { fault: string; settings: string } {
+  const setting = (name: string): number =>
+    Number(new RegExp(`\\b${name} = (\\d+)`).exec(engineFull)?.[1] ?? 0);
+  if (!engineFull.startsWith('Replicated')) {
+    const window = setting('non_replicated_deduplication_window');
+    return {
+      fault:
+        window >= MIN_DEDUPLICATION_WINDOW
+          ? ''
+          : `${window} insert tokens, at least ${MIN_DEDUPLICATION_WINDOW} are needed`,
+      settings: 'non_replicated_deduplication_window = 10000',
+    };
+  }
+  const window = setting('replicated_deduplication_window');
+  const seconds = setting('replicated_deduplication_window_seconds');
+  return {
+    fault:
+      window >= MIN_REPLICATED_WINDOW && seconds >= MIN_REPLICATED_WINDOW_SECONDS
+        ? ''
+        : `${window} insert tokens of ${seconds} s by its own settings, at least ${MIN_REPLICATED_WINDOW} of ${MIN_REPLICATED_WINDOW_SECONDS} s are needed`,
+    settings: `replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = ${TOKEN_SECONDS}`,
+  };
 }

@@ -11,6 +11,7 @@ import type { Logger } from '../../core/service/log.ts';
 import type { Readiness } from '../../core/service/service.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import { createViewIdentities, type ViewIdentities } from '../clickhouse/view-identities.ts';
+import { checkServers } from '../cluster/servers.ts';
 import { KnownLeases } from '../watermark/known-leases.ts';
 import { createStandstill } from '../watermark/standstill.ts';
 import {
@@ -43,8 +44,6 @@ export interface LoaderOptions {
   readonly loaderBucket: KV;
   readonly leasesBucket: Bucket;
   readonly shard: number;
-  /** Whose servers all have the schema; by default '', this server alone. */
-  readonly cluster?: string;
   readonly log: Logger;
   readonly metrics: LoaderMetrics;
   /** Shared by the loaders of a process; by default one of its own. */
@@ -80,12 +79,12 @@ export class Loader {
   #finished: Promise<void> = Promise.resolve();
 
   constructor(options: LoaderOptions) {
-    const { warehouse, nc, manager, leasesBucket, shard, cluster = '', log, metrics, onStep } = options;
+    const { warehouse, nc, manager, leasesBucket, shard, log, metrics, onStep } = options;
     this.#options = options;
     this.#js = manager.jetstream();
     this.#layouts = options.layouts ?? EARLIER_LAYOUTS;
     this.#store = createLoaderStore({ bucket: options.loaderBucket, shard });
-    this.#views = createViewIdentities({ warehouse, cluster });
+    this.#views = createViewIdentities();
     this.#blocks = new BlockLoader({
       warehouse,
       js: this.#js,
@@ -176,6 +175,7 @@ export class Loader {
   async #recover(): Promise<Position> {
     const { warehouse, manager, shard, log } = this.#options;
     this.#views.forget();
+    await checkServers(warehouse);
     await checkDeduplication(warehouse);
     const stream = await readClicksStream(manager, shard);
     const readAtMs = performance.now();

@@ -12,7 +12,8 @@ import { clickhouseServer, natsServer } from '../../core/config/servers.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../../core/service/service.ts';
-import { connectWarehouse } from '../clickhouse/client.ts';
+import { connectWarehouse, openWarehouse } from '../clickhouse/client.ts';
+import { ofShard } from '../cluster/servers.ts';
 import { LEADERS_TTL_MS, ShardLeases } from '../leadership/shard-leases.ts';
 import { createLoaderMetrics } from './metrics.ts';
 import { ShardLoaders } from './shard-loaders.ts';
@@ -23,19 +24,24 @@ import { ShardLoaders } from './shard-loaders.ts';
  */
 export async function startLoader(options: { config: Config; log: Logger }): Promise<Running> {
   const { config, log } = options;
-  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-loader' });
+  const server = { ...clickhouseServer(config), name: 'afflux-loader', reads: 'server' } as const;
+  const warehouse = await connectWarehouse(server);
   const nc = await connectNats({ ...natsServer(config), name: 'afflux-loader' });
   const copies = { replicas: config.natsReplicas };
   const registry = createMetrics();
   const leaders = await openBucket(nc, LEADERS_BUCKET, { ...copies, ttlMs: LEADERS_TTL_MS });
   const loader = new ShardLoaders({
     warehouse,
+    // On a cluster each goes to the servers of one shard.
+    ...(server.cluster !== '' && {
+      warehouseOf: (shard: number) =>
+        openWarehouse({ ...server, accept: ofShard({ shard, clickShards: config.clickShards }) }),
+    }),
     nc,
     manager: await ensureStreams(nc, copies),
     loaderBucket: await openBucket(nc, LOADER_BUCKET, copies),
     leasesBucket: await openBucket(nc, LEASES_BUCKET, copies),
     leases: new ShardLeases({ bucket: leaders, id: randomUUID() }),
-    cluster: config.clickhouseCluster,
     log,
     metrics: createLoaderMetrics(registry),
   });

@@ -2,10 +2,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { listClickShards } from '../../core/clicks/shards.ts';
 import { errorText } from '../../core/errors.ts';
 import type { Readiness } from '../../core/service/service.ts';
+import type { Warehouse } from '../clickhouse/client.ts';
 import { HEARTBEAT_MS, type ShardLeases } from '../leadership/shard-leases.ts';
 import { movesOf } from '../leadership/shares.ts';
 import { createClicksReader } from '../watermark/watermark.ts';
 import { asOperatingError, clickSources, Loader, type LoaderOptions } from './loader.ts';
+
+type ShardLoadersOptions = Omit<LoaderOptions, 'shard'> & {
+  /** A connection for the loader of one shard, which is closed with it; by default all share `warehouse`. */
+  readonly warehouseOf?: (shard: number) => Warehouse;
+};
 
 interface ShardLoader {
   readonly loader: Loader;
@@ -18,7 +24,7 @@ interface ShardLoader {
  * (`warehouse/leadership`).
  */
 export class ShardLoaders {
-  readonly #options: Omit<LoaderOptions, 'shard'>;
+  readonly #options: ShardLoadersOptions;
   readonly #leases: ShardLeases;
   readonly #running = new Map<number, ShardLoader>();
   readonly #handingOver = new Set<Promise<void>>();
@@ -26,7 +32,7 @@ export class ShardLoaders {
   #readiness: Readiness = { ready: false, reason: 'starting' };
   #finished: Promise<void> = Promise.resolve();
 
-  constructor({ leases, ...options }: Omit<LoaderOptions, 'shard'> & { leases: ShardLeases }) {
+  constructor({ leases, ...options }: ShardLoadersOptions & { leases: ShardLeases }) {
     this.#options = { ...options, clicksInFlight: createClicksReader(clickSources(options)) };
     this.#leases = leases;
   }
@@ -92,12 +98,14 @@ export class ShardLoaders {
   }
 
   #start(shard: number): void {
-    const { log, metrics } = this.#options;
+    const { warehouse, warehouseOf, log, metrics } = this.#options;
     log.info({ shard }, 'leading this shard');
-    const loader = new Loader({ ...this.#options, shard });
-    const ended = loader.run().then(() => {
+    const own = warehouseOf?.(shard);
+    const loader = new Loader({ ...this.#options, warehouse: own ?? warehouse, shard });
+    const ended = loader.run().then(async () => {
       metrics.forget(shard);
       this.#running.delete(shard);
+      await own?.close();
     });
     this.#running.set(shard, { loader, ended });
   }

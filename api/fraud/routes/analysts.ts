@@ -42,7 +42,7 @@ export function addAnalystRoute(app: ApiServer, { clickhouse }: ApiContext): voi
     },
     handler: async (request) => {
       const programId = programFilter(principalOf(request), request.query.program_id);
-      const address = analystAddress(clickhouse.url, programId);
+      const address = analystAddress(clickhouse, programId);
       const program = programId === undefined ? null : formatId('program', programId);
       return {
         ...address,
