@@ -1,5 +1,6 @@
 import type { Config } from '../../core/config/config.ts';
 import { clickhouseServer } from '../../core/config/servers.ts';
+import { databasePlace } from '../../core/database-url.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
 import { checkLedgerMigrations, migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
@@ -49,6 +50,7 @@ export async function migrateStores(options: {
 /** A store as its owner knows it: the data folder of an embedded engine, else the database without its password. */
 function storeName(config: Config, engine: 'postgres' | 'clickhouse'): string {
   if (config.embedded[engine]) return `the data folder ${config.home}`;
-  const { host, pathname } = new URL(engine === 'postgres' ? config.databaseUrl : config.clickhouseUrl);
-  return `the ${engine === 'postgres' ? 'PostgreSQL' : 'ClickHouse'} database ${host}${pathname}`;
+  if (engine === 'postgres') return `the PostgreSQL database ${databasePlace(config.databaseUrl)}`;
+  const { host, pathname } = new URL(config.clickhouseUrl);
+  return `the ClickHouse database ${host}${pathname}`;
 }
