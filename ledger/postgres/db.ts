@@ -38,9 +38,9 @@ export async function connectDatabase(options: {
   return await checked(openPostgres({ ...options, as: 'application' }), options.url, options.log);
 }
 
-/** A single connection as the owner of the schema, for migrations and the schema dump. */
-export async function connectOwner(options: { url: string; name: string }): Promise<Database> {
-  return await checked(openPostgres({ ...options, max: 1, as: 'owner' }), options.url);
+/** A single connection, or `max`, as the owner of the schema, for migrations and the schema dump. */
+export async function connectOwner(options: { url: string; name: string; max?: number }): Promise<Database> {
+  return await checked(openPostgres({ max: 1, ...options, as: 'owner' }), options.url);
 }
 
 async function checked(pool: Postgres, url: string, log?: Logger): Promise<Database> {
