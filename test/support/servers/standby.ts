@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openPostgres } from '../../../core/postgres/postgres.ts';
@@ -20,8 +20,8 @@ export interface ServerPair {
   promote(): Promise<void>;
   /** Waits until the standby has replayed all that the primary has written. */
   caughtUp(): Promise<void>;
-  /** Stops receiving at the standby, or goes on: what is committed meanwhile is on the primary alone. */
-  pauseReceiving(isPaused: boolean): Promise<void>;
+  /** Cuts the standby off: what is committed from then on is on the primary alone. */
+  cutOff(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -39,13 +39,13 @@ export async function startServerPair(options: { isSynchronous: boolean }): Prom
   const common = { password: PASSWORD, database: 'afflux', log };
   const settings = { wal_keep_size: '512MB', shared_buffers: '32MB', max_wal_size: '256MB' };
   const primary = await startPostgres({ dataDir, port, ...common, settings });
-  await copyServer(primary, dataDir, standbyDir);
   const source = `host=127.0.0.1 port=${port} user=postgres password=${PASSWORD} application_name=standby`;
+  await copyServer(primary, { from: dataDir, to: standbyDir, source });
   const standby = await startPostgres({
     dataDir: standbyDir,
     port: standbyPort,
     ...common,
-    settings: { ...settings, primary_conninfo: source, wal_retrieve_retry_interval: '100ms' },
+    settings: { ...settings, wal_retrieve_retry_interval: '100ms' },
   });
   async function asOwner(url: string, ...statements: string[]): Promise<void> {
     const sql = openPostgres({ url, max: 1, name: 'pair', as: 'owner' });
@@ -86,11 +86,16 @@ export async function startServerPair(options: { isSynchronous: boolean }): Prom
     },
     promote: () => asOwner(standby.url, 'select pg_promote(true, 30)'),
     caughtUp,
-    async pauseReceiving(isPaused) {
-      const statement = isPaused
-        ? `alter system set primary_conninfo = 'host=127.0.0.1 port=9 connect_timeout=1'`
-        : 'alter system reset primary_conninfo';
-      await asOwner(standby.url, statement, 'select pg_reload_conf()');
+    async cutOff() {
+      const sql = openPostgres({ url: standby.url, max: 1, name: 'pair', as: 'owner' });
+      try {
+        await sql.unsafe(`alter system set primary_conninfo = ''`);
+        await sql`select pg_reload_conf()`;
+        const isCut = async () => (await sql`select from pg_stat_wal_receiver`).length === 0;
+        await waitFor(isCut, { deadlineMs: DEADLINE_MS, what: 'the standby to be cut off' });
+      } finally {
+        await sql.end();
+      }
     },
     async close() {
       await Promise.all([primary.stop(), standby.stop()]);
@@ -106,20 +111,24 @@ export function killServer(pid: number): void {
 }
 
 /** A base backup by PostgreSQL's low-level functions: the embedded package has no pg_basebackup. */
-async function copyServer(from: Engine, dataDir: string, to: string): Promise<void> {
-  const sql = openPostgres({ url: from.url, max: 1, name: 'backup', as: 'owner' });
+async function copyServer(
+  primary: Engine,
+  { from, to, source }: { from: string; to: string; source: string },
+): Promise<void> {
+  const sql = openPostgres({ url: primary.url, max: 1, name: 'backup', as: 'owner' });
   try {
     await sql`select pg_backup_start('standby', true)`;
-    cpSync(dataDir, to, {
+    cpSync(from, to, {
       recursive: true,
-      filter: (path) => !NOT_COPIED.has(path.slice(dataDir.length + 1)),
+      filter: (path) => !NOT_COPIED.has(path.slice(from.length + 1)),
     });
     const [stop] = await sql<{ labelfile: string }[]>`select labelfile from pg_backup_stop(false)`;
     if (!stop) throw new Error('the backup has a label');
     writeFileSync(join(to, 'backup_label'), stop.labelfile);
-    cpSync(join(dataDir, 'pg_wal'), join(to, 'pg_wal'), { recursive: true });
+    cpSync(join(from, 'pg_wal'), join(to, 'pg_wal'), { recursive: true });
     mkdirSync(join(to, 'pg_replslot'));
     writeFileSync(join(to, 'standby.signal'), '');
+    appendFileSync(join(to, 'postgresql.auto.conf'), `primary_conninfo = '${source}'\n`);
   } finally {
     await sql.end();
   }
