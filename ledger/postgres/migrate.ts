@@ -146,29 +146,17 @@ async function lockedError(tx: DatabaseTransaction, lockTimeoutMs: number): Prom
   );
 }
 
-/** `insufficient_privilege` */
-const NOT_ALLOWED = '42501';
-
 async function prepare(tx: DatabaseTransaction): Promise<void> {
-  try {
-    // Roles belong to the whole server: another database's migration may create this one at the same moment.
-    await tx.unsafe(`
-      do $$
-      begin
-        if not exists (select from pg_roles where rolname = '${APP_ROLE}') then
-          create role ${APP_ROLE} nologin;
-        end if;
-      exception when duplicate_object or unique_violation then null;
-      end $$`);
-  } catch (error) {
-    if (!(error instanceof DatabaseError) || error.code !== NOT_ALLOWED) throw error;
-    throw new OperatingError(
-      'migration_failed',
-      "the owner of the schema may not create roles. As the server's administrator, then migrate again:\n" +
-        `  create role ${APP_ROLE} login password '…';\n  create role afflux_grafana nologin;`,
-      { cause: error },
-    );
-  }
+  await checkRights(tx);
+  // Roles belong to the whole server: another database's migration may create this one at the same moment.
+  await tx.unsafe(`
+    do $$
+    begin
+      if not exists (select from pg_roles where rolname = '${APP_ROLE}') then
+        create role ${APP_ROLE} nologin;
+      end if;
+    exception when duplicate_object or unique_violation then null;
+    end $$`);
   await tx`
     create table if not exists schema_migrations (
       name text primary key,
@@ -176,6 +164,35 @@ async function prepare(tx: DatabaseTransaction): Promise<void> {
       applied_at timestamptz not null default clock_timestamp()
     )`;
   await checkGrants(tx);
+}
+
+/** The roles that the grants of migrations name, with what an administrator makes them by. */
+const ROLES: Readonly<Record<string, string>> = {
+  [APP_ROLE]: `create role ${APP_ROLE} login password '…';`,
+  afflux_grafana: 'create role afflux_grafana nologin;',
+};
+
+/** Everything at once that the owner lacks to make the schema, as statements for the server's administrator. */
+async function checkRights(tx: DatabaseTransaction): Promise<void> {
+  const [rights] = await tx<
+    [{ createsRoles: boolean; createsTables: boolean; missing: string[]; schemaGrant: string }]
+  >`
+    select rolsuper or rolcreaterole as creates_roles, has_schema_privilege('public', 'CREATE') as creates_tables,
+      array(select name from unnest(${Object.keys(ROLES)}::text[]) name
+        where not exists (select from pg_roles where rolname = name)) as missing,
+      format('alter database %I owner to %I;', current_database(), rolname) as schema_grant
+    from pg_roles where rolname = current_user`;
+  const statements = [
+    ...(rights.createsRoles
+      ? []
+      : Object.keys(ROLES).flatMap((name) => (rights.missing.includes(name) ? (ROLES[name] ?? []) : []))),
+    ...(rights.createsTables ? [] : [rights.schemaGrant]),
+  ];
+  if (statements.length === 0) return;
+  throw new OperatingError(
+    'migration_failed',
+    `the owner of the schema lacks rights. As the server's administrator, in this database, then migrate again:\n  ${statements.join('\n  ')}`,
+  );
 }
 
 /** A database restored into a server without the roles has its tables, and none of the grants. */
