@@ -40,8 +40,14 @@ const HEAVY = [
     `${ALTER}[^;]* (?:check \\(|references )(?![^;]* not valid)`,
     'reads all of it: add the constraint "not valid", and validate it in a later file',
   ],
-  [`${ALTER}[^;]* (?:unique|primary key|exclude)(?! using index)`, 'builds an index while nobody writes'],
-  [`create (?:unique )?index [^;]*on (?:only )?${LARGE}(?= )`, 'reads all of it while nobody writes'],
+  [
+    `${ALTER}[^;]* (?:unique|primary key|exclude)(?! using index)`,
+    'builds an index without any writes meanwhile',
+  ],
+  [
+    `create (?:unique )?index [^;]*on (?:only )?${LARGE}(?= )`,
+    'reads all of it without any writes meanwhile',
+  ],
   [
     `(?:update (?:only )?|delete from (?:only )?|truncate (?:table )?|lock (?:table )?|cluster |reindex table )${LARGE}(?= |$)`,
     'may change or lock every row of it',

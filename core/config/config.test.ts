@@ -277,7 +277,7 @@ describe('servers of one’s own', () => {
     [{ DATABASE_URL: 'postgres://u:secret@a.test/x?sslmode=require&sslkey=/k' }, 'both sslcert and sslkey'],
     [
       { DATABASE_URL: 'postgres://u:secret@a.test/x?target_session_attrs=standby' },
-      'parameter target_session_attrs',
+      'any, read-write, primary as target_session_attrs',
     ],
     [
       { DATABASE_URL: 'postgres://u:12?secret@a.test/x' },

@@ -56,7 +56,7 @@ test('gives up after its tries, and names who reads it', async () => {
         ),
       ),
     });
-    // Between the tries and after them nobody waits behind it.
+    // Between the tries and after them no session waits behind it.
     expect(await tx`select from pg_locks where relation = 'a'::regclass and not granted`).toEqual([]);
   });
   expect(await reader`select to_regclass('b') as b`).toEqual([{ b: null }]);
