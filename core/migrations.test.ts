@@ -83,7 +83,10 @@ describe('what a migration does to a large table', () => {
     ['alter table entries add foreign key (a) references b', 'add the constraint "not valid"'],
     ['alter table only entries add constraint u unique (a, b)', 'builds an index'],
     ['create index on postback_calls (code)', 'reads all of it without any writes meanwhile'],
-    ['create unique index i on only journals using btree (a)', 'reads all of it without any writes meanwhile'],
+    [
+      'create unique index i on only journals using btree (a)',
+      'reads all of it without any writes meanwhile',
+    ],
     ['-- why\nupdate audit_log set before = null', 'every row'],
     ['do $$ begin delete from outbox; delete from journals where true; end $$', 'every row'],
     ['lock table conversions in access exclusive mode', 'every row'],

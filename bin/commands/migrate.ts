@@ -1,7 +1,7 @@
 import type { Config } from '../../core/config/config.ts';
 import { clickhouseServer } from '../../core/config/servers.ts';
-import { databasePlace } from '../../core/database-url.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
+import { databasePlace } from '../../core/url.ts';
 import { checkLedgerMigrations, migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { checkWarehouseMigrations, migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';

@@ -1,8 +1,8 @@
 import { analystLogin } from '../../core/config/analysts.ts';
 import type { Config } from '../../core/config/config.ts';
-import { readDatabaseUrl } from '../../core/database-url.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import { readSettingFile } from '../../core/tls.ts';
+import { readDatabaseUrl } from '../../core/url.ts';
 import type { Contacts, Setup } from '../../dashboards/grafana/install/setup.ts';
 import { DASHBOARDS_ROLE } from '../../ledger/access/dashboards-login.ts';
 

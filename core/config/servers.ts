@@ -1,7 +1,6 @@
 import { isIP } from 'node:net';
-import { hostUrls, SESSION_ATTRIBUTES } from '../database-url.ts';
 import type { TlsFiles } from '../tls.ts';
-import { hasReadableLogin, splitUrls, urlsOf } from '../url.ts';
+import { hasReadableLogin, hostUrls, SESSION_ATTRIBUTES, splitUrls, urlsOf } from '../url.ts';
 
 /** How processes reach servers of one's own: what each URL may say, which settings exclude each other, what clients are given. */
 

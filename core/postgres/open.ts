@@ -1,6 +1,6 @@
 import pg from 'pg';
-import { readDatabaseUrl, type SessionAttributes } from '../database-url.ts';
 import { errorText } from '../errors.ts';
+import { readDatabaseUrl, type SessionAttributes } from '../url.ts';
 import { Connection, ConnectionError } from './connection.ts';
 import { checkSession, explainRefusal, type SessionKind, withSettings } from './session.ts';
 

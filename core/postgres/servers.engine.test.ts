@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../engines/engine.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { type ServerPair, startServerPair } from '../../test/support/servers/standby.ts';
-import { hostUrls } from '../database-url.ts';
+import { hostUrls } from '../url.ts';
 import { openPostgres, type Postgres } from './postgres.ts';
 
 /** A pool whose URL names several servers, against a primary with a standby. The tests follow each other: the last one promotes it. */

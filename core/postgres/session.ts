@@ -1,7 +1,7 @@
 import pg, { escapeIdentifier } from 'pg';
-import type { SessionAttributes } from '../database-url.ts';
 import { OperatingError } from '../errors.ts';
 import { APP_ROLE } from '../login.ts';
+import type { SessionAttributes } from '../url.ts';
 import { type Connection, ConnectionError } from './connection.ts';
 
 /** A statement touches one batch at the most; what runs longer is stuck, and must not hold its locks. */

@@ -1,5 +1,4 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { databasePlace, hostUrls } from '../../core/database-url.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
 import { APP_ROLE } from '../../core/login.ts';
 import { DatabaseError } from '../../core/postgres/connection.ts';
@@ -11,6 +10,7 @@ import {
   type PostgresTransaction,
 } from '../../core/postgres/postgres.ts';
 import type { Logger } from '../../core/service/log.ts';
+import { databasePlace, hostUrls } from '../../core/url.ts';
 
 /** A pool of connections to the ledger's database. */
 export type Database = Postgres;
