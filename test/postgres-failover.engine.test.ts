@@ -215,7 +215,10 @@ describe.runIf(IS_LONG)('the primary is killed and the standby promoted', () => 
     const creditedIds = new Set(credited.map(({ id }) => id));
     expect([...load.credited].filter((id) => !creditedIds.has(id))).toEqual([]);
 
-    // What a run was killed over is handed over again under its old keys, once its claim has lapsed.
+    // What a run was killed over is handed over again under its old keys, once its claim of two minutes has lapsed.
+    const owner = openPostgres({ url: pair.url, max: 1, name: 'test', as: 'owner' });
+    await owner`update payout_batches set claimed_until = '-infinity' where handed_over_at is null`;
+    await owner.end();
     await reach('every batch to be handed over', async () => {
       await platform.afflux('payouts', 'run');
       const open = await ledger`select from payouts where state in ('created', 'submitting')`;
@@ -298,7 +301,7 @@ describe.runIf(IS_LONG)('the primary is killed and the standby promoted', () => 
     const [row] = await ledger<{ id: bigint }[]>`select id from conversions where order_id = ${again ?? ''}`;
     expect(row?.id).toBeGreaterThan(REPAIR_STRIDE);
     // What was signed, and what was paid, stays to be looked at by a person.
-    const left = (await auditFailure()).split('\n').filter((line) => line.includes('FAILED'));
+    const left = (await auditFailure()).split('\n').filter((line) => line.startsWith('  FAILED'));
     expect(left.map((line) => line.trim().split(/ +/)[2])).toEqual(['signed_heads', 'payment_files']);
   });
 });
