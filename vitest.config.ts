@@ -57,6 +57,8 @@ const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files
   },
   /** Whether everything is installed again in a copy of the tree: 1 or 0. */
   AFFLUX_TEST_FRESH_CLONE: { value: 1, files: ['test/fresh-clone'] },
+  /** Whether a PostgreSQL with a standby fails over under the whole platform: 1 or 0. */
+  AFFLUX_TEST_FAILOVER: { value: 1, files: ['test/postgres-failover'] },
   /** Whether a release is built and run: 1 or 0. */
   AFFLUX_TEST_RELEASE: { value: 1, files: ['test/release'] },
   /** Whether the pages are walked through in full, with pictures, and not the main ways only: 1 or 0. */

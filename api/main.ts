@@ -33,6 +33,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     url: config.databaseUrl,
     max: POSTGRES_CONNECTIONS,
     name: 'afflux-api',
+    log,
   });
   await verifyPlatformKeys(ledger, [
     { kind: 'click', keys: config.clickKeys },

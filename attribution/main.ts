@@ -28,6 +28,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
     url: config.databaseUrl,
     name: 'attribution',
     max: BATCHES_IN_FLIGHT,
+    log,
   });
   await verifyPlatformKeys(ledger, [{ kind: 'click', keys: config.clickKeys }]);
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'attribution' });

@@ -61,6 +61,75 @@ describe('the list of checksums', () => {
   });
 });
 
+describe('what a migration does to a large table', () => {
+  /** The lines about each of these files, which are checked together. */
+  function faultsOf(texts: readonly string[]): string[][] {
+    for (const [i, text] of texts.entries()) writeFileSync(join(folder, `0053_${i}.sql`), `${text};\n`);
+    const { stdout } = spawnSync(
+      process.execPath,
+      [fromProject('scripts/check-migrations.mjs'), '--add', folder],
+      { encoding: 'utf8' },
+    );
+    return texts.map((_, i) => stdout.split('\n').filter((line) => line.includes(`0053_${i}.sql`)));
+  }
+
+  const HEAVY: readonly (readonly [statement: string, effect: string])[] = [
+    ['alter table conversions alter column amount_minor type numeric', 'rewrites it'],
+    ['ALTER TABLE public."entries"\n  ALTER note SET DATA TYPE text', 'rewrites it'],
+    ['alter table conversions add column a bigint generated always as (id * 2) stored', 'rewrites it'],
+    ['alter table conversions add column a uuid default gen_random_uuid()', 'rewrites it'],
+    ['alter table conversions add a int, alter column b set not null', 'reads all of it'],
+    ['alter table entries add constraint c check (amount_minor <> 0)', 'add the constraint "not valid"'],
+    ['alter table entries add foreign key (a) references b', 'add the constraint "not valid"'],
+    ['alter table only entries add constraint u unique (a, b)', 'builds an index'],
+    ['create index on postback_calls (code)', 'reads all of it without any writes meanwhile'],
+    [
+      'create unique index i on only journals using btree (a)',
+      'reads all of it without any writes meanwhile',
+    ],
+    ['-- why\nupdate audit_log set before = null', 'every row'],
+    ['do $$ begin delete from outbox; delete from journals where true; end $$', 'every row'],
+    ['lock table conversions in access exclusive mode', 'every row'],
+  ];
+
+  test('wants a reason where it holds everybody up', () => {
+    // A text is no reason, and neither is that of another statement.
+    const before = "select '-- large table: no';\n-- large table: no.\nselect 1;\n";
+    const faults = faultsOf(HEAVY.map(([statement]) => `${before}${statement}`));
+    for (const [i, [statement, effect]] of HEAVY.entries()) {
+      expect([statement, faults[i]]).toEqual([
+        statement,
+        [expect.stringMatching(new RegExp(`\\.sql:[45]: the statement on the large table \\w+ .*${effect}`))],
+      ]);
+    }
+  });
+
+  test('takes the reason above the statement', () => {
+    const faults = faultsOf(
+      HEAVY.map(([statement]) => `-- large table: it was empty until now.\n${statement}`),
+    );
+    expect(faults.flat()).toEqual([]);
+  });
+
+  test('wants none where it is short', () => {
+    const faults = faultsOf([
+      'alter table conversions add column a bigint',
+      "alter table conversions add column a text not null default 'x'",
+      'alter table entries add constraint c check (amount_minor <> 0) not valid',
+      'alter table entries add constraint f foreign key (a) references b not valid',
+      'alter table entries validate constraint c',
+      'alter table entries add constraint u unique using index i',
+      'create index on sources (id)',
+      'create table mine (id bigint references conversions); create index on mine (id)',
+      'create function f() returns void language sql as $$ delete from journals $$',
+      'create trigger t after update on conversions for each row execute function f()',
+      'grant update (a) on conversions to afflux_app',
+      "select 'it''s: update conversions set a = 1'",
+    ]);
+    expect(faults.flat()).toEqual([]);
+  });
+});
+
 describe('the files', () => {
   test.each(FOLDERS)('of %s are numbered without a gap', (path) => {
     expect(readMigrations(fromProject(path)).length).toBeGreaterThan(5);

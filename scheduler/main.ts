@@ -27,6 +27,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
     url: config.databaseUrl,
     name: 'scheduler',
     max: POSTGRES_CONNECTIONS,
+    log,
   });
   await verifyPlatformKeys(ledger, [{ kind: 'data', keys: config.dataKeys }]);
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'scheduler' });

@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { heavyStatements } from './heavy-statements.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const HEADER = `# SHA-256 of every migration. An applied migration never changes: a change of the schema is a new file with the next
@@ -34,6 +35,7 @@ function check(folder, add) {
     writeFileSync(join(folder, 'CHECKSUMS'), `${HEADER}${lines.join('')}`);
   }
   return [
+    ...files.flatMap((name) => heavyStatements(join(folder, name))),
     ...[...listed].flatMap(([name, sum]) => {
       const path = join(folder, name);
       if (!existsSync(path))

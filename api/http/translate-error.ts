@@ -32,6 +32,7 @@ const CONNECTION_CODES = new Set([
   'ENOTFOUND',
   'EPIPE',
   'ETIMEDOUT',
+  'NO_PRIMARY',
 ]);
 
 /**

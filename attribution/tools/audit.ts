@@ -5,6 +5,8 @@ import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
 import { auditLedger } from '../../ledger/audit/audit.ts';
 import type { AuditCheck } from '../../ledger/audit/checks.ts';
 import { latestDecidedSince } from '../../ledger/conversions/conversions.ts';
+import { findUnknownBatches } from '../../ledger/payouts/files.ts';
+import { listPaymentFileBatches } from '../../ledger/payouts/providers/payment-file.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import { type ConversionSums, conversionSums, outboxLag } from '../../ledger/postgres/outbox.ts';
 import { auditWarehouse } from '../../warehouse/audit/audit.ts';
@@ -38,6 +40,8 @@ export interface AuditOptions {
   readonly clickIds: ClickIdCodec;
   /** Ed25519: signs the counts of complete days and the heads of the hash chains, and checks the earlier ones. */
   readonly countKey: KeyObject;
+  /** Where files of payouts are. */
+  readonly paymentFolder: string;
 }
 
 const MIRROR = 'mirror of conversions';
@@ -59,7 +63,12 @@ export async function auditStores(options: AuditOptions): Promise<AuditResult> {
   const clicks = await auditWarehouse({ warehouse, nc });
   const counted = [...clicks, await checkMirror(options), await checkDailyCounts(options)];
   const books = await auditLedger(ledger);
-  const booked = [...books, await checkSignedHeads(options), await checkDecisions(options)];
+  const booked = [
+    ...books,
+    await checkSignedHeads(options),
+    await checkPaymentFiles(options),
+    await checkDecisions(options),
+  ];
   const checks = [
     ...counted.map(({ name, ok, detail }) => ({ store: 'clicks' as const, name, ok, detail })),
     ...booked.map(({ name, ok, detail }) => ({ store: 'ledger' as const, name, ok, detail })),
@@ -109,6 +118,18 @@ async function checkDailyCounts({ warehouse, countKey: key }: AuditOptions): Pro
   const { compared, fault } = await checkSignedCounts(warehouse, { key: createPublicKey(key) });
   const detail = fault ?? `${compared} signed counts confirmed, ${signed} of them signed now`;
   return { name: 'daily counts', ok: fault === undefined, detail };
+}
+
+/** A file is written once its batch is committed: one that the books do not know was paid by books that are lost. */
+async function checkPaymentFiles({ ledger, paymentFolder }: AuditOptions): Promise<Check> {
+  const name = 'payment_files';
+  const keys = await listPaymentFileBatches(paymentFolder);
+  const unknown = await findUnknownBatches(ledger, keys);
+  if (unknown.length === 0) {
+    return { name, ok: true, detail: `the books have the batches of all ${keys.length} payment files here` };
+  }
+  const detail = `${unknown.length} payment files are of batches that the books do not have: ${unknown.join(', ')}`;
+  return { name, ok: false, detail };
 }
 
 /** Only the latest decisions are made again: all of them would take as long as they took at the time. */

@@ -6,6 +6,7 @@ import { clickhouseServer, natsServer } from '../../core/config/servers.ts';
 import { openCountKey } from '../../core/keys/count-key.ts';
 import { verifyPlatformKeys } from '../../core/keys/platform-keys.ts';
 import { type AuditCheck, recordAuditChecks } from '../../ledger/audit/checks.ts';
+import { paymentFolder } from '../../ledger/payouts/providers/index.ts';
 import { connectDatabase } from '../../ledger/postgres/db.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { readConfig } from '../environment.ts';
@@ -38,7 +39,14 @@ export async function runAudit(config: Config): Promise<AuditReport> {
     await verifyPlatformKeys(ledger, [{ kind: 'click', keys: config.clickKeys }]);
     const countKey = await openCountKey({ home: config.home, sql: ledger });
     const clickIds = createClickIdCodec(config.clickKeys);
-    const result = await auditStores({ nc, warehouse, ledger, clickIds, countKey });
+    const result = await auditStores({
+      nc,
+      warehouse,
+      ledger,
+      clickIds,
+      countKey,
+      paymentFolder: paymentFolder(config),
+    });
     const at = new Date();
     await recordAuditChecks(ledger, at, result.checks);
     return {

@@ -1,7 +1,7 @@
 import type { Config } from '../../core/config/config.ts';
 import { clickhouseServer } from '../../core/config/servers.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
-import { splitUrls } from '../../core/url.ts';
+import { databasePlace, splitUrls } from '../../core/url.ts';
 import { checkLedgerMigrations, migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import {
@@ -68,7 +68,8 @@ export async function migrateStores(options: {
 /** A store as its owner knows it: the data folder of an embedded engine, else the database without its password. */
 function storeName(config: Config, engine: 'postgres' | 'clickhouse'): string {
   if (config.embedded[engine]) return `the data folder ${config.home}`;
-  const [first = ''] = splitUrls(engine === 'postgres' ? config.databaseUrl : config.clickhouseUrl);
+  if (engine === 'postgres') return `the PostgreSQL database ${databasePlace(config.databaseUrl)}`;
+  const [first = ''] = splitUrls(config.clickhouseUrl);
   const { host, pathname } = new URL(first);
-  return `the ${engine === 'postgres' ? 'PostgreSQL' : 'ClickHouse'} database ${host}${pathname}`;
+  return `the ClickHouse database ${host}${pathname}`;
 }

@@ -2,7 +2,7 @@ import { analystLogin } from '../../core/config/analysts.ts';
 import type { Config } from '../../core/config/config.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import { readSettingFile } from '../../core/tls.ts';
-import { splitUrls } from '../../core/url.ts';
+import { readDatabaseUrl, splitUrls } from '../../core/url.ts';
 import type { Contacts, Setup } from '../../dashboards/grafana/install/setup.ts';
 import { DASHBOARDS_ROLE } from '../../ledger/access/dashboards-login.ts';
 
@@ -50,7 +50,8 @@ const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '');
 const SSL_MODES = ['require', 'verify-ca', 'verify-full'] as const;
 
 function postgresLogin(config: Config, host: string): Setup['postgres'] {
-  const url = new URL(config.databaseUrl);
+  // Grafana takes one host: of several the first.
+  const url = new URL(readDatabaseUrl(config.databaseUrl).urls[0] as string);
   const ca = url.searchParams.get('sslrootcert') ?? '';
   return {
     host: config.embedded.postgres ? host : hostOf(url),

@@ -10,9 +10,18 @@ const FETCH_ROWS = 2_000;
 /** Progress is logged once for so many links. */
 const PROGRESS_LINKS = 100_000;
 
-/** What one poll has found. */
-interface LinkChanges {
+/** Up to where changes were read. */
+interface LinkPosition {
   readonly since: string;
+  /**
+   * When the server was started. `since` is a number of that server: one that goes on from an older state, as a standby can,
+   * gives the same numbers again.
+   */
+  readonly server: string;
+}
+
+/** What one poll has found, and up to where. */
+interface LinkChanges extends LinkPosition {
   readonly rows: number;
   readonly clock: ClockReading;
 }
@@ -34,14 +43,14 @@ export async function readLinkChanges(options: {
   const { sql, set, since, log } = options;
   return await sql.begin('isolation level repeatable read read only', async (tx) => {
     const askedAtMs = Date.now();
-    const [snapshot] = await tx<[{ xmin: string; nowMs: number }]>`
-      select pg_snapshot_xmin(pg_current_snapshot())::text as xmin,
+    const [snapshot] = await tx<[{ xmin: string; server: string; nowMs: number }]>`
+      select pg_snapshot_xmin(pg_current_snapshot())::text as xmin, pg_postmaster_start_time()::text as server,
         (extract(epoch from clock_timestamp()) * 1000)::float8 as now_ms`;
     const clock = { askedAtMs, answeredAtMs: Date.now(), serverMs: snapshot.nowMs };
     const parties = await readParties(tx, set, since);
     const links = await readLinks({ tx, set, since, log });
     const blocks = await readBlocks(tx, set, since);
-    return { since: snapshot.xmin, rows: parties + links + blocks, clock };
+    return { since: snapshot.xmin, server: snapshot.server, rows: parties + links + blocks, clock };
   });
 }
 

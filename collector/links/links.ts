@@ -35,7 +35,8 @@ const SNAPSHOT_EVERY_MS = 60_000;
 
 /**
  * Starts loading at once and follows changes until stopped; while PostgreSQL is unavailable the links only grow older.
- * The snapshot serves until PostgreSQL answers; then everything is read again, since it may be another database.
+ * The snapshot serves until PostgreSQL answers; then everything is read again, since it may be another database. So it is
+ * once the server was started again, or another one has taken its place.
  */
 export function followLinks(options: {
   sql: Postgres;
@@ -50,7 +51,7 @@ export function followLinks(options: {
   const clocks = createClockWatch({ log });
   let set = new LinkSet({ log });
   let freshAtMs = 0;
-  let since = FROM_THE_BEGINNING;
+  let position = { since: FROM_THE_BEGINNING, server: '' };
   let snapshotTried = false;
   let loaded = false;
   let changed = false;
@@ -79,8 +80,13 @@ export function followLinks(options: {
     if (!loaded) await beforeReading();
     const polledAtMs = Date.now();
     const target = loaded ? set : new LinkSet({ log });
-    const read = await readLinkChanges({ sql, set: target, since, log });
-    since = read.since;
+    const read = await readLinkChanges({ sql, set: target, since: position.since, log });
+    if (loaded && read.server !== position.server) {
+      loaded = false;
+      position.since = FROM_THE_BEGINNING;
+      return;
+    }
+    position = { since: read.since, server: read.server };
     clocks.note(read.clock);
     const loading = target.blocks.needsAsns ? asns.loadAsns() : undefined;
     // Later on other changes do not wait for it.

@@ -220,6 +220,9 @@ describe('servers of one’s own', () => {
     { DATABASE_URL: 'postgres://u:p@db.test/x?sslmode=verify-full&sslrootcert=/ca.pem&sslcert=/c&sslkey=/k' },
     { DATABASE_URL: 'postgres://u:p@db.test/x?sslmode=require&options=-c%20search_path%3Da,b' },
     { DATABASE_URL: 'postgres://u:p@%2Frun%2Fpostgresql/x' },
+    { DATABASE_URL: 'postgres://u:p@a.test,b.test:5433,[::1]:5434/x' },
+    { DATABASE_URL: 'postgresql://u:p,q@a.test:1,%2Frun%2Fpostgresql/x?target_session_attrs=primary' },
+    { DATABASE_URL: 'postgres://u:p@a.test/x?target_session_attrs=any' },
     { DATABASE_URL: 'postgres:///x?host=/run/postgresql&user=u' },
     { CLICKHOUSE_URL: 'http://u:p@a.test/x,http://u:p@b.test/x', CLICKHOUSE_CLUSTER: 'c' },
     {
@@ -274,8 +277,11 @@ describe('servers of one’s own', () => {
       { CLICKHOUSE_URL: 'https://ch.test', CLICKHOUSE_KEY: '/k' },
       'CLICKHOUSE_CERT and CLICKHOUSE_KEY belong',
     ],
-    [{ DATABASE_URL: 'postgres://u:secret@a.test,b.test/x' }, 'DATABASE_URL must name one host'],
-    [{ DATABASE_URL: 'postgres://u:secret@a.test:1,b.test:2/x' }, 'DATABASE_URL must name one host'],
+    [{ DATABASE_URL: 'postgres://u:secret@a.test,,b.test/x' }, 'several hosts with commas between them'],
+    [{ DATABASE_URL: 'postgres://u:secret@a.test,b.test:x/x' }, 'several hosts with commas between them'],
+    [{ DATABASE_URL: 'postgres://u:secret@/x?host=a.test,b.test' }, 'postgres://user'],
+    [{ DATABASE_URL: 'postgres:///x?host=a.test,b.test' }, 'several hosts before the path'],
+    [{ DATABASE_URL: 'postgres://u:secret@a.test,b.test/x?port=1,2' }, 'several hosts before the path'],
     [{ DATABASE_URL: 'postgres://u:secret@/x' }, 'percent-encoded: postgres://user:password@%2Frun'],
     [
       { DATABASE_URL: 'postgres://u:secret@a.test/x?sslmode=prefer' },
@@ -288,8 +294,8 @@ describe('servers of one’s own', () => {
     ],
     [{ DATABASE_URL: 'postgres://u:secret@a.test/x?sslmode=require&sslkey=/k' }, 'both sslcert and sslkey'],
     [
-      { DATABASE_URL: 'postgres://u:secret@a.test/x?target_session_attrs=any' },
-      'parameter target_session_attrs',
+      { DATABASE_URL: 'postgres://u:secret@a.test/x?target_session_attrs=standby' },
+      'any, read-write, primary as target_session_attrs',
     ],
     [
       { DATABASE_URL: 'postgres://u:12?secret@a.test/x' },

@@ -138,7 +138,7 @@ const variables = {
     'DATABASE_URL',
     urlWithout(databaseUrlFault),
     '',
-    'PostgreSQL 15 or later, as postgres://afflux_app:password@host:5432/database, the login of every process, with sslmode, sslrootcert, sslcert and sslkey as libpq has them; empty: the embedded one',
+    'PostgreSQL 15 or later, as postgres://afflux_app:password@host:5432/database, the login of every process, with sslmode, sslrootcert, sslcert and sslkey as libpq has them, several hosts as a:5432,b:5432; empty: the embedded one',
   ),
   databaseOwnerUrl: variable(
     'DATABASE_OWNER_URL',

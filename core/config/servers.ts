@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { TlsFiles } from '../tls.ts';
-import { hasReadableLogin, splitUrls, urlsOf } from '../url.ts';
+import { hasReadableLogin, hostUrls, SESSION_ATTRIBUTES, splitUrls, urlsOf } from '../url.ts';
 
 /** How processes reach servers of one's own: what each URL may say, which settings exclude each other, what clients are given. */
 
@@ -169,27 +169,39 @@ const DATABASE_PARAMETERS: ReadonlySet<string> = new Set([
   'sslcert',
   'sslkey',
   'sslnegotiation',
+  'target_session_attrs',
 ]);
 const SSL_MODES: readonly string[] = ['disable', 'require', 'verify-ca', 'verify-full'];
 
 /** Why a DATABASE_URL cannot be used; '' when it can. */
 export function databaseUrlFault(text: string): string {
   if (!/^postgres(ql)?:\/\//.test(text)) return 'must be a URL starting with postgres:// or postgresql://';
-  if (/^[^/]*\/\/([^/?#]*@)?[^/?#@]*,/.test(text)) {
-    return 'must name one host: several are not supported, let a name or a proxy lead to the primary';
+  const urls = hostUrls(text);
+  const isFit = (url: string): boolean =>
+    URL.canParse(url) && (urls.length === 1 || new URL(url).host !== '');
+  const [first] = urls;
+  if (first === undefined || !urls.every(isFit)) {
+    return 'must be a URL such as postgres://user:password@host:5432/database, several hosts with commas between them; with a Unix socket its folder is the host, percent-encoded: postgres://user:password@%2Frun%2Fpostgresql/database';
   }
-  if (!URL.canParse(text)) {
-    return 'must be a URL such as postgres://user:password@host:5432/database; with a Unix socket its folder is the host, percent-encoded: postgres://user:password@%2Frun%2Fpostgresql/database';
-  }
-  if (!hasReadableLogin(new URL(text))) return UNREADABLE_LOGIN;
-  const { search, searchParams } = new URL(text);
+  if (!hasReadableLogin(new URL(first))) return UNREADABLE_LOGIN;
+  const { search, searchParams } = new URL(first);
   const unknown = [...searchParams.keys()].filter((name) => !DATABASE_PARAMETERS.has(name));
   if (unknown.length > 0) {
     // With an unencoded `?` in a password its rest is what is read as parameters.
     const names = search.includes('@') ? '' : ` ${unknown.join(', ')}`;
     return `must not have the parameter${names}: supported are ${[...DATABASE_PARAMETERS].join(', ')}`;
   }
-  return sslFault(searchParams);
+  return hostFault(urls, searchParams) || sslFault(searchParams);
+}
+
+function hostFault(urls: readonly string[], given: URLSearchParams): string {
+  const isList = (name: string): boolean => given.get(name)?.includes(',') ?? false;
+  if (isList('host') || isList('port') || (urls.length > 1 && (given.has('host') || given.has('port')))) {
+    return 'must name several hosts before the path, and not as parameters: postgres://user:password@a:5432,b:5432/database';
+  }
+  const attributes = given.get('target_session_attrs');
+  if (attributes === null || (SESSION_ATTRIBUTES as readonly string[]).includes(attributes)) return '';
+  return `must have one of ${SESSION_ATTRIBUTES.join(', ')} as target_session_attrs: every process writes`;
 }
 
 function sslFault(given: URLSearchParams): string {

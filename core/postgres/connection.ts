@@ -6,7 +6,10 @@ import { COLUMN_TYPES } from './values.ts';
 /** What PostgreSQL answers instead of rows; `code` is its SQLSTATE, `constraint` what was violated. */
 export { DatabaseError } from 'pg';
 
-/** The connection could not be made, or has ended. `code` is the socket's of the attempt, or `CONNECTION_CLOSED`. */
+/**
+ * The connection could not be made, or has ended. `code` is the socket's of the attempt, `NO_PRIMARY` of a server that may
+ * not be written to, `ETIMEDOUT` of one that has stopped answering, or `CONNECTION_CLOSED`.
+ */
 export class ConnectionError extends Error {
   readonly code: string;
 
@@ -39,9 +42,12 @@ function preparedName(text: string): string | undefined {
 
 /**
  * After these a connection answers nothing more, or nothing right: the session has been ended (08, 57P0x, and 25P03 and
- * 25P04 of the transaction's time-outs), a prepared statement has another result than it had (0A000) or is gone (26000).
+ * 25P04 of the transaction's time-outs), a prepared statement has another result than it had (0A000) or is gone (26000), the
+ * server may not be written to any more (25006).
  */
-const LAST_ANSWERS = /^(08|57P0|25P03|25P04|0A000|26000)/;
+const LAST_ANSWERS = /^(08|57P0|25P03|25P04|0A000|26000|25006)/;
+/** `read_only_sql_transaction`: no transaction of ours is begun as one, so the server has become a standby or the like. */
+const READ_ONLY = '25006';
 
 /** One connection. What is sent while it waits for an answer is sent at once, and answered in the same order. */
 export class Connection {
@@ -50,11 +56,18 @@ export class Connection {
   readonly #listeners = new Set<(error: ConnectionError) => void>();
   #lost: ConnectionError | undefined;
   #isSpoilt = false;
+  #isServerLost = false;
+  readonly #answerTimeoutMs: number | undefined;
+  #unanswered = 0;
+  #answerTimer: NodeJS.Timeout | undefined;
 
-  /** @throws ConnectionError, or PostgreSQL's own error when it refuses the session. */
-  static async open(config: pg.ClientConfig): Promise<Connection> {
+  /**
+   * @param answerTimeoutMs The connection ends when it has brought no answer for so long while one was awaited.
+   * @throws ConnectionError, or PostgreSQL's own error when it refuses the session.
+   */
+  static async open(config: pg.ClientConfig, answerTimeoutMs?: number): Promise<Connection> {
     const client = openClient(config);
-    const connection = new Connection(client);
+    const connection = new Connection(client, answerTimeoutMs);
     try {
       await client.connect();
       return connection;
@@ -65,8 +78,9 @@ export class Connection {
     }
   }
 
-  private constructor(client: pg.Client) {
+  private constructor(client: pg.Client, answerTimeoutMs: number | undefined) {
     this.#client = client;
+    this.#answerTimeoutMs = answerTimeoutMs;
     client.on('error', (error) => this.#lose(error));
     client.on('end', () => this.#lose());
   }
@@ -74,6 +88,11 @@ export class Connection {
   /** Whether another statement may be sent. */
   get isUsable(): boolean {
     return !this.#lost && !this.#isSpoilt;
+  }
+
+  /** Its server has stopped answering or may not be written to: other connections to it are of no use either. */
+  get isServerLost(): boolean {
+    return this.#isServerLost;
   }
 
   /** The server's process that the connection was given; a proxy that shares its own gives a number of its own making. */
@@ -93,6 +112,7 @@ export class Connection {
     if (this.#lost) throw this.#lost;
     const { text, parameters } = sql;
     const name = options.isPrepared ? preparedName(text) : undefined;
+    this.#awaitAnswer();
     try {
       const query = { text, values: parameters as unknown[], rowMode: 'array' as const };
       const result: unknown = await this.#client.query(name === undefined ? query : { ...query, name });
@@ -100,8 +120,26 @@ export class Connection {
     } catch (error) {
       if (!(error instanceof pg.DatabaseError)) throw this.#lost ?? error;
       if (LAST_ANSWERS.test(error.code ?? '')) this.#isSpoilt = true;
+      if (error.code === READ_ONLY) this.#isServerLost = true;
       throw error;
+    } finally {
+      this.#answered();
     }
+  }
+
+  /** The time runs from the last answer, or from the statement when none was awaited: those sent together are answered in turn. */
+  #awaitAnswer(): void {
+    if (this.#unanswered++ > 0 || this.#answerTimeoutMs === undefined) return;
+    this.#answerTimer = setTimeout(() => {
+      this.#isServerLost = true;
+      this.#lose(new ConnectionError('PostgreSQL does not answer', { code: 'ETIMEDOUT' }));
+      this.destroy();
+    }, this.#answerTimeoutMs);
+  }
+
+  #answered(): void {
+    if (--this.#unanswered > 0) this.#answerTimer?.refresh();
+    else clearTimeout(this.#answerTimer);
   }
 
   /** It is closed, not reused, once it is given back. */
@@ -122,7 +160,8 @@ export class Connection {
 
   #lose(cause?: Error): void {
     if (this.#lost) return;
-    this.#lost = new ConnectionError('the connection to PostgreSQL has ended', { cause });
+    const ended = 'the connection to PostgreSQL has ended';
+    this.#lost = cause instanceof ConnectionError ? cause : new ConnectionError(ended, { cause });
     for (const listener of this.#listeners) listener(this.#lost);
   }
 }

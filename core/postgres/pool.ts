@@ -1,4 +1,13 @@
-import { type Connection, ConnectionError } from './connection.ts';
+import { type Connection, ConnectionError, DatabaseError } from './connection.ts';
+
+/** `too_many_connections`: of the server, the database or the role. */
+const SERVER_FULL = '53300';
+export function isServerFull(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === SERVER_FULL;
+}
+
+/** A server that was full is asked again so often, while a caller waits. */
+const FULL_PAUSE_MS = 1_000;
 
 interface Waiting {
   resolve(connection: Connection | Promise<Connection>): void;
@@ -7,7 +16,8 @@ interface Waiting {
 
 /**
  * At most `max` connections, opened when they are first needed; a caller that finds none free waits in a queue. A connection
- * that ends leaves at once, also while somebody has it: its place is free for another.
+ * that ends leaves at once, also while somebody has it: its place is free for another. While the server takes no more, a pool
+ * that has connections makes do with them.
  */
 export class ConnectionPool {
   readonly #max: number;
@@ -19,6 +29,7 @@ export class ConnectionPool {
   #opening = 0;
   #onIdle: (() => void) | undefined;
   #isEnded = false;
+  #fullTimer: NodeJS.Timeout | undefined;
 
   constructor(options: { max: number; maxAgeMs: number; open: () => Promise<Connection> }) {
     this.#max = options.max;
@@ -38,6 +49,7 @@ export class ConnectionPool {
 
   giveBack(connection: Connection): void {
     if (!this.#connections.has(connection)) return;
+    if (connection.isServerLost) this.#leaveServer();
     if (!connection.isUsable || Date.now() - connection.openedAtMs > this.#maxAgeMs || this.#isEnded) {
       void connection.close();
       return;
@@ -64,6 +76,7 @@ export class ConnectionPool {
     const orderly = idle.then(() => Promise.all([...this.#free].map((connection) => connection.close())));
     await Promise.race([orderly, late]);
     clearTimeout(timer);
+    clearTimeout(this.#fullTimer);
     this.#isEnded = true;
     for (const { reject } of this.#waiting.splice(0)) reject(new ConnectionError('the pool has ended'));
     for (const connection of this.#connections) connection.destroy();
@@ -71,13 +84,16 @@ export class ConnectionPool {
 
   async #connect(): Promise<Connection> {
     this.#opening++;
-    let connection: Connection | undefined;
+    let connection: Connection;
     try {
       connection = await this.#open();
-    } finally {
+    } catch (error) {
       this.#opening--;
-      if (!connection) this.#serveNext();
+      if (isServerFull(error) && this.#connections.size > 0 && !this.#isEnded) return await this.#makeDo();
+      this.#serveNext();
+      throw error;
     }
+    this.#opening--;
     // It was being opened when the pool gave up waiting.
     if (this.#isEnded) {
       connection.destroy();
@@ -88,8 +104,26 @@ export class ConnectionPool {
     return connection;
   }
 
+  /** The next connection that is given back, or a new one once the server takes it. */
+  async #makeDo(): Promise<Connection> {
+    const free = this.#free.pop();
+    if (free) return free;
+    this.#fullTimer ??= setTimeout(() => {
+      this.#fullTimer = undefined;
+      const room = this.#max - this.#connections.size - this.#opening;
+      for (let i = Math.min(room, this.#waiting.length); i > 0; i--) this.#serveNext();
+    }, FULL_PAUSE_MS);
+    return await new Promise<Connection>((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  #leaveServer(): void {
+    for (const connection of this.#connections) connection.retire();
+    for (const connection of this.#free.splice(0)) connection.destroy();
+  }
+
   #forget(connection: Connection): void {
     this.#connections.delete(connection);
+    if (connection.isServerLost) this.#leaveServer();
     const place = this.#free.indexOf(connection);
     if (place >= 0) this.#free.splice(place, 1);
     this.#serveNext();

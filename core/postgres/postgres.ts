@@ -1,7 +1,7 @@
 import { assert } from '../errors.ts';
-import { type Answer, Connection } from './connection.ts';
+import type { Answer, Connection } from './connection.ts';
+import { createOpener, type OpenOptions } from './open.ts';
 import { ConnectionPool } from './pool.ts';
-import { checkSession, explainRefusal, type SessionKind, withSettings } from './session.ts';
 import {
   type CompiledSql,
   compile,
@@ -65,10 +65,6 @@ export interface PostgresSession extends PostgresSql {
   release(): void;
 }
 
-/** A connection attempt longer than this means that the server is unavailable. */
-const CONNECT_TIMEOUT_MS = 10_000;
-/** A silent peer is found out after so long, and a firewall is reminded of us. */
-const KEEP_ALIVE_MS = 60_000;
 /** A server's process is replaced after so long: its caches only grow. */
 const MAX_CONNECTION_AGE_MS = 3_600_000;
 /** As long as any orderly statement takes. */
@@ -164,15 +160,14 @@ function createSql(run: Run): PostgresSql {
 }
 
 /**
- * A pool of at most `max` connections, opened when they are first used and checked as {@link checkSession} says. A
- * statement whose connection ends is rejected with ConnectionError or PostgreSQL's own last word, a transaction
+ * A pool of at most `max` connections, opened when they are first used as {@link createOpener} says. A statement whose connection ends is rejected with ConnectionError or PostgreSQL's own last word, a transaction
  * with it, whatever it was doing; nothing of it is sent on another connection.
  */
-export function openPostgres(options: { url: string; max: number; name: string; as: SessionKind }): Postgres {
+export function openPostgres(options: OpenOptions & { max: number }): Postgres {
   const pool = new ConnectionPool({
     max: options.max,
     maxAgeMs: MAX_CONNECTION_AGE_MS,
-    open: () => openSession(options),
+    open: createOpener(options),
   });
   async function runOnce(...statement: Parameters<Run>): Promise<Answer> {
     const connection = await pool.take();
@@ -211,31 +206,6 @@ export function openPostgres(options: { url: string; max: number; name: string; 
     },
     end: ({ timeoutMs = DEFAULT_END_TIMEOUT_MS } = {}) => pool.end(timeoutMs),
   });
-}
-
-async function openSession(options: { url: string; name: string; as: SessionKind }): Promise<Connection> {
-  let connection: Connection;
-  try {
-    connection = await Connection.open({
-      connectionString: withSettings(options.url, options.as),
-      application_name: options.name,
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      keepAlive: true,
-      keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
-    });
-  } catch (error) {
-    throw explainRefusal(error);
-  }
-  const timer = setTimeout(() => connection.destroy(), CONNECT_TIMEOUT_MS);
-  try {
-    await checkSession(connection, options.as);
-    return connection;
-  } catch (error) {
-    connection.destroy();
-    throw error;
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 type Work<T> = (tx: PostgresTransaction) => Promise<T>;

@@ -1,7 +1,8 @@
 import pg, { escapeIdentifier } from 'pg';
 import { OperatingError } from '../errors.ts';
 import { APP_ROLE } from '../login.ts';
-import type { Connection } from './connection.ts';
+import type { SessionAttributes } from '../url.ts';
+import { type Connection, ConnectionError } from './connection.ts';
 
 /** A statement touches one batch at the most; what runs longer is stuck, and must not hold its locks. */
 const STATEMENT_TIMEOUT_MS = 30_000;
@@ -35,6 +36,7 @@ export function withSettings(url: string, kind: SessionKind): string {
 }
 
 const SESSION = `select pg_backend_pid() as pid, session_user as login, current_user as role, current_database() as database,
+  pg_is_in_recovery() as is_standby, current_setting('default_transaction_read_only')::boolean as is_read_only,
   rolsuper or rolcreaterole or rolreplication or rolbypassrls as is_privileged,
   array(select pg_get_userbyid(roleid) from pg_auth_members where member = r.oid) as roles,
   exists (
@@ -52,6 +54,8 @@ interface Session {
   readonly login: string;
   readonly role: string;
   readonly database: string;
+  readonly isStandby: boolean;
+  readonly isReadOnly: boolean;
   readonly isPrivileged: boolean;
   /** That the login is a member of. */
   readonly roles: readonly string[];
@@ -66,15 +70,28 @@ interface Session {
 /**
  * Makes sure that a new connection is a session of PostgreSQL with what was asked for: a connection pooler in between
  * may drop time-outs in silence and let locks outlive us, and a URL may log in as a role that could edit the books.
- * @throws OperatingError `postgres_pooled`, `postgres_login` or `postgres_session`.
+ * @throws OperatingError `postgres_pooled`, `postgres_login` or `postgres_session`; ConnectionError for a server that is not
+ *   what `attributes` says.
  */
-export async function checkSession(connection: Connection, kind: SessionKind): Promise<void> {
+export async function checkSession(
+  connection: Connection,
+  { kind, attributes }: { kind: SessionKind; attributes: SessionAttributes },
+): Promise<void> {
   const { rows } = await connection.query({ text: SESSION, parameters: [] }, { isPrepared: true });
   const session = rows[0] as Session;
   if (session.pid !== connection.pid) throw pooled();
+  checkAttributes(session, attributes);
   if (kind === 'owner') return;
   checkLogin(session);
   checkTimeouts(session);
+}
+
+function checkAttributes({ isStandby, isReadOnly }: Session, attributes: SessionAttributes): void {
+  if (attributes === 'any') return;
+  if (isStandby) throw new ConnectionError('it is a standby', { code: 'NO_PRIMARY' });
+  if (isReadOnly && attributes === 'read-write') {
+    throw new ConnectionError('its transactions are read-only', { code: 'NO_PRIMARY' });
+  }
 }
 
 /** What the login could do to the books, each with the statement of the owner that ends it. */

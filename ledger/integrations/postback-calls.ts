@@ -211,9 +211,23 @@ export async function listPostbackCalls(
   return pageOf(rows, request);
 }
 
-/** Forgets the calls received before `before`. */
-export async function forgetPostbackCalls(sql: DatabaseSql, options: { before: Date }): Promise<void> {
-  await sql`delete from postback_calls where received_at < ${options.before}`;
+/** Of one statement: a fraction of its time limit, also after an outage of weeks. */
+const FORGOTTEN_AT_ONCE = 10_000;
+/** Of one run: more than an hour brings anybody. */
+const FORGOTTEN_BATCHES = 100;
+
+/** Forgets the calls received before `before`, at most a million; returns how many. */
+export async function forgetPostbackCalls(sql: DatabaseSql, options: { before: Date }): Promise<number> {
+  let forgotten = 0;
+  for (let batch = 0; batch < FORGOTTEN_BATCHES; batch++) {
+    const count = await sql`
+      delete from postback_calls where id in (
+        select id from postback_calls where received_at < ${options.before}
+        order by received_at limit ${FORGOTTEN_AT_ONCE})`.affected();
+    forgotten += count;
+    if (count < FORGOTTEN_AT_ONCE) break;
+  }
+  return forgotten;
 }
 
 /** Takes note of a signed message; false when it has been seen before. */

@@ -56,6 +56,14 @@ export async function listFileBatches(
   return pageOf(batches, request);
 }
 
+/** Those of these keys of batches that the books do not have, in their order. */
+export async function findUnknownBatches(sql: DatabaseSql, batchKeys: readonly string[]): Promise<string[]> {
+  const rows = await sql<{ key: string }[]>`
+    select key from unnest(${batchKeys}::text[]) with ordinality as given (key, place)
+    where not exists (select from payout_batches where batch_key = key) order by place`;
+  return rows.map(({ key }) => key);
+}
+
 /** A batch, locked, so that of two downloads at once the second sees the first. */
 export async function lockFileBatch(tx: DatabaseTransaction, id: bigint): Promise<FileBatch | undefined> {
   await tx`select from payout_batches where id = ${id} for no key update`;

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { createLogger } from '../../core/service/log.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { startPostgres } from '../../engines/postgres.ts';
 import { waitFor } from '../../test/support/engines.ts';
+import { killServer } from '../../test/support/servers/standby.ts';
 
 /**
  * Connections that end while they are used, and one that is used by very many: queries in
@@ -300,7 +301,7 @@ test('a server that is killed: the same, once it is back', { timeout: 120_000 },
     await killer`truncate halves`;
     const callers = startCallers(pool, 24);
     await waitFor(() => halvesSeen(pool), { deadlineMs: 10_000, what: 'callers to write' });
-    killAll(engine.pid);
+    killServer(engine.pid);
     await engine.exited;
     engine = await waitFor(start, { deadlineMs: 20_000, what: 'PostgreSQL to start again' });
     const { codes } = await callers.stop();
@@ -313,12 +314,6 @@ test('a server that is killed: the same, once it is back', { timeout: 120_000 },
 
 async function halvesSeen(pool: Postgres): Promise<boolean> {
   return (await pool`select 1 from halves limit 1`).length > 0;
-}
-
-/** As when the machine fails: the server and each of its processes. */
-function killAll(pid: number): void {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
-  for (const one of [pid, ...children.map(Number)]) process.kill(one, 'SIGKILL');
 }
 
 /** A way to PostgreSQL that can be reset: the client gets ECONNRESET, as from a failover or a firewall. */

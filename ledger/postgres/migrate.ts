@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { fromProject } from '../../core/config/paths.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
 import { APP_ROLE } from '../../core/login.ts';
@@ -20,6 +21,16 @@ const MIGRATION_LOCK = 0x6166666c7578n;
 const LOCK_TIMEOUT_MS = 60_000;
 /** `lock_not_available` */
 const LOCK_TIMED_OUT = '55P03';
+/**
+ * Longest wait of a migration for a table that somebody uses. What comes behind it waits too, so it is well below the
+ * processes' own lock_timeout of 10 s; between two tries that queue is served.
+ */
+const TABLE_TIMEOUT_MS = 4_000;
+const TABLE_PAUSE_MS = 8_000;
+/** Some four minutes: a report has 30 s, a dump by the hour is a matter for a person. */
+const TABLE_TRIES = 20;
+/** So often somebody looks for who stands in the way of a migration. */
+const WATCH_MS = 500;
 const DISCONNECT_TIMEOUT_MS = 5_000;
 
 interface LedgerMigrationOptions {
@@ -46,25 +57,32 @@ export async function checkLedgerMigrations(options: LedgerMigrationOptions): Pr
 /**
  * Brings the database to the newest schema: every numbered file once, in order, each in its own transaction, so that a
  * run that was killed is continued by the next one. Safe to run by many processes at once.
- * @throws OperatingError `postgres_unreachable`, `migration_locked`, `migration_failed`, and those of
+ * @throws OperatingError `postgres_unreachable`, `migration_locked` (also for a table that stays in use), `migration_failed`, and those of
  *   {@link pendingMigrations}.
  */
 export async function migrateLedger(
   options: LedgerMigrationOptions & {
     log: Logger;
     lockTimeoutMs?: number;
+    /** For a table that is in use. */
+    tableWait?: TableWait;
     /** Lets processes log in with this password; undefined: the server's administrator does (docs/operations.md). */
     appPassword?: string | undefined;
   },
 ): Promise<{ applied: string[] }> {
   const { log, lockTimeoutMs = LOCK_TIMEOUT_MS, appPassword } = options;
-  const owner = await connectOwner({ url: options.url, name: 'afflux-migrate' });
+  const { tableWait = { tries: TABLE_TRIES, timeoutMs: TABLE_TIMEOUT_MS, pauseMs: TABLE_PAUSE_MS } } =
+    options;
+  // The second connection looks who stands in the way of the first.
+  const owner = await connectOwner({ url: options.url, name: 'afflux-migrate', max: 2 });
   try {
     const pending = await findPending(owner, options);
     await inLockedTransaction(owner, lockTimeoutMs, prepare);
     const applied: string[] = [];
     for (const migration of pending) {
-      const isApplied = await inLockedTransaction(owner, lockTimeoutMs, (tx) => apply(tx, migration));
+      const isApplied = await withTables({ owner, log, migration, tableWait }, (watch) =>
+        inLockedTransaction(owner, lockTimeoutMs, (tx) => apply(tx, { migration, tableWait, watch })),
+      );
       if (!isApplied) continue;
       log.info({ migration: migration.name }, 'ledger migrated');
       applied.push(migration.name);
@@ -128,29 +146,17 @@ async function lockedError(tx: DatabaseTransaction, lockTimeoutMs: number): Prom
   );
 }
 
-/** `insufficient_privilege` */
-const NOT_ALLOWED = '42501';
-
 async function prepare(tx: DatabaseTransaction): Promise<void> {
-  try {
-    // Roles belong to the whole server: another database's migration may create this one at the same moment.
-    await tx.unsafe(`
-      do $$
-      begin
-        if not exists (select from pg_roles where rolname = '${APP_ROLE}') then
-          create role ${APP_ROLE} nologin;
-        end if;
-      exception when duplicate_object or unique_violation then null;
-      end $$`);
-  } catch (error) {
-    if (!(error instanceof DatabaseError) || error.code !== NOT_ALLOWED) throw error;
-    throw new OperatingError(
-      'migration_failed',
-      "the owner of the schema may not create roles. As the server's administrator, then migrate again:\n" +
-        `  create role ${APP_ROLE} login password '…';\n  create role afflux_grafana nologin;`,
-      { cause: error },
-    );
-  }
+  await checkRights(tx);
+  // Roles belong to the whole server: another database's migration may create this one at the same moment.
+  await tx.unsafe(`
+    do $$
+    begin
+      if not exists (select from pg_roles where rolname = '${APP_ROLE}') then
+        create role ${APP_ROLE} nologin;
+      end if;
+    exception when duplicate_object or unique_violation then null;
+    end $$`);
   await tx`
     create table if not exists schema_migrations (
       name text primary key,
@@ -158,6 +164,35 @@ async function prepare(tx: DatabaseTransaction): Promise<void> {
       applied_at timestamptz not null default clock_timestamp()
     )`;
   await checkGrants(tx);
+}
+
+/** The roles that the grants of migrations name, with what an administrator makes them by. */
+const ROLES: Readonly<Record<string, string>> = {
+  [APP_ROLE]: `create role ${APP_ROLE} login password '…';`,
+  afflux_grafana: 'create role afflux_grafana nologin;',
+};
+
+/** Everything at once that the owner lacks to make the schema, as statements for the server's administrator. */
+async function checkRights(tx: DatabaseTransaction): Promise<void> {
+  const [rights] = await tx<
+    [{ createsRoles: boolean; createsTables: boolean; missing: string[]; schemaGrant: string }]
+  >`
+    select rolsuper or rolcreaterole as creates_roles, has_schema_privilege('public', 'CREATE') as creates_tables,
+      array(select name from unnest(${Object.keys(ROLES)}::text[]) name
+        where not exists (select from pg_roles where rolname = name)) as missing,
+      format('alter database %I owner to %I;', current_database(), rolname) as schema_grant
+    from pg_roles where rolname = current_user`;
+  const statements = [
+    ...(rights.createsRoles
+      ? []
+      : Object.keys(ROLES).flatMap((name) => (rights.missing.includes(name) ? (ROLES[name] ?? []) : []))),
+    ...(rights.createsTables ? [] : [rights.schemaGrant]),
+  ];
+  if (statements.length === 0) return;
+  throw new OperatingError(
+    'migration_failed',
+    `the owner of the schema lacks rights. As the server's administrator, in this database, then migrate again:\n  ${statements.join('\n  ')}`,
+  );
 }
 
 /** A database restored into a server without the roles has its tables, and none of the grants. */
@@ -181,15 +216,102 @@ async function setPassword(tx: DatabaseTransaction, password: string): Promise<v
     end $$`);
 }
 
+interface TableWait {
+  readonly tries: number;
+  readonly timeoutMs: number;
+  readonly pauseMs: number;
+}
+
+/** Notes who stands in the way of a session, by its process in PostgreSQL, until it is stopped. */
+type Watch = (pid: number) => { stop(): Promise<void> };
+
+/**
+ * Runs a migration, and again when a table that it locks was in use for too long: each try leaves the table to the others.
+ * @throws OperatingError `migration_locked` after the last one, which names who uses it.
+ */
+async function withTables(
+  {
+    owner,
+    log,
+    migration,
+    tableWait,
+  }: { owner: Database; log: Logger; migration: Migration; tableWait: TableWait },
+  run: (watch: Watch) => Promise<boolean>,
+): Promise<boolean> {
+  const seconds = tableWait.timeoutMs / 1_000;
+  for (let attempt = 1; ; attempt++) {
+    let blocker = 'a session that has ended since';
+    try {
+      return await run((pid) => watchBlockers(owner, pid, (found) => (blocker = found)));
+    } catch (error) {
+      if (!(error instanceof DatabaseError) || error.code !== LOCK_TIMED_OUT) throw error;
+      const what = `${migration.name} could not lock a table within ${seconds} s, because of ${blocker}`;
+      if (attempt >= tableWait.tries) {
+        throw new OperatingError(
+          'migration_locked',
+          `${what}. It was tried ${attempt} times, and nothing of it was done. Wait for that session, or end it with pg_terminate_backend, and migrate again`,
+          { cause: error },
+        );
+      }
+      log.warn({ attempt, of: tableWait.tries }, `${what}; trying again`);
+      await delay(tableWait.pauseMs);
+    }
+  }
+}
+
+function watchBlockers(
+  owner: Database,
+  pid: number,
+  note: (blocker: string) => void,
+): { stop(): Promise<void> } {
+  const stopped = new AbortController();
+  async function look(): Promise<void> {
+    while (!stopped.signal.aborted) {
+      const blocker = await describeBlocker(owner, pid);
+      if (blocker !== undefined) note(blocker);
+      await delay(WATCH_MS, undefined, { signal: stopped.signal }).catch(() => undefined);
+    }
+  }
+  // A server that is gone ends the migration itself.
+  const looking = look().catch(() => undefined);
+  return {
+    async stop() {
+      stopped.abort();
+      await looking;
+    },
+  };
+}
+
+/** The oldest session that this one waits for. A stranger's query is shown to members of pg_read_all_stats only. */
+async function describeBlocker(owner: Database, pid: number): Promise<string | undefined> {
+  const [row] = await owner<{ blocker: string }[]>`
+    select format('PostgreSQL''s process %s (%s of %s), in a transaction for %s s: %s', a.pid,
+      coalesce(nullif(application_name, ''), 'no name'), usename,
+      coalesce(extract(epoch from clock_timestamp() - xact_start)::int::text, 'unknown'),
+      left(regexp_replace(query, '\\s+', ' ', 'g'), 200)) as blocker
+    from unnest(pg_blocking_pids(${pid})) as b (pid) join pg_stat_activity a using (pid)
+    order by xact_start nulls last limit 1`;
+  return row?.blocker;
+}
+
 /** Returns whether it was applied here: another process may have been the first. */
-async function apply(tx: DatabaseTransaction, migration: Migration): Promise<boolean> {
+async function apply(
+  tx: DatabaseTransaction,
+  { migration, tableWait, watch }: { migration: Migration; tableWait: TableWait; watch: Watch },
+): Promise<boolean> {
   const known = await tx`select from schema_migrations where name = ${migration.name}`;
   if (known.length > 0) return false;
+  const [own] = await tx<[{ pid: number }]>`
+    select pg_backend_pid() as pid, set_config('lock_timeout', ${String(tableWait.timeoutMs)}, true)`;
+  const watching = watch(own.pid);
   try {
     await tx.unsafe(migration.text);
     await tx`insert into schema_migrations (name, checksum) values (${migration.name}, ${migration.checksum})`;
     return true;
   } catch (error) {
+    if (error instanceof DatabaseError && error.code === LOCK_TIMED_OUT) throw error;
     throw new OperatingError('migration_failed', `${migration.name}: ${errorText(error)}`, { cause: error });
+  } finally {
+    await watching.stop();
   }
 }

@@ -16,6 +16,7 @@ const HOW_TO_GET = {
   nginx: 'apt-get install nginx-light (as root the tests do it)',
   php: 'apt-get install php-cli (as root the tests do it)',
   pgbouncer: 'apt-get install pgbouncer',
+  'postgresql-15': 'apt-get install postgresql-15, on Debian 12',
   python3: 'apt-get install python3-venv, then "npm run bench:peers" once for the packages of the peer',
   root: 'run the tests as root, with the right to mount and to make a network (iproute2)',
   'systemd-analyze': 'apt-get install systemd',

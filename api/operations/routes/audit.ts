@@ -55,7 +55,7 @@ type PromiseView = z.output<typeof auditView>['promises'][number];
 
 /** The five promises with the checks of their latest audit, and running an audit. */
 export function addAuditRoutes(app: ApiServer, context: ApiContext & { log: Logger }): void {
-  const { ledger, warehouse, streams, clickIds, countKey, log } = context;
+  const { ledger, warehouse, streams, clickIds, countKey, paymentFolder, log } = context;
   const tags = ['money'];
   const roles = ['operator', 'finance'] as const;
 
@@ -120,7 +120,7 @@ export function addAuditRoutes(app: ApiServer, context: ApiContext & { log: Logg
 
   async function runAuditJob(job: Job): Promise<void> {
     try {
-      const options = { warehouse, ledger, clickIds, countKey };
+      const options = { warehouse, ledger, clickIds, countKey, paymentFolder };
       const audit = await streams.use(({ nc }) => auditStores({ ...options, nc }), AUDIT_TIMEOUT_MS);
       await recordAuditChecks(ledger, new Date(), audit.checks);
       await finishJob(ledger, { id: job.id, rowsDone: audit.checks.length, result: { ok: audit.ok } });

@@ -30,6 +30,15 @@ export interface PaymentFile {
   readonly text: string;
 }
 
+/** Date, key of the batch, and the ending; a further part where payments were handed over again. */
+const FILE_NAME = /^\d{4}-\d\d-\d\d-(bat_[0-9a-f]{32})(?:-again-.*)?\.(csv|xml)$/;
+
+/** Keys of the batches that have files in this folder, each once. */
+export async function listPaymentFileBatches(folder: string): Promise<string[]> {
+  const names = await readdir(folder).catch(() => []);
+  return [...new Set(names.flatMap((name) => FILE_NAME.exec(name)?.[1] ?? []))].toSorted();
+}
+
 /**
  * The files of a batch, whichever provider has written them: a second one has the payments that were handed over again.
  * Empty: they are not in this folder.
@@ -38,8 +47,7 @@ export async function readPaymentFiles(folder: string, batchKey: string): Promis
   const names = (await readdir(folder).catch(() => [])).toSorted();
   const files: PaymentFile[] = [];
   for (const name of names) {
-    const [, key, extension] =
-      /^\d{4}-\d\d-\d\d-(bat_[0-9a-f]{32})(?:-again-.*)?\.(csv|xml)$/.exec(name) ?? [];
+    const [, key, extension] = FILE_NAME.exec(name) ?? [];
     if (key !== batchKey || (extension !== 'csv' && extension !== 'xml')) continue;
     files.push({ name, mediaType: MEDIA_TYPES[extension], text: await readFile(join(folder, name), 'utf8') });
   }
