@@ -41,6 +41,7 @@ const rooms = {
     service: ['.'],
     net: ['.'],
     uws: ['.', 'config', 'service'],
+    files: [],
   },
   collector: {
     '.': ['request', 'links', 'routing', 'durability', 'clicks'],
@@ -60,6 +61,7 @@ const rooms = {
     lookups: ['clickhouse', 'watermark', 'reports'],
     audit: ['clickhouse', 'watermark', 'loader'],
     analysts: ['clickhouse'],
+    transfer: ['clickhouse', 'loader'],
   },
   ledger: {
     postgres: [],
@@ -75,6 +77,7 @@ const rooms = {
     partners: ['postgres', 'programs', 'conversions'],
     audit: ['postgres', 'access', 'books', 'cases', 'conversions', 'payouts'],
     setup: ['postgres', 'access', 'programs', 'payouts'],
+    transfer: ['postgres', 'access'],
   },
   attribution: {
     '.': ['worker'],
@@ -122,8 +125,9 @@ const rooms = {
     operations: ['http', 'schemas', 'auth', 'orders', 'programs', 'reports', 'setup'],
   },
   bin: {
-    '.': ['commands', 'supervisor', 'demo', 'grafana'],
+    '.': ['commands', 'supervisor', 'demo', 'grafana', 'backup'],
     commands: ['.'],
+    backup: ['.', 'commands', 'supervisor'],
     grafana: ['.'],
     supervisor: ['.', 'commands', 'demo'],
     demo: ['.', 'commands'],
