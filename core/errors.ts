@@ -19,6 +19,7 @@ export const OPERATING_ERRORS = {
   disk_full: 'too little disk space is left to start',
   engine_failed: 'an embedded engine did not start, or ended',
   engine_user: 'an embedded engine has no user to run as',
+  export_outdated: 'clicks were loaded, or the schema changed, since an export was made',
   geo_database_unreadable: "the collector's list of countries cannot be read",
   geo_unreadable: 'a list of networks cannot be read',
   grafana_refused: 'Grafana answered with an error',

@@ -87,6 +87,7 @@ export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode
   disk_full: 'internal',
   engine_failed: 'internal',
   engine_user: 'internal',
+  export_outdated: 'internal',
   geo_database_unreadable: 'internal',
   geo_unreadable: 'internal',
   grafana_refused: 'internal',

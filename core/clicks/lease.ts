@@ -23,8 +23,8 @@ export interface Lease {
   readonly updatedAtMs: number;
 }
 
-const NODE_COUNT = 65_536;
-const COUNTER_KEY = 'counter';
+export const NODE_COUNT = 65_536;
+export const NODE_COUNTER_KEY = 'counter';
 /** Of racing collectors each loses at most one round to every other; this bounds hundreds that start at once. */
 const MAX_TRIES = 1_000;
 
@@ -35,10 +35,10 @@ function leaseKey(node: number): string {
 /** Takes the next node number, opens its lease, and returns it. Two callers never get the same one. */
 export async function openLease(bucket: KV, nowMs: number): Promise<Lease> {
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
-    const counter = await bucket.get(COUNTER_KEY);
+    const counter = await bucket.get(NODE_COUNTER_KEY);
     const node = counter ? Number(counter.string()) % NODE_COUNT : 0;
     const next = String((node + 1) % NODE_COUNT);
-    const taken = await compareAndSet(bucket, COUNTER_KEY, next, counter?.revision ?? 0);
+    const taken = await compareAndSet(bucket, NODE_COUNTER_KEY, next, counter?.revision ?? 0);
     if (taken === undefined) continue;
     const previous = await readLease(bucket, node);
     if (previous?.state === 'open') continue;

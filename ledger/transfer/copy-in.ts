@@ -3,7 +3,7 @@ import { readLines } from '../../core/files/json-lines.ts';
 import { connectOwner, type DatabaseTransaction } from '../postgres/db.ts';
 import { createSchema } from '../postgres/migrate.ts';
 import { type CopiedTable, type LedgerCopy, schemaHash } from './copy-out.ts';
-import { settleAfterRestore } from './settle.ts';
+import { RESTORED, type RestoredBackup, settleAfterRestore } from './settle.ts';
 import { fixTextForms, measureTable, quoted, RENEWED_COLUMNS } from './tables.ts';
 
 /** Values sent in one statement. */
@@ -15,12 +15,6 @@ const BYTES_AT_A_TIME = 4 * 1024 * 1024;
  * there were more of them than this; of 32 bits there are 2 × 10⁹.
  */
 const SKIPPED_IDS = { integer: 10_000n, bigint: 1_000_000n };
-
-/** Names the backup in errors and in the audit log. */
-export interface RestoredBackup {
-  readonly id: string;
-  readonly madeAt: string;
-}
 
 /** @throws OperatingError `target_not_empty` when the database has a table. */
 export async function requireEmptyDatabase(url: string): Promise<void> {
@@ -41,6 +35,20 @@ async function requireEmpty(tx: DatabaseTransaction): Promise<void> {
     'target_not_empty',
     `the PostgreSQL database already holds data (such as ${found.name}): restore into an empty one. Nothing was changed`,
   );
+}
+
+/** Whether the database is there by a restore of this backup. */
+export async function isRestoredFrom(url: string, backup: RestoredBackup): Promise<boolean> {
+  const owner = await connectOwner({ url, name: 'afflux-restore' });
+  try {
+    const [table] = await owner<{ exists: boolean }[]>`select to_regclass('audit_log') is not null as exists`;
+    if (!table?.exists) return false;
+    const found = await owner`
+      select from audit_log where action = ${RESTORED} and after ->> 'backup_id' = ${backup.id} limit 1`;
+    return found.length > 0;
+  } finally {
+    await owner.end();
+  }
 }
 
 /**

@@ -1,8 +1,16 @@
 import { appendAuditLog } from '../access/audit-log.ts';
 import type { DatabaseTransaction } from '../postgres/db.ts';
-import type { RestoredBackup } from './copy-in.ts';
+import { refillOutbox } from '../postgres/outbox.ts';
 
 const ACTOR = 'command line';
+/** Its action in the audit log. */
+export const RESTORED = 'platform.restored';
+
+/** Names the backup in the audit log. */
+export interface RestoredBackup {
+  readonly id: string;
+  readonly madeAt: string;
+}
 
 /**
  * What a restored database must not go on with as if nothing had happened since its backup: the world has gone on.
@@ -21,11 +29,10 @@ export async function settleAfterRestore(tx: DatabaseTransaction, backup: Restor
   const held = await tx`
     update programs set payouts_need_approval = true where not payouts_need_approval`.affected();
   await tx`delete from sessions`;
-  await tx`delete from outbox`;
-  await tx`insert into outbox (conversion_id) select id from conversions order by id`;
+  await refillOutbox(tx);
   await appendAuditLog(tx, {
     actor: ACTOR,
-    action: 'platform.restored',
+    action: RESTORED,
     subject: 'platform',
     after: {
       backup_id: backup.id,

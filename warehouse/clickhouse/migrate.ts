@@ -54,14 +54,17 @@ export async function migrateWarehouse(
     log: Logger;
     /** The cluster whose servers all get the schema, with replicated tables; '' for this server alone. */
     cluster?: string;
+    /** Only to the schema of a store that these were applied to; by default to the newest. */
+    asOf?: readonly AppliedMigration[];
   },
 ): Promise<{ applied: number }> {
-  const { warehouse, log, cluster = '' } = options;
+  const { warehouse, log, cluster = '', asOf } = options;
   const run = async (statement: string): Promise<void> => {
     const sql = cluster === '' ? statement : onCluster(statement, cluster);
     await retried(() => warehouse.command(sql));
   };
-  const pending = await findPending(options);
+  const later = new Set(asOf ? migrationsAfter(asOf).map(({ name }) => name) : []);
+  const pending = (await findPending(options)).filter(({ name }) => !later.has(name));
   await run(APPLIED_TABLE);
   for (const { name, text, checksum } of pending) {
     for (const statement of statementsOf(text)) {
@@ -74,13 +77,20 @@ export async function migrateWarehouse(
   return { applied: pending.length };
 }
 
+/** What a copy with these migrations lacks. @throws OperatingError as {@link pendingMigrations} does. */
+function migrationsAfter(applied: readonly AppliedMigration[]): Migration[] {
+  const migrations = readMigrations(fromProject(MIGRATIONS_FOLDER));
+  return pendingMigrations({ store: 'the copy', migrations, applied });
+}
+
 async function findPending(options: WarehouseMigrationOptions): Promise<Migration[]> {
   const { warehouse, store = 'the ClickHouse database' } = options;
   const migrations = readMigrations(fromProject(MIGRATIONS_FOLDER));
   return pendingMigrations({ store, migrations, applied: await readApplied(warehouse) });
 }
 
-async function readApplied(warehouse: Warehouse): Promise<AppliedMigration[]> {
+/** What the warehouse was migrated by. */
+export async function readApplied(warehouse: Warehouse): Promise<AppliedMigration[]> {
   const tables = await warehouse.query(
     "SELECT 1 FROM system.tables WHERE database = currentDatabase() AND name = 'migrations'",
   );

@@ -66,6 +66,7 @@ async function isThere(warehouse: Warehouse, partition: ExportedPartition): Prom
   const found = Number(rows[0]?.rows ?? 0);
   if (found === 0) return false;
   if (rows[0]?.totals === partition.totals) return true;
+  if (table.isReplaced) return false;
   throw new OperatingError(
     'target_not_empty',
     `partition ${partition.partition} of ${table.name} already holds ${found} other rows: an import replaces none. Nothing of it was changed`,

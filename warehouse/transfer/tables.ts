@@ -10,6 +10,8 @@ export interface CarriedTable {
   readonly isReplacing?: true;
   /** Its time; such a table is divided by month, and its files by this. */
   readonly monthlyBy?: string;
+  /** Migrations have written a row of their own, which the carried one replaces. */
+  readonly isReplaced?: true;
   /**
    * What merges of the engine do not change, as an expression: by it a partition is recognised that was imported before.
    * By default the number of rows and a sum of hashes of all columns.
@@ -30,7 +32,7 @@ export const CARRIED_TABLES: readonly CarriedTable[] = [
   { name: 'clicks_minutely', totals: ROLLUP_TOTALS },
   { name: 'velocity_ip' },
   { name: 'velocity_fingerprint' },
-  { name: 'visitors_known' },
+  { name: 'visitors_known', isReplaced: true },
   { name: 'sealed_leases', isReplacing: true },
   { name: 'signed_counts', isReplacing: true },
   { name: 'signed_heads' },
