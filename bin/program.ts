@@ -332,6 +332,20 @@ data folder. Reads AFFLUX_HOME, DATABASE_OWNER_URL, CLICKHOUSE_URL, NATS_URL.`,
     .action(async (folder: string, given: { passphraseFile?: string }) =>
       (await import('./commands/backup.ts')).restoreBackupCommand(folder, given),
     );
+  addSettleCommand(backup);
+}
+
+function addSettleCommand(backup: Command): void {
+  backup
+    .command('settle')
+    .summary('after PostgreSQL was restored by its own tools: make the other stores fit')
+    .description(
+      `"restore" does it by itself. Payouts that can have been paid since then are asked at the provider, runs wait for a second person,
+sessions end, no id comes again, and ClickHouse forgets what it copied of later rows. All processes must be stopped. Reads
+DATABASE_OWNER_URL, CLICKHOUSE_URL.`,
+    )
+    .requiredOption('--at <time>', 'the moment that PostgreSQL was restored to', parseTime)
+    .action(async (given: { at: Date }) => (await import('./commands/backup.ts')).settleCommand(given));
 }
 
 function addWarehouseCommands(program: Command, version: string): void {

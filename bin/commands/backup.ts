@@ -1,4 +1,6 @@
 import { createLogger } from '../../core/service/log.ts';
+import { settleLedger } from '../../ledger/transfer/settle.ts';
+import { forgetLaterLedger } from '../../warehouse/transfer/forget.ts';
 import { createBackup } from '../backup/create.ts';
 import { withEngines } from '../backup/engines.ts';
 import { compareFiles, type Manifest, readManifest } from '../backup/manifest.ts';
@@ -6,6 +8,7 @@ import { newPassphrase, type PassphraseOptions, readPassphrase } from '../backup
 import { restoreBackup } from '../backup/restore.ts';
 import { auditBackup } from '../backup/verify.ts';
 import { readConfig, readEnvironment } from '../environment.ts';
+import { requireOwnerUrl, withWarehouse } from '../stores.ts';
 import { renderTable } from '../table.ts';
 import { describe } from './audit.ts';
 
@@ -77,6 +80,16 @@ export async function restoreBackupCommand(folder: string, options: PassphraseOp
   );
 }
 
+/** `afflux backup settle`: what a restore by PostgreSQL's own tools leaves to do. */
+export async function settleCommand({ at }: { at: Date }): Promise<void> {
+  const config = readConfig();
+  const madeAt = at.toISOString();
+  const url = requireOwnerUrl(config);
+  const ends = await settleLedger({ url, backup: { id: `postgres ${madeAt}`, madeAt } });
+  await withWarehouse('afflux-settle', (warehouse) => forgetLaterLedger(warehouse, ends));
+  process.stdout.write(`Settled. Next:\n${numbered(afterRestore(madeAt))}\n`);
+}
+
 function summary(manifest: Manifest): string {
   const count = (table: string): string =>
     manifest.ledger.tables.find(({ name }) => name === table)?.rows ?? '0';
@@ -98,16 +111,23 @@ function summary(manifest: Manifest): string {
 }
 
 function nextSteps(manifest: Manifest): string {
-  const steps = [
-    ...(manifest.sealed
-      ? []
-      : ['Copy secrets.json, count-key.pem and the folder payouts of the old machine into AFFLUX_HOME.']),
+  const secrets = manifest.sealed
+    ? []
+    : ['Copy secrets.json, count-key.pem and the folder payouts of the old machine into AFFLUX_HOME.'];
+  return numbered([...secrets, ...afterRestore(manifest.madeAt)]);
+}
+
+function numbered(steps: readonly string[]): string {
+  return steps.map((step, i) => `${i + 1}. ${step}`).join('\n');
+}
+
+function afterRestore(madeAt: string): string[] {
+  return [
     'Start the platform with PAYOUT_HOUR=off, and run "afflux audit" once the loader has caught up.',
-    `Payouts: compare the account's statement since ${manifest.madeAt} with "afflux payouts preview". What was paid then is not in the backup. ` +
+    `Payouts: compare the account's statement since ${madeAt} with "afflux payouts preview". What was paid then is not in the books. ` +
       'Payouts that were on their way are "unknown" until the provider or a person says what became of them, and every run waits for a second person. ' +
       'Switch that off again in the settings of each program when the comparison is done.',
-    `Orders since ${manifest.madeAt} are not in the backup: have shops and trackers send them again; what is there already is not counted twice.`,
+    `Orders since ${madeAt} are not there: have shops and trackers send them again; what is there already is not counted twice.`,
     'Everybody signs in again. Look through the users and API keys: what was revoked since then is valid again.',
   ];
-  return steps.map((step, i) => `${i + 1}. ${step}`).join('\n');
 }

@@ -3,18 +3,12 @@ import { readLines } from '../../core/files/json-lines.ts';
 import { connectOwner, type DatabaseTransaction } from '../postgres/db.ts';
 import { createSchema } from '../postgres/migrate.ts';
 import { type CopiedTable, type LedgerCopy, schemaHash } from './copy-out.ts';
-import { RESTORED, type RestoredBackup, settleAfterRestore } from './settle.ts';
+import { hasSettled, type RestoredBackup, settleAfterRestore } from './settle.ts';
 import { fixTextForms, measureTable, quoted, RENEWED_COLUMNS } from './tables.ts';
 
 /** Values sent in one statement. */
 const ROWS_AT_A_TIME = 1_000;
 const BYTES_AT_A_TIME = 4 * 1024 * 1024;
-
-/**
- * Ids given out after the backup are known outside: in links, webhooks, clicks, statements. None is given out again, unless
- * there were more of them than this; of 32 bits there are 2 × 10⁹.
- */
-const SKIPPED_IDS = { integer: 10_000n, bigint: 1_000_000n };
 
 /** @throws OperatingError `target_not_empty` when the database has a table. */
 export async function requireEmptyDatabase(url: string): Promise<void> {
@@ -43,9 +37,7 @@ export async function isRestoredFrom(url: string, backup: RestoredBackup): Promi
   try {
     const [table] = await owner<{ exists: boolean }[]>`select to_regclass('audit_log') is not null as exists`;
     if (!table?.exists) return false;
-    const found = await owner`
-      select from audit_log where action = ${RESTORED} and after ->> 'backup_id' = ${backup.id} limit 1`;
-    return found.length > 0;
+    return await hasSettled(owner, backup);
   } finally {
     await owner.end();
   }
@@ -74,7 +66,9 @@ export async function restoreLedger(options: {
         for (const table of copy.tables) await loadTable(tx, table, folder);
       });
       for (const table of copy.tables) await compareTable(tx, table);
-      for (const sequence of copy.sequences) await advanceSequence(tx, sequence);
+      for (const { name, lastValue } of copy.sequences) {
+        await tx`select setval(${quoted(name)}::regclass, ${BigInt(lastValue)})`;
+      }
       await compareSchema(tx, copy);
       await settleAfterRestore(tx, backup);
     });
@@ -167,17 +161,4 @@ async function compareSchema(tx: DatabaseTransaction, copy: LedgerCopy): Promise
     'the schema that the migrations make differs from the one that was copied: somebody had changed it by hand. ' +
       'Nothing was restored. Undo the change where the backup was made (compare with ledger/schema.txt), and make it again',
   );
-}
-
-async function advanceSequence(
-  tx: DatabaseTransaction,
-  { name, lastValue }: LedgerCopy['sequences'][number],
-): Promise<void> {
-  const [sequence] = await tx<{ type: string; max: string }[]>`
-    select data_type::text as type, max_value::text as max from pg_sequences
-    where schemaname = 'public' and sequencename = ${name}`;
-  const skipped = sequence?.type === 'bigint' ? SKIPPED_IDS.bigint : SKIPPED_IDS.integer;
-  const wanted = BigInt(lastValue) + skipped;
-  const max = BigInt(sequence?.max ?? wanted);
-  await tx`select setval(${quoted(name)}::regclass, ${wanted < max ? wanted : max})`;
 }

@@ -8,6 +8,7 @@ import { auditLedger } from '../audit/audit.ts';
 import { connectDatabase, connectOwner } from '../postgres/db.ts';
 import { restoreLedger } from './copy-in.ts';
 import { type LedgerCopy, withLedgerSnapshot } from './copy-out.ts';
+import { settleLedger } from './settle.ts';
 import { RENEWED_COLUMNS } from './tables.ts';
 
 let db: TestLedger;
@@ -83,6 +84,17 @@ test('a copy that differs from its sums, or was made by a later version, leaves 
   const later = [...copy.migrations, { name: '9999_later.sql', checksum: '0' }];
   await expect(restore({ migrations: later })).rejects.toMatchObject({ code: 'store_newer' });
   await restore({});
+});
+
+test('what PostgreSQL has restored by itself is settled once', async () => {
+  const { programId } = await createParties(db.ledger);
+  const ends = await settleLedger({ url: db.url, backup: BACKUP });
+  expect([...ends]).toEqual([]);
+  const [program] = await db.ledger`select payouts_need_approval from programs where id = ${programId}`;
+  expect(program).toEqual({ payoutsNeedApproval: true });
+  const [next] = await db.owner<{ id: bigint }[]>`select nextval('conversions_id_seq') as id`;
+  expect(next?.id).toBeGreaterThan(1_000_000n);
+  await expect(settleLedger({ url: db.url, backup: BACKUP })).rejects.toMatchObject({ code: 'usage' });
 });
 
 test('every column with the number of a transaction is renewed, or known to stay', async () => {

@@ -8,7 +8,10 @@ import {
   carriedColumns,
   checksumOf,
   createTwin,
+  dropLeftTwins,
+  dropTwin,
   totalsOf,
+  twinName,
   writtenColumn,
 } from './tables.ts';
 
@@ -38,28 +41,31 @@ export interface ExportRange {
 
 /** Some hundred megabytes at the most, which the importing side holds in memory; cut at hours. */
 const FILE_ROWS = 1_000_000;
-const SNAPSHOT_SUFFIX = '_snapshot';
 
 /** Several tables as they were at one moment; hard links in the engine, which cost room only while the tables change. */
 export interface WarehouseSnapshot {
-  readonly tables: readonly CarriedTable[];
+  /** Each with the name of its copy. */
+  readonly tables: readonly { readonly table: CarriedTable; readonly copy: string }[];
   drop(): Promise<void>;
 }
 
-/** To be taken while no loader inserts. What an export that was killed has left is dropped before. */
+/** To be taken while no loader inserts. */
 export async function takeSnapshot(warehouse: Warehouse): Promise<WarehouseSnapshot> {
-  for (const { name } of CARRIED_TABLES) {
-    await createTwin(warehouse, name, name + SNAPSHOT_SUFFIX);
-    await warehouse.command(`ALTER TABLE ${name}${SNAPSHOT_SUFFIX} ATTACH PARTITION ALL FROM ${name}`);
+  await dropLeftTwins(warehouse);
+  const tables = CARRIED_TABLES.map((table) => ({ table, copy: twinName(table.name, 'snapshot') }));
+  async function drop(): Promise<void> {
+    for (const { copy } of tables) await dropTwin(warehouse, copy);
   }
-  return {
-    tables: CARRIED_TABLES,
-    async drop() {
-      for (const { name } of CARRIED_TABLES) {
-        await warehouse.command(`DROP TABLE IF EXISTS ${name}${SNAPSHOT_SUFFIX} SYNC`);
-      }
-    },
-  };
+  try {
+    for (const { table, copy } of tables) {
+      await createTwin(warehouse, table.name, copy);
+      await warehouse.command(`ALTER TABLE ${copy} ATTACH PARTITION ALL FROM ${table.name}`);
+    }
+  } catch (error) {
+    await drop();
+    throw error;
+  }
+  return { tables, drop };
 }
 
 /**
@@ -74,12 +80,15 @@ export async function exportSnapshot(options: {
 }): Promise<ExportedPartition[]> {
   const { warehouse, snapshot, folder, range = {} } = options;
   const exported: ExportedPartition[] = [];
-  for (const table of snapshot.tables) {
+  for (const { table, copy } of snapshot.tables) {
+    const source = `${copy}${table.isReplacing ? ' FINAL' : ''}`;
     if (isLimited(range) && table.monthlyBy === undefined) continue;
     const columns = await carriedColumns(warehouse, table.name);
-    for (const partition of await partitionsOf(warehouse, table)) {
+    for (const partition of await partitionsOf(warehouse, copy)) {
       if (!isWithin(partition.id, range)) continue;
-      exported.push(await exportPartition({ warehouse, folder, table, columns, partition: partition.id }));
+      exported.push(
+        await exportPartition({ warehouse, folder, table, source, columns, partition: partition.id }),
+      );
     }
   }
   return exported;
@@ -90,12 +99,9 @@ const isLimited = ({ from, to }: ExportRange): boolean => from !== undefined || 
 const isWithin = (month: string, { from = '', to = '999999' }: ExportRange): boolean =>
   month.length !== 6 || (month >= from && month <= to);
 
-const sourceOf = ({ name, isReplacing }: CarriedTable): string =>
-  `${name}${SNAPSHOT_SUFFIX}${isReplacing ? ' FINAL' : ''}`;
-
-async function partitionsOf(warehouse: Warehouse, table: CarriedTable): Promise<{ id: string }[]> {
+async function partitionsOf(warehouse: Warehouse, copy: string): Promise<{ id: string }[]> {
   const { rows } = await warehouse.query<{ id: string }>(
-    `SELECT DISTINCT _partition_id AS id FROM ${table.name}${SNAPSHOT_SUFFIX} ORDER BY id`,
+    `SELECT DISTINCT _partition_id AS id FROM ${copy} ORDER BY id`,
   );
   return rows;
 }
@@ -104,22 +110,24 @@ interface PartitionOptions {
   readonly warehouse: Warehouse;
   readonly folder: string;
   readonly table: CarriedTable;
+  /** What it is read from. */
+  readonly source: string;
   readonly columns: readonly CarriedColumn[];
   readonly partition: string;
 }
 
 async function exportPartition(options: PartitionOptions): Promise<ExportedPartition> {
-  const { warehouse, folder, table, columns, partition } = options;
+  const { warehouse, folder, table, source, columns, partition } = options;
   const { rows: measured } = await warehouse.query<{ rows: string; checksum: string; totals: string }>(
     `SELECT count() AS rows, ${checksumOf(columns)} AS checksum, ${totalsOf(table, columns)} AS totals
-     FROM ${sourceOf(table)} WHERE _partition_id = {partition:String}`,
+     FROM ${source} WHERE _partition_id = {partition:String}`,
     { partition },
   );
   const files: ExportedFile[] = [];
   for (const { condition, rows } of await piecesOf(options)) {
     const number = String(files.length + 1).padStart(4, '0');
     const content = await warehouse.stream(
-      `SELECT ${columns.map(writtenColumn).join(', ')} FROM ${sourceOf(table)}
+      `SELECT ${columns.map(writtenColumn).join(', ')} FROM ${source}
        WHERE _partition_id = {partition:String} AND ${condition}`,
       { format: 'Parquet', params: { partition } },
     );
@@ -134,12 +142,13 @@ async function exportPartition(options: PartitionOptions): Promise<ExportedParti
 async function piecesOf({
   warehouse,
   table,
+  source,
   partition,
 }: PartitionOptions): Promise<{ condition: string; rows: number }[]> {
   const { monthlyBy: time } = table;
   const hour = time === undefined ? 'toDateTime(0)' : `toStartOfHour(${time})`;
   const { rows: hours } = await warehouse.query<{ ms: string; rows: string }>(
-    `SELECT toInt64(toUnixTimestamp(${hour})) * 1000 AS ms, count() AS rows FROM ${sourceOf(table)}
+    `SELECT toInt64(toUnixTimestamp(${hour})) * 1000 AS ms, count() AS rows FROM ${source}
      WHERE _partition_id = {partition:String} GROUP BY ms ORDER BY ms`,
     { partition },
   );

@@ -11,12 +11,13 @@ import {
   carriedColumns,
   checksumOf,
   createTwin,
+  dropLeftTwins,
+  dropTwin,
   fileType,
   readColumn,
   totalsOf,
+  twinName,
 } from './tables.ts';
-
-const STAGING_SUFFIX = '_import';
 
 /** What became of a partition. */
 export interface ImportedPartition {
@@ -39,6 +40,7 @@ export async function importPartitions(options: {
   onImported?: (done: ImportedPartition) => void;
 }): Promise<void> {
   const { warehouse, folder, partitions, onImported } = options;
+  await dropLeftTwins(warehouse);
   await requireRoom(warehouse, partitions);
   for (const partition of partitions) {
     const wasThere = await isThere(warehouse, partition);
@@ -78,10 +80,29 @@ async function importPartition(options: {
   folder: string;
   partition: ExportedPartition;
 }): Promise<void> {
-  const { warehouse, folder, partition } = options;
+  const { warehouse, partition } = options;
   const { table, columns } = await describe(warehouse, partition.table);
-  const staging = table.name + STAGING_SUFFIX;
-  await createTwin(warehouse, table.name, staging);
+  const staging = twinName(table.name, 'import');
+  try {
+    await createTwin(warehouse, table.name, staging);
+    await fillStaging({ ...options, staging, columns });
+    await warehouse.command(
+      `ALTER TABLE ${table.name} REPLACE PARTITION ID ${texts([partition.partition])} FROM ${staging}`,
+    );
+  } finally {
+    await dropTwin(warehouse, staging);
+  }
+}
+
+/** @throws OperatingError `backup_damaged` when the rows are not those that were exported. */
+async function fillStaging(options: {
+  warehouse: Warehouse;
+  folder: string;
+  partition: ExportedPartition;
+  staging: string;
+  columns: readonly CarriedColumn[];
+}): Promise<void> {
+  const { warehouse, folder, partition, staging, columns } = options;
   // A table takes no values for such columns, and one without the expression is of the same structure.
   for (const { name } of columns.filter(({ isMaterialized }) => isMaterialized)) {
     await warehouse.command(`ALTER TABLE ${staging} MODIFY COLUMN ${name} REMOVE MATERIALIZED`);
@@ -90,16 +111,11 @@ async function importPartition(options: {
   const { rows } = await warehouse.query<{ checksum: string }>(
     `SELECT ${checksumOf(columns)} AS checksum FROM ${staging}`,
   );
-  if (rows[0]?.checksum !== partition.checksum) {
-    throw new OperatingError(
-      'backup_damaged',
-      `partition ${partition.partition} of ${table.name}: ${rows[0]?.checksum} were read, ${partition.checksum} were exported (rows, sum)`,
-    );
-  }
-  await warehouse.command(
-    `ALTER TABLE ${table.name} REPLACE PARTITION ID ${texts([partition.partition])} FROM ${staging}`,
+  if (rows[0]?.checksum === partition.checksum) return;
+  throw new OperatingError(
+    'backup_damaged',
+    `partition ${partition.partition} of ${partition.table}: ${rows[0]?.checksum} were read, ${partition.checksum} were exported (rows, sum)`,
   );
-  await warehouse.command(`DROP TABLE ${staging} SYNC`);
 }
 
 async function insertFile(options: {

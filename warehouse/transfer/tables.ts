@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Warehouse } from '../clickhouse/client.ts';
 
 /**
@@ -93,6 +94,27 @@ export function totalsOf(table: CarriedTable, columns: readonly CarriedColumn[])
   return checksumOf(columns.filter(isLasting));
 }
 
+/** Longer than any export takes: a copied table that is older was left behind by one that was killed. */
+const LEFT_BEHIND_DAYS = 2;
+
+/** A name for a copy of `table` that no other run uses at the same time. */
+export function twinName(table: string, purpose: 'snapshot' | 'import'): string {
+  return `${table}_${purpose}_${randomBytes(4).toString('hex')}`;
+}
+
+export async function dropTwin(warehouse: Warehouse, twin: string): Promise<void> {
+  await warehouse.command(`DROP TABLE IF EXISTS ${twin} SYNC`);
+}
+
+/** Drops what runs that were killed have left: it keeps the disk from getting room back. */
+export async function dropLeftTwins(warehouse: Warehouse): Promise<void> {
+  const { rows } = await warehouse.query<{ name: string }>(
+    `SELECT name FROM system.tables WHERE database = currentDatabase() AND match(name, '_(snapshot|import)_[0-9a-f]{8}$')
+       AND metadata_modification_time < now() - INTERVAL ${LEFT_BEHIND_DAYS} DAY`,
+  );
+  for (const { name } of rows) await dropTwin(warehouse, name);
+}
+
 /** Merges that would empty columns, drop old rows or join rows while they are compared wait until the table is dropped. */
 const QUIET_SETTINGS =
   'max_number_of_merges_with_ttl_in_pool = 0, max_bytes_to_merge_at_max_space_in_pool = 1';
@@ -107,7 +129,6 @@ export async function createTwin(warehouse: Warehouse, table: string, twin: stri
     { table },
   );
   const engine = unreplicated(rows[0]?.engine ?? '');
-  await warehouse.command(`DROP TABLE IF EXISTS ${twin} SYNC`);
   await warehouse.command(
     `CREATE TABLE ${twin} AS ${table} ENGINE = ${engine}${engine.includes(' SETTINGS ') ? ',' : ' SETTINGS'} ${QUIET_SETTINGS}`,
   );
