@@ -302,7 +302,7 @@ still for some seconds. Reads DATABASE_OWNER_URL, CLICKHOUSE_URL, NATS_URL; embe
     .option(...passphrase)
     .option('--without-secrets', 'leave out keys, passwords and payment files')
     .action(async (folder: string, given: { passphraseFile?: string; withoutSecrets?: boolean }) =>
-      (await import('./commands/backup.ts')).createBackupCommand(folder, {
+      (await import('./backup/backup.ts')).createBackupCommand(folder, {
         ...given,
         version,
         secrets: given.withoutSecrets !== true,
@@ -319,7 +319,7 @@ still for some seconds. Reads DATABASE_OWNER_URL, CLICKHOUSE_URL, NATS_URL; embe
     .option(...passphrase)
     .action(
       async (folder: string, given: { deep: boolean; scratch?: string; passphraseFile?: string }) =>
-        await (await import('./commands/backup.ts')).verifyBackupCommand(folder, given),
+        await (await import('./backup/backup.ts')).verifyBackupCommand(folder, given),
     );
   backup
     .command('restore <folder>')
@@ -330,7 +330,7 @@ data folder. Reads AFFLUX_HOME, DATABASE_OWNER_URL, CLICKHOUSE_URL, NATS_URL.`,
     )
     .option(...passphrase)
     .action(async (folder: string, given: { passphraseFile?: string }) =>
-      (await import('./commands/backup.ts')).restoreBackupCommand(folder, given),
+      (await import('./backup/backup.ts')).restoreBackupCommand(folder, given),
     );
   addSettleCommand(backup);
 }
@@ -345,7 +345,7 @@ sessions end, no id comes again, and ClickHouse forgets what it copied of later 
 DATABASE_OWNER_URL, CLICKHOUSE_URL.`,
     )
     .requiredOption('--at <time>', 'the moment that PostgreSQL was restored to', parseTime)
-    .action(async (given: { at: Date }) => (await import('./commands/backup.ts')).settleCommand(given));
+    .action(async (given: { at: Date }) => (await import('./backup/backup.ts')).settleCommand(given));
 }
 
 function addWarehouseCommands(program: Command, version: string): void {
@@ -365,7 +365,7 @@ function addWarehouseCommands(program: Command, version: string): void {
     )
     .option('--to <month>', 'the last month', parseMonth)
     .action(async (folder: string, given: { from?: string; to?: string }) =>
-      (await import('./commands/warehouse.ts')).exportWarehouse(folder, { ...given, version }),
+      (await import('./backup/warehouse.ts')).exportWarehouse(folder, { ...given, version }),
     );
   warehouse
     .command('import <folder>')
@@ -374,7 +374,7 @@ function addWarehouseCommands(program: Command, version: string): void {
       `Compares rows and sums with those of the export, and refuses months that hold other clicks. What an earlier run has brought is
 recognised, so that it can be run again. Stop loader, attribution and scheduler before the export, and start them after it.`,
     )
-    .action(async (folder: string) => (await import('./commands/warehouse.ts')).importWarehouse(folder));
+    .action(async (folder: string) => (await import('./backup/warehouse.ts')).importWarehouse(folder));
 }
 
 function addKeyCommands(program: Command): void {

@@ -197,7 +197,7 @@ test('what is not whole, was changed or is not opened is refused, and nothing is
   expect(() => readdirSync(other.home)).toThrow(/ENOENT/);
 });
 
-test('another machine has the same platform, its waiting clicks, and pays nobody twice', async () => {
+test('another machine has the same platform, its waiting clicks, and pays no payout twice', async () => {
   const environment = await emptyEnvironment(other.home);
   const { config } = await restoreBackup({
     environment,

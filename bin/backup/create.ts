@@ -31,7 +31,7 @@ import { seal } from './sealed.ts';
 /** Made of the secrets: keys, passwords, and payment files, which have the account numbers of affiliates. */
 const SEALED_FILES = ['secrets.json', 'count-key.pem', 'count-key.pub.pem'];
 const SEALED_FOLDER = 'payouts';
-/** What has no secrets; other parts of AFFLUX_HOME are engines, or made anew. */
+/** What has no secrets; other parts of AFFLUX_HOME are engines, or made again. */
 const PLAIN_FOLDER = 'reports';
 /** A collector says twice a second what it still holds: older than this is in a spool, or its collector is dead. */
 const HELD_MS = 10_000;

@@ -204,7 +204,7 @@ async function restoreWarehouse(options: {
   }
 }
 
-/** Streams and buckets are made anew, also after a restore that was ended in between. */
+/** Streams and buckets are made again, also after a restore that was ended in between. */
 async function restoreStream({
   config,
   folder,

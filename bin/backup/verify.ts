@@ -30,7 +30,7 @@ const POLL_MS = 200;
 
 /**
  * Restores a backup into embedded engines in a folder of its own, lets the loader load what waits and runs the audit: no
- * other process is started, so nothing is paid and nobody is written to. Everything is removed after it.
+ * other process is started, so nothing is paid and no one is sent anything. Everything is removed after it.
  * @param options.scratch Below which folder; it needs room for the platform once more.
  */
 export async function auditBackup(options: {

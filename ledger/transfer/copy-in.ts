@@ -84,7 +84,7 @@ interface Disabled {
   readonly mode: string;
 }
 
-/** Runs `load` without foreign keys and triggers, then has every foreign key checked anew. */
+/** Runs `load` without foreign keys and triggers, then has every foreign key checked again. */
 async function withoutConstraints(
   tx: DatabaseTransaction,
   tables: readonly CopiedTable[],

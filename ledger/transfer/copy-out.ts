@@ -30,7 +30,7 @@ const ROWS_AT_A_TIME = 2_000;
 
 /**
  * Opens a snapshot of the database, as its owner, and gives a function that copies it into `folder`. Everything committed
- * until then is in the copy, and nothing later; nobody waits for it.
+ * until then is in the copy, and nothing later; no other session waits for it.
  */
 export async function withLedgerSnapshot<T>(
   owner: Database,

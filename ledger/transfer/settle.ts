@@ -60,7 +60,7 @@ export async function hasSettled(sql: DatabaseSql, backup: RestoredBackup): Prom
  * Payouts that were to be handed over can have been paid since: they become `unknown`, which asks the provider by their
  * keys, and waits for a person where it cannot be asked. Payouts that are not in the backup can have been paid, too: every
  * run of every program waits for a second person until somebody switches that off. Sessions that were ended since would
- * live again, so all end. The warehouse's copy of the conversions is made anew.
+ * live again, so all end. The warehouse's copy of the conversions is made again.
  */
 export async function settleAfterRestore(tx: DatabaseTransaction, backup: RestoredBackup): Promise<void> {
   const reason = `restored from the backup of ${backup.madeAt}: it can have been paid since`;

@@ -13,7 +13,7 @@ const POLL_MS = 100;
 /** Of compare-and-sets against a loader that is at work. */
 const MAX_TRIES = 100;
 
-/** For a shard whose loader has recorded none: of no stream, so that nobody takes it for a block. */
+/** For a shard whose loader has recorded none: of no stream, so that no loader takes it for a block. */
 const NO_INTENT: InsertIntent = { token: 'none', stream: 'none', lo: 0, hi: 0, rows: 0, skipped: [] };
 
 /** Where the loader of a shard stands: the warehouse has exactly what is up to here. */
@@ -26,8 +26,8 @@ export interface HeldShard {
  * Runs `work` while no loader inserts: by the records with which loaders keep each other from working at once. The leader
  * finishes its block, fails to record the next one and becomes a standby, which leads again once nothing has changed for
  * some seconds. Clicks wait in the stream meanwhile.
- * @throws OperatingError `loader_block_pending` when a block was begun and nobody finishes it; `loader_superseded` when a
- *   loader worked all the same: the result of `work` is worth nothing then.
+ * @throws OperatingError `loader_block_pending` when a block was begun and no loader finishes it; `loader_superseded` when a
+ *   loader worked anyway: the result of `work` is worth nothing then.
  */
 export async function withLoadersHeld<T>(
   bucket: KV,

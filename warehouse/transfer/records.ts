@@ -71,7 +71,7 @@ async function readAll(bucket: KV): Promise<[string, string][]> {
 }
 
 /**
- * Writes the records for streams that were made anew and have the copied batches: the loaders begin at their first message
+ * Writes the records for streams that were made again and have the copied batches: the loaders begin at their first message
  * and leave out what the warehouse has.
  */
 export async function writeRecords(options: {

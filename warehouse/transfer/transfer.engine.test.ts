@@ -177,8 +177,8 @@ test('a block that was begun and not finished is not taken into a snapshot', asy
     },
   });
   void loader.run();
-  await pipeline.publish(clickRecords(0, 0, 10));
-  await waitFor(async () => (await pipeline.counts()).clicks === 10, {
+  await pipeline.publish(clickRecords(3, 0, 10));
+  await waitFor(async () => (await pipeline.counts()).clicks === 715, {
     deadlineMs: 20_000,
     what: 'an insert',
   });

@@ -18,10 +18,10 @@ import {
 } from '../../warehouse/transfer/export.ts';
 import { withLoadersHeld } from '../../warehouse/transfer/hold-loaders.ts';
 import { importPartitions } from '../../warehouse/transfer/import.ts';
-import { readProof, writeProof } from '../backup/manifest.ts';
 import { readConfig } from '../environment.ts';
 import { withLedger, withWarehouse } from '../stores.ts';
 import { renderTable } from '../table.ts';
+import { readProof, writeProof } from './manifest.ts';
 
 const NAME = 'export';
 

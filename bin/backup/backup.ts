@@ -1,16 +1,16 @@
 import { createLogger } from '../../core/service/log.ts';
 import { settleLedger } from '../../ledger/transfer/settle.ts';
 import { forgetLaterLedger } from '../../warehouse/transfer/forget.ts';
-import { createBackup } from '../backup/create.ts';
-import { withEngines } from '../backup/engines.ts';
-import { compareFiles, type Manifest, readManifest } from '../backup/manifest.ts';
-import { newPassphrase, type PassphraseOptions, readPassphrase } from '../backup/passphrase.ts';
-import { restoreBackup } from '../backup/restore.ts';
-import { auditBackup } from '../backup/verify.ts';
+import { describe } from '../commands/audit.ts';
 import { readConfig, readEnvironment } from '../environment.ts';
 import { requireOwnerUrl, withWarehouse } from '../stores.ts';
 import { renderTable } from '../table.ts';
-import { describe } from './audit.ts';
+import { createBackup } from './create.ts';
+import { withEngines } from './engines.ts';
+import { compareFiles, type Manifest, readManifest } from './manifest.ts';
+import { newPassphrase, type PassphraseOptions, readPassphrase } from './passphrase.ts';
+import { restoreBackup } from './restore.ts';
+import { auditBackup } from './verify.ts';
 
 const MEGABYTE = 1024 ** 2;
 
