@@ -43,6 +43,7 @@ import {
 import { auditWarehouse } from '../../warehouse/audit/audit.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { Loader } from '../../warehouse/loader/loader.ts';
+import { RESTORE_MARK } from '../environment.ts';
 import { createBackup } from './create.ts';
 import { compareFiles, type Manifest, readManifest } from './manifest.ts';
 import { restoreBackup } from './restore.ts';
@@ -256,6 +257,16 @@ test('another machine has the same platform, its waiting clicks, and pays no pay
   }
   const again = () =>
     restoreBackup({ environment, folder, passphrase: async () => PASSPHRASE, log: quietLog });
+  // Ended after everything was there: it is finished, and what has come since is left as it is.
+  writeFileSync(join(other.home, RESTORE_MARK), JSON.stringify({ backup: manifest.id }));
+  await again();
+  expect(readdirSync(other.home)).not.toContain(RESTORE_MARK);
+  writeFileSync(join(other.home, RESTORE_MARK), JSON.stringify({ backup: 'another' }));
+  await expect(again()).rejects.toMatchObject({
+    code: 'target_not_empty',
+    message: expect.stringContaining('another backup'),
+  });
+  rmSync(join(other.home, RESTORE_MARK));
   await expect(again()).rejects.toMatchObject({
     code: 'target_not_empty',
     message: expect.stringContaining('the data folder'),

@@ -1,12 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { openPostgres } from '../../core/postgres/postgres.ts';
 import { freshPostgresDatabase } from '../../test/support/engines.ts';
 import { createParties, creditOrder, freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { auditLedger } from '../audit/audit.ts';
 import { connectDatabase, connectOwner } from '../postgres/db.ts';
-import { restoreLedger } from './copy-in.ts';
+import { requireEmptyDatabase, restoreLedger } from './copy-in.ts';
 import { type LedgerCopy, withLedgerSnapshot } from './copy-out.ts';
 import { settleLedger } from './settle.ts';
 import { RENEWED_COLUMNS } from './tables.ts';
@@ -30,6 +31,25 @@ async function emptyDatabase() {
   return database;
 }
 
+/** Of an owner with no other rights, as on a server of one's own. */
+async function ownedDatabase() {
+  const database = await freshPostgresDatabase();
+  const url = new URL(database.url);
+  const [name, role] = [url.pathname.slice(1), `owner_${url.pathname.slice(1)}`];
+  const admin = openPostgres({ url: database.url, max: 1, name: 'test', as: 'owner' });
+  await admin.unsafe(`create role ${role} login password 'owner'; alter database ${name} owner to ${role}`);
+  await admin.end();
+  drops.push(async () => {
+    await database.drop();
+    const server = openPostgres({ url: inject('postgresUrl'), max: 1, name: 'test', as: 'owner' });
+    await server.unsafe(`drop role ${role}`);
+    await server.end();
+  });
+  url.username = role;
+  url.password = 'owner';
+  return { url: url.href, appUrl: database.appUrl };
+}
+
 const BACKUP = { id: 'b1', madeAt: '2026-11-30T00:00:00.000Z' };
 
 test('a copy makes an equal database, with its guards, and no id comes again', async () => {
@@ -43,7 +63,7 @@ test('a copy makes an equal database, with its guards, and no id comes again', a
   });
   expect(copy.tables.find(({ name }) => name === 'conversions')?.rows).toBe('2');
 
-  const target = await emptyDatabase();
+  const target = await ownedDatabase();
   await restoreLedger({ url: target.url, copy, folder, backup: BACKUP });
   const restored = await connectDatabase({ url: target.appUrl, max: 2, name: 'test' });
   const owner = await connectOwner({ url: target.url, name: 'test' });
@@ -83,7 +103,7 @@ test('a copy that differs from its sums, or was made by a later version, leaves 
   await expect(restore({ schema: 'other' })).rejects.toMatchObject({ code: 'backup_damaged' });
   const later = [...copy.migrations, { name: '9999_later.sql', checksum: '0' }];
   await expect(restore({ migrations: later })).rejects.toMatchObject({ code: 'store_newer' });
-  await restore({});
+  await requireEmptyDatabase(target.url);
 });
 
 test('what PostgreSQL has restored by itself is settled once', async () => {

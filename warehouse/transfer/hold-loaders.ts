@@ -15,6 +15,10 @@ const MAX_TRIES = 100;
 
 /** For a shard whose loader has recorded none: of no stream, so that no loader takes it for a block. */
 const NO_INTENT: InsertIntent = { token: 'none', stream: 'none', lo: 0, hi: 0, rows: 0, skipped: [] };
+/** No loader has worked on the shard yet. */
+const NO_CHECKPOINT: Checkpoint = { stream: 'none', seq: 0, accepted: new Map() };
+/** Its clicks can wait before its first loader starts. */
+const FIRST_SHARD = 0;
 
 /** Where the loader of a shard stands: the warehouse has exactly what is up to here. */
 export interface HeldShard {
@@ -40,8 +44,8 @@ export async function withLoadersHeld<T>(
   // Its failure is seen once `work` has ended.
   renewing.catch(() => undefined);
   try {
-    const held = await Promise.all(holds.map(async (hold) => await hold.finished(finishTimeoutMs)));
-    const result = await work(held.flatMap((shard) => shard ?? []));
+    const held = await Promise.all(holds.map((hold) => hold.finished(finishTimeoutMs)));
+    const result = await work(held);
     stop.abort();
     await renewing;
     await Promise.all(holds.map((hold) => hold.renew()));
@@ -53,9 +57,9 @@ export async function withLoadersHeld<T>(
 }
 
 async function knownShards(bucket: KV): Promise<number[]> {
-  const shards: number[] = [];
-  for await (const key of await bucket.keys('checkpoint.*')) shards.push(Number(key.split('.')[1]));
-  return shards.sort((a, b) => a - b);
+  const shards = new Set([FIRST_SHARD]);
+  for await (const key of await bucket.keys('checkpoint.*')) shards.add(Number(key.split('.')[1]));
+  return [...shards].sort((a, b) => a - b);
 }
 
 async function renewUntil(stopped: AbortSignal, holds: readonly Hold[]): Promise<void> {
@@ -67,8 +71,8 @@ async function renewUntil(stopped: AbortSignal, holds: readonly Hold[]): Promise
 }
 
 interface Hold {
-  /** Waits for the block under way; undefined when the shard has no checkpoint. */
-  finished(timeoutMs: number): Promise<HeldShard | undefined>;
+  /** Waits for the block under way. */
+  finished(timeoutMs: number): Promise<HeldShard>;
   /** @throws OperatingError `loader_superseded` when a loader has recorded a block since. */
   renew(): Promise<void>;
 }
@@ -78,11 +82,11 @@ async function holdShard(bucket: KV, shard: number): Promise<Hold> {
   const { intent, revision: first } = await takeIntent(store);
   let revision = first;
 
-  async function finished(timeoutMs: number): Promise<HeldShard | undefined> {
+  async function finished(timeoutMs: number): Promise<HeldShard> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
       const { checkpoint } = await store.read();
-      if (!checkpoint.value) return undefined;
+      if (!checkpoint.value) return { shard, checkpoint: NO_CHECKPOINT };
       if (!pendingIntent(intent, checkpoint.value)) return { shard, checkpoint: checkpoint.value };
       if (Date.now() > deadline) {
         throw new OperatingError(

@@ -35,16 +35,18 @@ export async function copyWaitingBatches(options: {
 }): Promise<StreamCopy> {
   const { manager, shards, folder, path } = options;
   return await writeMessages(folder, path, async function* () {
-    for (const { shard, checkpoint } of shards) yield* waitingBatches(manager, shard, checkpoint.seq);
+    for (const { shard, checkpoint } of shards) yield* waitingBatches(manager, shard, checkpoint);
   });
 }
 
 async function* waitingBatches(
   manager: JetStreamManager,
   shard: number,
-  afterSeq: number,
+  checkpoint: HeldShard['checkpoint'],
 ): AsyncGenerator<CopiedMessage> {
-  const { lastSeq } = await readClicksStream(manager, shard);
+  const { created, lastSeq } = await readClicksStream(manager, shard);
+  // One of an earlier stream counts its messages, not those of this one.
+  const afterSeq = checkpoint.stream === created ? checkpoint.seq : 0;
   if (lastSeq <= afterSeq) return;
   const reader = await openReader({ js: manager.jetstream(), shard, startSeq: afterSeq + 1 });
   try {
