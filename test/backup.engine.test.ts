@@ -104,12 +104,12 @@ describe.runIf(WANTED)('a backup of a platform that runs', () => {
   }
 
   async function restoredPlatform(folder: string): Promise<TestPlatform> {
-    const ports = await freePlatformPorts();
     return await startPlatform({
-      env: { ...ports, PAYOUT_HOUR: 'off' },
+      env: { PAYOUT_HOUR: 'off' },
       demo: false,
       async prepare(home) {
-        const env = { ...platform.env, ...ports, AFFLUX_HOME: home };
+        // Of the restore alone: later ones are as good.
+        const env = { ...platform.env, ...(await freePlatformPorts()), AFFLUX_HOME: home };
         const killed = await afflux(
           env,
           ['backup', 'restore', folder, ...passphrase],

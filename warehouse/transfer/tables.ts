@@ -80,9 +80,14 @@ export function fileType(column: CarriedColumn): string {
   return /^SimpleAggregateFunction\(\w+, (.+)\)$/.exec(column.type)?.[1] ?? column.type;
 }
 
-/** A text that is the same for the same rows in any order. */
+/**
+ * A text that is the same for the same rows in any order. Of a state it has the count: the bytes of a state that was read
+ * again are in another order.
+ */
 export function checksumOf(columns: readonly CarriedColumn[]): string {
-  const values = columns.map((column) => (isState(column) ? `hex(${column.name})` : column.name));
+  const values = columns.map((column) =>
+    isState(column) ? `finalizeAggregation(${column.name})` : column.name,
+  );
   return `toString((count(), sum(cityHash64(${values.join(', ')}))))`;
 }
 
