@@ -41,6 +41,7 @@ const rooms = {
     service: ['.'],
     net: ['.'],
     uws: ['.', 'config', 'service'],
+    files: [],
   },
   collector: {
     '.': ['request', 'links', 'routing', 'durability', 'clicks'],
@@ -62,6 +63,7 @@ const rooms = {
     lookups: ['clickhouse', 'watermark', 'reports'],
     audit: ['clickhouse', 'watermark', 'loader'],
     analysts: ['clickhouse'],
+    transfer: ['clickhouse', 'loader'],
   },
   ledger: {
     postgres: [],
@@ -77,6 +79,7 @@ const rooms = {
     partners: ['postgres', 'programs', 'conversions'],
     audit: ['postgres', 'access', 'books', 'cases', 'conversions', 'payouts'],
     setup: ['postgres', 'access', 'programs', 'payouts'],
+    transfer: ['postgres', 'access'],
   },
   attribution: {
     '.': ['worker'],
@@ -124,8 +127,9 @@ const rooms = {
     operations: ['http', 'schemas', 'auth', 'orders', 'programs', 'reports', 'setup'],
   },
   bin: {
-    '.': ['commands', 'supervisor', 'demo', 'grafana'],
+    '.': ['commands', 'supervisor', 'demo', 'grafana', 'backup'],
     commands: ['.'],
+    backup: ['.', 'commands', 'supervisor'],
     grafana: ['.'],
     supervisor: ['.', 'commands', 'demo'],
     demo: ['.', 'commands'],

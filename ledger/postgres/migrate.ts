@@ -96,13 +96,29 @@ export async function migrateLedger(
   }
 }
 
+/**
+ * Makes, in an empty database, the schema that had these migrations; in a transaction of the caller, so that nothing of it
+ * is seen before its data are.
+ * @throws OperatingError `migration_failed`, and those of {@link pendingMigrations}: `store` names where they come from.
+ */
+export async function createSchema(
+  tx: DatabaseTransaction,
+  { store, applied }: { store: string; applied: readonly AppliedMigration[] },
+): Promise<void> {
+  const migrations = readMigrations(fromProject(MIGRATIONS_FOLDER));
+  const later = new Set(pendingMigrations({ store, migrations, applied }));
+  await prepare(tx);
+  for (const migration of migrations) if (!later.has(migration)) await apply(tx, migration);
+}
+
 async function findPending(sql: DatabaseSql, options: LedgerMigrationOptions): Promise<Migration[]> {
   const { store = 'the PostgreSQL database', folder = fromProject(MIGRATIONS_FOLDER) } = options;
   const applied = await readApplied(sql);
   return pendingMigrations({ store, migrations: readMigrations(folder), applied });
 }
 
-async function readApplied(sql: DatabaseSql): Promise<AppliedMigration[]> {
+/** What the database was migrated by. */
+export async function readApplied(sql: DatabaseSql): Promise<AppliedMigration[]> {
   const [table] = await sql<{ exists: boolean }[]>`
     select to_regclass('schema_migrations') is not null as exists`;
   if (!table?.exists) return [];
