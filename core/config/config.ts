@@ -307,6 +307,12 @@ const variables = {
     'info',
     'lowest severity that is logged',
   ),
+  logFormat: variable(
+    'LOG_FORMAT',
+    z.string().pipe(z.enum(['json', 'text', ''], 'must be json or text')),
+    '',
+    '"json": an object a line; "text": for people; empty: text on a terminal, JSON elsewhere',
+  ),
 };
 
 type Parsed = { readonly [K in keyof typeof variables]: z.output<(typeof variables)[K]['schema']> };
