@@ -40,6 +40,7 @@ const rooms = {
     config: ['.'],
     service: ['.'],
     net: ['.'],
+    telemetry: ['.', 'service'],
     uws: ['.', 'config', 'service'],
   },
   collector: {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/transport-node';
+import type { Registry } from 'prom-client';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import { CAPS_BUCKET, connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
 import type { Config } from '../core/config/config.ts';
@@ -10,6 +11,7 @@ import { openPostgres } from '../core/postgres/postgres.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service/service.ts';
+import { openTelemetry, type Telemetry } from '../core/telemetry/telemetry.ts';
 import { loadUws } from '../core/uws/uws.ts';
 import { createAnswers } from './clicks/answers.ts';
 import type { Click } from './clicks/click.ts';
@@ -17,7 +19,7 @@ import { createClickHandlers } from './clicks/handlers.ts';
 import { createOutcomeCounts, FlagCounts } from './clicks/outcomes.ts';
 import { serve } from './clicks/server.ts';
 import { openSnippet } from './clicks/snippet.ts';
-import { Committer } from './durability/committer.ts';
+import { type CommittedBatch, Committer } from './durability/committer.ts';
 import { createDurableLog, type DurableLog } from './durability/durable-log.ts';
 import { type LeaseKeeper, openLeaseKeeper } from './durability/lease-keeper.ts';
 import { createPublisher } from './durability/publisher.ts';
@@ -32,6 +34,7 @@ import { openCountries } from './request/geo.ts';
 import { createVisitorCache } from './request/visitors.ts';
 import { createFloods } from './routing/floods.ts';
 import { createRepeats } from './routing/repeats.ts';
+import { traceBatches } from './traces.ts';
 
 /** The stream shard this collector publishes to. */
 const SHARD = 0;
@@ -79,6 +82,7 @@ export async function startCollector(options: {
   const caps = await followCaps({ bucket: await openBucket(nc, CAPS_BUCKET, { ttlMs: CAPS_TTL_MS }), log });
   const { spool, leases, durable } = await openDurability({ config, nc, stateFolder, log });
   const metrics = createMetrics();
+  const telemetry = await openTelemetry({ config, service: 'collector', metrics, log });
   const secretBox = createSecretBox(config.dataKeys);
   const outcomes = createOutcomeCounts();
   const answers = createAnswers({
@@ -92,7 +96,7 @@ export async function startCollector(options: {
     clickIds: createClickIdCodec(config.clickKeys),
     recipient: answers,
     log,
-    onCommitted: observeCommits(metrics),
+    onCommitted: observersOf(metrics, telemetry),
   });
   leases.startHeartbeat((node) => least(committer.oldestHeldMs(node), spool.oldestHeldMs(node)));
   const flagCounts = new FlagCounts();
@@ -137,12 +141,25 @@ export async function startCollector(options: {
       const complete = await committer.drain(DRAIN_TIMEOUT_MS);
       await server.stop();
       await health?.stop();
-      await durable.stop();
+      await Promise.all([durable.stop(), telemetry.stop()]);
       await spool.close();
       await leases.close({ complete });
       await Promise.all([links.stop(), caps.stop()]);
       await Promise.all([sql.end({ timeoutMs: 1_000 }), nc.close()]);
     },
+  };
+}
+
+function observersOf(
+  metrics: Registry,
+  telemetry: Telemetry,
+): (batch: CommittedBatch, tookMs: number) => void {
+  const observe = observeCommits(metrics);
+  if (!telemetry.isTracing) return observe;
+  const traceBatch = traceBatches(telemetry);
+  return (batch, tookMs) => {
+    observe(batch, tookMs);
+    traceBatch(batch, tookMs);
   };
 }
 

@@ -48,7 +48,14 @@ async function subscribe(key: string, json: object = {}): Promise<{ id: string; 
 
 function workerOptions(retryWaitsS: readonly number[] = [0, 0]) {
   const log = createLogger({ name: 'test', level: 'silent' });
-  return { ledger: api.ledger, secretBox: api.secretBox, log, allowed: LOOPBACK, retryWaitsS };
+  return {
+    ledger: api.ledger,
+    secretBox: api.secretBox,
+    telemetry: api.telemetry,
+    log,
+    allowed: LOOPBACK,
+    retryWaitsS,
+  };
 }
 
 /** Everything that is due now, once. */

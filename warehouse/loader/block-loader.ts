@@ -34,6 +34,8 @@ export interface BlockLoaderOptions {
   readonly maxPayloadBytes: () => number;
   readonly log: Logger;
   readonly metrics: LoaderMetrics;
+  /** Called with each block and the milliseconds that its loading took. */
+  readonly onLoaded: ((block: Block, tookMs: number) => void) | undefined;
   /** Called after each step; a test throws or never returns from it. */
   readonly onStep: ((step: LoaderStep) => Promise<void>) | undefined;
 }
@@ -59,13 +61,14 @@ export class BlockLoader {
   /** Loads a new block. @returns the position behind it. */
   async load(block: Block, position: Position): Promise<Position> {
     const { js, store, shard, maxPayloadBytes, metrics, onStep } = this.#options;
+    const startedAtMs = performance.now();
     await publishDeadLetters({ js, block, shard, maxPayloadBytes: maxPayloadBytes() });
     const intentRevision = await store.recordIntent(block.intent, position.intentRevision);
     this.#reportDeadLetters(block);
     metrics.repeatedBatches.inc(block.repeated);
     await onStep?.('intent');
     await this.#insert(block);
-    return await this.#advance(block, { ...position, intentRevision });
+    return await this.#advance(block, { ...position, intentRevision }, startedAtMs);
   }
 
   /**
@@ -74,6 +77,7 @@ export class BlockLoader {
    */
   async resume(block: Block, position: Position): Promise<Position> {
     const { warehouse, log } = this.#options;
+    const startedAtMs = performance.now();
     const { token, lo, rows } = block.intent;
     log.info({ block: token, rows }, 'resuming the recorded insert');
     const patience = lo <= this.#suspectSeq ? 1 : REFUSALS_BEFORE_BISECT;
@@ -82,7 +86,7 @@ export class BlockLoader {
     }
     await this.#insert(block);
     if (rows > 0) await verifyBlock(warehouse, block);
-    return await this.#advance(block, position);
+    return await this.#advance(block, position, startedAtMs);
   }
 
   /** Goes on without the rows that ClickHouse refuses: see {@link bisect}. */
@@ -122,13 +126,14 @@ export class BlockLoader {
     await onStep?.('insert');
   }
 
-  async #advance(block: Block, position: Position): Promise<Position> {
-    const { store, metrics, log, onStep } = this.#options;
+  async #advance(block: Block, position: Position, startedAtMs: number): Promise<Position> {
+    const { store, metrics, log, onLoaded, onStep } = this.#options;
     const checkpoint = block.checkpointAfter;
     const checkpointRevision = await store.advanceCheckpoint(checkpoint, position.checkpointRevision);
     metrics.rows.inc(block.intent.rows);
     metrics.blocks.inc();
     log.debug({ block: block.intent.token, rows: block.intent.rows }, 'block loaded');
+    onLoaded?.(block, performance.now() - startedAtMs);
     await onStep?.('checkpoint');
     return { checkpoint, intentRevision: position.intentRevision, checkpointRevision };
   }

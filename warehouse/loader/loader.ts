@@ -49,6 +49,8 @@ export interface LoaderOptions {
   readonly metrics: LoaderMetrics;
   /** Earlier layouts of the click record; by default that of the release before. */
   readonly layouts?: EarlierLayouts;
+  /** Called with each block and the milliseconds that its loading took. */
+  readonly onLoaded?: (block: Block, tookMs: number) => void;
   /** Called after each step; a test throws or never returns from it. */
   readonly onStep?: (step: LoaderStep) => Promise<void>;
 }
@@ -92,6 +94,7 @@ export class Loader {
       maxPayloadBytes: () => nc.info?.max_payload ?? 0,
       log,
       metrics,
+      onLoaded: options.onLoaded,
       onStep,
     });
     this.#leases = new KnownLeases({ bucket: leasesBucket, warehouse });

@@ -10,9 +10,10 @@ import { clickhouseServer, natsServer } from '../../core/config/servers.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../../core/service/service.ts';
+import { openTelemetry } from '../../core/telemetry/telemetry.ts';
 import { connectWarehouse } from '../clickhouse/client.ts';
 import { Loader } from './loader.ts';
-import { createLoaderMetrics } from './metrics.ts';
+import { createLoaderMetrics, traceBlocks } from './metrics.ts';
 
 /** The one shard of the clicks stream. */
 const SHARD = 0;
@@ -26,6 +27,7 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-loader' });
   const nc = await connectNats({ ...natsServer(config), name: 'afflux-loader' });
   const registry = createMetrics();
+  const telemetry = await openTelemetry({ config, service: 'loader', metrics: registry, log });
   const loader = new Loader({
     warehouse,
     nc,
@@ -36,6 +38,7 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
     cluster: config.clickhouseCluster,
     log,
     metrics: createLoaderMetrics(registry),
+    ...(telemetry.isTracing && { onLoaded: traceBlocks(telemetry) }),
   });
   const health = await serveHealth({
     host: config.metricsHost,
@@ -49,6 +52,7 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
   return {
     async stop() {
       await loader.stop();
+      await telemetry.stop();
       await health.stop();
       await nc.close();
       await warehouse.close();
