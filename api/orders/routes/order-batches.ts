@@ -12,7 +12,13 @@ import { faultsIn } from '../../http/validation.ts';
 import { noteNewOrder } from '../../http/wire/request-ids.ts';
 import { bigintId, formatId, idText, integerId } from '../../schemas/ids.ts';
 import { callerOf, loggedParams } from '../call-log.ts';
-import { type IntakeAnswer, type IntakeEntry, isNewOrder, type OrderChecks, recordEntries } from '../intake.ts';
+import {
+  type IntakeAnswer,
+  type IntakeEntry,
+  isNewOrder,
+  type OrderChecks,
+  recordEntries,
+} from '../intake.ts';
 import { orderInput, type ShopReport, withoutEmptyMembers } from '../order.ts';
 import { accepted, callProgram, ledgerReport, type ShopContext, statusUrl } from '../record-order.ts';
 import { type ShopWords, withEventName } from '../shop-settings.ts';
