@@ -40,7 +40,7 @@ const rooms = {
     config: ['.'],
     service: ['.'],
     net: ['.'],
-    telemetry: ['.', 'service'],
+    telemetry: ['.', 'config', 'service'],
     uws: ['.', 'config', 'service'],
   },
   collector: {

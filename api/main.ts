@@ -8,7 +8,7 @@ import { verifyPlatformKeys } from '../core/keys/platform-keys.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, listenError, type Running } from '../core/service/service.ts';
-import { openTelemetry } from '../core/telemetry/telemetry.ts';
+import { openTelemetry } from '../core/telemetry/start.ts';
 import { createPayoutProvider, paymentFolder } from '../ledger/payouts/providers/index.ts';
 import { connectDatabase } from '../ledger/postgres/db.ts';
 import { startTasks } from '../ledger/postgres/tasks.ts';

@@ -7,7 +7,7 @@ import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { startLoop } from '../core/service/loop.ts';
 import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service/service.ts';
-import { openTelemetry } from '../core/telemetry/telemetry.ts';
+import { openTelemetry } from '../core/telemetry/start.ts';
 import { connectDatabase } from '../ledger/postgres/db.ts';
 import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
 import { registerAttributionMetrics } from './metrics.ts';

@@ -4,7 +4,7 @@ import { startAttribution } from '../attribution/main.ts';
 import { connectNats } from '../core/clicks/stream.ts';
 import { type Config, loadConfig } from '../core/config/config.ts';
 import { createMetrics, type Running } from '../core/service/service.ts';
-import { openTelemetry } from '../core/telemetry/telemetry.ts';
+import { openTelemetry } from '../core/telemetry/start.ts';
 import { DAY_MS } from '../core/time.ts';
 import { freePort } from '../engines/engine.ts';
 import { createApiKey } from '../ledger/access/api-keys.ts';
@@ -25,7 +25,7 @@ import { startLoader } from '../warehouse/loader/main.ts';
 import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
 import { givePayoutMethod } from './support/ledger.ts';
-import { type OtlpReceiver, startOtlpReceiver } from './support/otlp.ts';
+import { type OtlpReceiver, startOtlpReceiver } from './support/servers/otlp.ts';
 import { freshWarehouse, quietLog } from './support/warehouse.ts';
 
 /** A click is counted within two seconds, and its order decided at once after that. */

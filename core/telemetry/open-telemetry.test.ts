@@ -4,12 +4,13 @@ import { InMemorySpanExporter } from '@opentelemetry/sdk-trace-base';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { waitFor } from '../../test/support/engines.ts';
-import { type OtlpReceiver, startOtlpReceiver } from '../../test/support/otlp.ts';
+import { type OtlpReceiver, startOtlpReceiver } from '../../test/support/servers/otlp.ts';
 import { loadConfig } from '../config/config.ts';
 import { createLogger } from '../service/log.ts';
 import { startOpenTelemetry } from './open-telemetry.ts';
 import { registryMetrics } from './registry-metrics.ts';
-import { openTelemetry, type Telemetry } from './telemetry.ts';
+import { openTelemetry } from './start.ts';
+import type { Telemetry } from './telemetry.ts';
 
 const parent = { traceId: '4bf92f3577b34da6a3ce929d0e0e4736', spanId: '00f067aa0ba902b7' };
 

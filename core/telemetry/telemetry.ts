@@ -1,6 +1,4 @@
-import type { Registry } from 'prom-client';
 import type { Config } from '../config/config.ts';
-import type { Logger } from '../service/log.ts';
 import type { SpanContext } from './trace-context.ts';
 import { createTraceIds, type SpanId, type TraceIds } from './trace-ids.ts';
 
@@ -53,17 +51,4 @@ export function noTelemetry(installation: string): Telemetry {
     record: () => undefined,
     stop: async () => undefined,
   };
-}
-
-/** Telemetry as configured. Unless there is an endpoint, nothing of OpenTelemetry is loaded. */
-export async function openTelemetry(options: {
-  config: TelemetryConfig;
-  /** Of the process, such as `collector`. */
-  service: string;
-  metrics: Registry;
-  log: Logger;
-}): Promise<Telemetry> {
-  const { config } = options;
-  if (config.otlpEndpoint === '') return noTelemetry(config.collectorUrl);
-  return (await import('./open-telemetry.ts')).startOpenTelemetry(options);
 }

@@ -10,7 +10,7 @@ import { clickhouseServer, natsServer } from '../../core/config/servers.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../../core/service/service.ts';
-import { openTelemetry } from '../../core/telemetry/telemetry.ts';
+import { openTelemetry } from '../../core/telemetry/start.ts';
 import { connectWarehouse } from '../clickhouse/client.ts';
 import { Loader } from './loader.ts';
 import { createLoaderMetrics, traceBlocks } from './metrics.ts';
