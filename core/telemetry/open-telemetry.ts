@@ -166,6 +166,7 @@ function startTracing(options: {
     isSampled,
     record(finished) {
       const { name, kind, parent, links = [], attributes, error, tookMs } = finished;
+      if (!parent && !isSampled(finished.traceId)) return;
       const endMs = Date.now();
       next = finished;
       const span = tracer.startSpan(
