@@ -365,6 +365,20 @@ describe('from a click to a payout', () => {
     });
   });
 
+  it('goes on while the endpoint of its spans hangs', async () => {
+    receiver.behave('hang');
+    const before = receiver.headers.length;
+    const clickIds = await Promise.all(codes.map((code) => click(code)));
+    const orderIds = clickIds.map((_, i) => `unseen-${i}`);
+    for (const [i, clickId] of clickIds.entries())
+      await order({ order_id: orderIds[i] ?? '', amount: '10.00', click_id: clickId });
+    expect((await decided(orderIds)).size).toBe(orderIds.length);
+    await waitFor(() => receiver.headers.length > before, {
+      deadlineMs: 20_000,
+      what: 'a request that hangs',
+    });
+  });
+
   it('adds up in the end', async () => {
     const nc = await connectNats({ url: world.nats.url, name: 'test' });
     const clicks = await auditWarehouse({ warehouse, nc }).finally(() => nc.close());
