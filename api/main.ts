@@ -8,6 +8,7 @@ import { verifyPlatformKeys } from '../core/keys/platform-keys.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, listenError, type Running } from '../core/service/service.ts';
+import { openTelemetry } from '../core/telemetry/start.ts';
 import { createPayoutProvider, paymentFolder } from '../ledger/payouts/providers/index.ts';
 import { connectDatabase } from '../ledger/postgres/db.ts';
 import { startTasks } from '../ledger/postgres/tasks.ts';
@@ -44,6 +45,8 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   const streams = createStreams({ ...natsServer(config), replicas: config.natsReplicas });
   const secretBox = createSecretBox(config.dataKeys);
   const reportsFolder = join(config.home, 'reports');
+  const metrics = createMetrics();
+  const telemetry = await openTelemetry({ config, service: 'api', metrics, log });
   const app = await buildApiServer({
     ledger,
     warehouse,
@@ -71,7 +74,8 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
       isEmbedded: config.embedded.clickhouse,
     },
     log,
-    metrics: createMetrics(),
+    metrics,
+    telemetry,
   });
   try {
     await app.listen({ host: config.host, port: config.apiPort });
@@ -102,6 +106,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   const webhooks = startWebhookWorker({
     ledger,
     secretBox,
+    telemetry,
     log,
     allowed: createNetworkMatcher(config.webhookNetworks),
   });
@@ -113,6 +118,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
       await app.close();
       clearTimeout(cut);
       await Promise.all([tasks.stop(), mails.stop(), webhooks.stop()]);
+      await telemetry.stop();
       await Promise.all([
         ledger.end({ timeoutMs: DISCONNECT_TIMEOUT_MS }),
         warehouse.close(),

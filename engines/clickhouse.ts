@@ -132,11 +132,17 @@ async function createDatabase(options: { base: string; database: string; passwor
 /** Its lines are pino's, except those that the engine itself writes. */
 function logLine(log: Logger, line: string): void {
   try {
-    const { level, time: _time, name: _name, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
+    const {
+      level,
+      time: _time,
+      service: _service,
+      msg,
+      ...fields
+    } = JSON.parse(line) as Record<string, unknown>;
     const text = String(msg);
-    if (typeof level !== 'number' || level >= 50) log.error(fields, text);
-    else if (level >= 40) log.warn(fields, text);
-    else log.debug(fields, text);
+    if (level === 'trace' || level === 'debug' || level === 'info') log.debug(fields, text);
+    else if (level === 'warn') log.warn(fields, text);
+    else log.error(fields, text);
   } catch (error) {
     log.warn({ reason: errorText(error) }, line);
   }

@@ -86,6 +86,15 @@ function ourProcesses(): { pid: number; line: string }[] {
     });
 }
 
+/** A line of the log. */
+function readLine(line: string): { service: string; msg: string } {
+  const record = JSON.parse(line) as Record<string, string>;
+  expect(record, line).toMatchObject({ service: expect.any(String), msg: expect.any(String) });
+  expect(record.level).toMatch(/^(?:trace|debug|info|warn|error|fatal)$/);
+  expect(new Date(record.time ?? '').toISOString(), line).toBe(record.time);
+  return { service: record.service ?? '', msg: record.msg ?? '' };
+}
+
 function collectorPid(): number | undefined {
   return ourProcesses().find(({ line }) => line.includes('afflux.js collector'))?.pid;
 }
@@ -126,10 +135,22 @@ test('starts, refuses a second one, brings a crashed process back, survives a ki
   third.child.kill('SIGINT');
   await waitFor(() => hasEnded(third.child), { deadlineMs: 30_000, what: 'the platform to stop' });
   expect(third.child.exitCode).toBe(0);
-  const stops = third
-    .output()
-    .split('\n')
-    .flatMap((line) => /^\S+ (\w+) +\w+ +stopped\b/.exec(line)?.[1] ?? []);
+  // Without a terminal every line is JSON: of the supervisor, of the processes, of the engines.
+  const lines = third.output().trimEnd().split('\n').map(readLine);
+  expect(new Set(lines.map(({ service }) => service))).toEqual(
+    new Set([
+      'afflux',
+      'postgresql',
+      'clickhouse',
+      'nats',
+      'collector',
+      'loader',
+      'attribution',
+      'scheduler',
+      'api',
+    ]),
+  );
+  const stops = lines.filter(({ msg }) => msg === 'stopped').map(({ service }) => service);
   expect(stops.filter((name) => name !== 'afflux')).toEqual([
     'collector',
     'loader',

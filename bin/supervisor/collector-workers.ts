@@ -6,6 +6,7 @@ import type { Config } from '../../core/config/config.ts';
 import { fromProject } from '../../core/config/paths.ts';
 import { errorText } from '../../core/errors.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
+import { formatLogLine, type LogFormat, logFormat } from '../../core/service/log-lines.ts';
 import { READY_MESSAGE, type Running, runProcess, SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
 import { type EngineProcess, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
 import { readConfig, serviceEnvironment } from '../environment.ts';
@@ -33,12 +34,18 @@ interface Worker {
  */
 export async function runCollectorWorkers(count: number): Promise<void> {
   const config = readConfig();
-  const log = createLogger({ name: 'collector', level: config.logLevel });
-  await runProcess(log, () => startWorkers({ config, log, count }));
+  const format = logFormat(config.logFormat);
+  const log = createLogger({ name: 'collector', level: config.logLevel, format });
+  await runProcess(log, () => startWorkers({ config, log, format, count }));
 }
 
-async function startWorkers(options: { config: Config; log: Logger; count: number }): Promise<Running> {
-  const { config, log, count } = options;
+async function startWorkers(options: {
+  config: Config;
+  log: Logger;
+  format: LogFormat;
+  count: number;
+}): Promise<Running> {
+  const { config, log, format, count } = options;
   gatherOrphanedSpools(config.home, count, log);
   if (!movesWaitingConnections()) {
     log.warn(
@@ -59,7 +66,7 @@ async function startWorkers(options: { config: Config; log: Logger; count: numbe
 
   async function add(): Promise<Worker> {
     const slot = freeSlot();
-    const worker: Worker = { slot, process: await spawnWorker(slot), leaving: false };
+    const worker: Worker = { slot, process: await spawnWorker(slot, format), leaving: false };
     workers.add(worker);
     void worker.process.exited.then((status) => {
       workers.delete(worker);
@@ -109,13 +116,13 @@ async function startWorkers(options: { config: Config; log: Logger; count: numbe
   };
 }
 
-async function spawnWorker(slot: number): Promise<EngineProcess> {
+async function spawnWorker(slot: number, format: LogFormat): Promise<EngineProcess> {
   return await spawnEngine({
     name: `collector worker ${slot}`,
     command: process.execPath,
     args: [fromProject('dist/bin/afflux.js'), 'collector', '--slot', String(slot)],
     spawn: { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: serviceEnvironment() },
-    onLine: (line) => process.stdout.write(`${line}\n`),
+    onLine: (line) => process.stdout.write(`${formatLogLine(format, 'collector', line)}\n`),
     stopSignal: 'SIGTERM',
     stopTimeoutMs: STOP_TIMEOUT_MS,
     forceSignal: 'SIGKILL',

@@ -1,10 +1,10 @@
 import type { Config } from '../../core/config/config.ts';
 import { fromProject } from '../../core/config/paths.ts';
+import { formatLogLine, logFormat } from '../../core/service/log-lines.ts';
 import { SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
 import { type EngineProcess, requireFreePort, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
 import { serviceEnvironment } from '../environment.ts';
 import { type Service, serviceHost, serviceUrl } from '../services.ts';
-import { renderLogLine } from './log-lines.ts';
 
 const COMMAND = fromProject('dist/bin/afflux.js');
 /** Links by the million are loaded before the collector is ready. */
@@ -23,12 +23,13 @@ export async function startService(options: {
 }): Promise<EngineProcess> {
   const { service, config } = options;
   await requireServicePort(options);
+  const format = logFormat(config.logFormat);
   const child = await spawnEngine({
     name: service.name,
     command: process.execPath,
     args: [COMMAND, service.name],
     spawn: { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: serviceEnvironment() },
-    onLine: (line) => process.stdout.write(`${renderLogLine(service.name, line)}\n`),
+    onLine: (line) => process.stdout.write(`${formatLogLine(format, service.name, line)}\n`),
     stopSignal: 'SIGTERM',
     stopTimeoutMs: STOP_TIMEOUT_MS,
     forceSignal: 'SIGKILL',

@@ -3,7 +3,8 @@ import { statfs } from 'node:fs/promises';
 import { analystAddress } from '../../core/config/analysts.ts';
 import type { Config } from '../../core/config/config.ts';
 import { OperatingError } from '../../core/errors.ts';
-import type { Logger } from '../../core/service/log.ts';
+import { createLogger, type Logger } from '../../core/service/log.ts';
+import { logFormat } from '../../core/service/log-lines.ts';
 import { withoutPassword } from '../../core/url.ts';
 import { requireServer } from '../../core/uws/self-test.ts';
 import { migrateStores } from '../commands/migrate.ts';
@@ -12,7 +13,6 @@ import { readConfig } from '../environment.ts';
 import { SERVICES, serviceUrl } from '../services.ts';
 import { renderTable } from '../table.ts';
 import { lockHome } from './home-lock.ts';
-import { createLineLogger } from './log-lines.ts';
 import { chooseEngines, type EngineChoice } from './start-engines.ts';
 import { requireServicePort, startService } from './start-service.ts';
 import { type Supervised, supervise } from './supervise.ts';
@@ -31,7 +31,7 @@ export async function up(): Promise<void> {
   // The reader of the output may have ended; that must not end this process before it has stopped its engines.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const config = readConfig();
-  const log = createLineLogger({ name: 'afflux', level: config.logLevel });
+  const log = loggerOf(config, 'afflux');
   const lock = lockHome(config.home);
   const stop = stopSignal(log);
   const started: Supervised[] = [];
@@ -52,7 +52,7 @@ export async function up(): Promise<void> {
     if (!stop.signal.aborted) await startServices({ config, started, stop: stop.signal });
     if (!stop.signal.aborted) {
       const lines = await firstSteps({ config });
-      process.stdout.write(describe({ config, engines, hadData, startedAt, lines }));
+      showThatItIsUp({ config, engines, hadData, startedAt, lines, log });
     }
     await stop.promise;
   } catch (error) {
@@ -62,6 +62,10 @@ export async function up(): Promise<void> {
     lock.release();
     stop.dispose();
   }
+}
+
+function loggerOf(config: Config, name: string): Logger {
+  return createLogger({ name, level: config.logLevel, format: logFormat(config.logFormat) });
 }
 
 /** The first SIGINT or SIGTERM, as a signal and as a promise; the second ends the process at once. */
@@ -111,7 +115,7 @@ type Start = Parameters<typeof supervise>[0]['start'];
 async function startEngines(options: Starting & { engines: readonly EngineChoice[] }): Promise<void> {
   const units = options.engines.flatMap(({ name, start }) => {
     if (!start) return [];
-    const log = createLineLogger({ name: name.toLowerCase(), level: options.config.logLevel });
+    const log = loggerOf(options.config, name.toLowerCase());
     return [{ name, log, start: () => start(log) }];
   });
   await startAll(options, units);
@@ -121,7 +125,7 @@ async function startServices(options: Starting): Promise<void> {
   const { config } = options;
   const units = SERVICES.map((service) => ({
     name: service.name,
-    log: createLineLogger({ name: service.name, level: config.logLevel }),
+    log: loggerOf(config, service.name),
     start: (signal: AbortSignal) => startService({ service, config, signal }),
   }));
   await startAll(options, units);
@@ -170,14 +174,16 @@ function describeAnalyst(config: Config): string[] {
   ];
 }
 
-function describe(options: {
+/** A page for people; for programs the same in one line of the log. */
+function showThatItIsUp(options: {
   config: Config;
   engines: readonly EngineChoice[];
   hadData: boolean;
   startedAt: number;
   lines: readonly string[];
-}): string {
-  const { config, engines } = options;
+  log: Logger;
+}): void {
+  const { config, engines, lines, log } = options;
   const rows = [
     ...SERVICES.map((service) => [service.name, serviceUrl(service, config), service.summary]),
     ['portal', `${config.portalUrl}/portal/`, 'the web pages of partners and operators, served by the api'],
@@ -190,13 +196,13 @@ function describe(options: {
   ];
   const seconds = ((Date.now() - options.startedAt) / 1000).toFixed(1);
   const state = options.hadData ? 'existing data' : 'first start, new data folder';
-  return [
-    '',
-    `Afflux is up after ${seconds} s (${state}: ${config.home}). Ctrl-C stops it.`,
-    '',
-    renderTable(rows),
-    '',
-    ...options.lines,
-    '',
-  ].join('\n');
+  const isUp = `Afflux is up after ${seconds} s (${state}: ${config.home}).`;
+  if (logFormat(config.logFormat) === 'text') {
+    process.stdout.write(
+      ['', `${isUp} Ctrl-C stops it.`, '', renderTable(rows), '', ...lines, ''].join('\n'),
+    );
+  } else {
+    const addresses = Object.fromEntries(rows.map(([name, url]) => [name, url]));
+    log.info({ addresses, next: lines.filter((line) => line !== '') }, isUp);
+  }
 }

@@ -50,6 +50,8 @@ export interface LoaderOptions {
   readonly clicksInFlight?: () => Promise<ClicksInFlight>;
   /** Earlier layouts of the click record; by default that of the release before. */
   readonly layouts?: EarlierLayouts;
+  /** Called with each block and the milliseconds that its loading took. */
+  readonly onLoaded?: (block: Block, tookMs: number) => void;
   /** Called after each step; a test throws or never returns from it. */
   readonly onStep?: (step: LoaderStep) => Promise<void>;
 }
@@ -94,6 +96,7 @@ export class Loader {
       maxPayloadBytes: () => nc.info?.max_payload ?? 0,
       log,
       metrics,
+      onLoaded: options.onLoaded,
       onStep,
     });
     this.#progress = metrics.lead(shard);
