@@ -57,6 +57,7 @@ export const OPERATING_ERRORS = {
   reader_stalled: 'the stream has messages and delivers none',
   rows_refused: 'ClickHouse refuses the rows of an insert; no repetition helps',
   server_unavailable: "the collector's server does not run on this machine",
+  shared_memory: 'the machine gives an embedded engine too little shared memory',
   snapshot_damaged: 'the snapshot of the links is damaged',
   spool_failed: 'the spool cannot be written',
   spool_full: 'the spool has reached its limit',

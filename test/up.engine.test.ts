@@ -129,19 +129,31 @@ test('starts, refuses a second one, brings a crashed process back, survives a ki
   const stops = third
     .output()
     .split('\n')
-    .flatMap((line) => /^\S+ (\w+) +\w+ +stopped\b/.exec(line)?.[1] ?? []);
-  expect(stops.filter((name) => name !== 'afflux')).toEqual([
-    'collector',
-    'loader',
-    'attribution',
-    'scheduler',
-    'api',
-    'clickhouse',
-  ]);
+    .flatMap((line) => /^\S+ (\w+) +\w+ +stopped\b/.exec(line)?.[1] ?? [])
+    .filter((name) => name !== 'afflux');
+  expect(stops.slice(0, 5).toSorted()).toEqual(['api', 'attribution', 'collector', 'loader', 'scheduler']);
+  expect(stops.slice(5)).toEqual(['clickhouse']);
   expect(ourProcesses()).toEqual([]);
 });
 
-test('stops its engines when its output is closed', async () => {
+test('says what a stop waits for, and a second signal ends all by force', { timeout: 90_000 }, async () => {
+  const { child, output } = await upAndReady();
+  const stuck = collectorPid();
+  assert(stuck !== undefined, 'the collector runs');
+  process.kill(stuck, 'SIGSTOP');
+  child.kill('SIGTERM');
+  await waitFor(() => output().includes(`waits for collector (pid ${stuck})`), {
+    deadlineMs: 10_000,
+    what: 'a line about the collector',
+  });
+  child.kill('SIGTERM');
+  // Below what the collector alone would have had.
+  await waitFor(() => hasEnded(child), { deadlineMs: 10_000, what: 'the platform to end' });
+  expect(child.exitCode).toBe(1);
+  expect(ourProcesses()).toEqual([]);
+});
+
+test('stops its engines when its output is closed', { timeout: 90_000 }, async () => {
   const { child } = await upAndReady();
   child.stdout.destroy();
   child.stderr.destroy();
@@ -160,7 +172,7 @@ test('names the variable of a port that is taken, before it starts anything', as
   expect(platform.output()).toMatch(
     /cannot listen on 127\.0\.0\.1:\d+: another program is using it.*API_PORT/,
   );
-  expect(readdirSync(home).toSorted()).toEqual(['secrets.json', 'server-self-test']);
+  expect(readdirSync(home).toSorted()).toEqual(['secrets.json']);
 });
 
 test('lists every fault of the environment at once', async () => {

@@ -125,6 +125,7 @@ export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode
   reader_stalled: 'internal',
   rows_refused: 'internal',
   server_unavailable: 'internal',
+  shared_memory: 'internal',
   snapshot_damaged: 'internal',
   spool_failed: 'internal',
   spool_full: 'internal',
