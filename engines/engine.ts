@@ -42,7 +42,9 @@ export interface EngineProcess {
  * An engine ends by force this long after it was told to stop: what it has acknowledged is on the disk, and its next
  * start takes longer. `afflux up` stops its engines after its processes, and all of them within 30 s.
  */
-export const ENGINE_STOP_MS = 12_000;
+export const ENGINE_STOP_MS = 10_000;
+/** A process that its force signal does not end, such as one that is stopped itself, is killed after this. */
+export const FORCE_MS = 2_000;
 
 const KEPT_LINES = 12;
 const POLL_MS = 20;
@@ -97,7 +99,10 @@ export async function spawnEngine(options: {
   const signal = (name: NodeJS.Signals): void => {
     if (child.exitCode === null && child.signalCode === null) child.kill(name);
   };
-  const force = (): void => signal(options.forceSignal);
+  function force(): void {
+    signal(options.forceSignal);
+    setTimeout(() => signal('SIGKILL'), FORCE_MS).unref();
+  }
 
   async function stop(): Promise<void> {
     signal(options.stopSignal);

@@ -1,5 +1,5 @@
 import type { Logger } from '../../core/service/log.ts';
-import { ENGINE_STOP_MS } from '../../engines/engine.ts';
+import { ENGINE_STOP_MS, FORCE_MS } from '../../engines/engine.ts';
 import { SERVICES } from '../services.ts';
 import { SERVICE_STOP_MS } from './start-service.ts';
 import type { Supervised } from './supervise.ts';
@@ -7,7 +7,7 @@ import type { Supervised } from './supervise.ts';
 /** How often a stop says what it still waits for. */
 const WAITING_LINE_MS = 3_000;
 /** `afflux up` has stopped everything, by force if need be, this long after SIGINT or SIGTERM. */
-export const UP_STOP_MS = SERVICE_STOP_MS + ENGINE_STOP_MS + 1_000;
+export const UP_STOP_MS = SERVICE_STOP_MS + ENGINE_STOP_MS + FORCE_MS + 1_000;
 
 /** SIGINT or SIGTERM: the first asks for a stop in order, the second for one by force. */
 export interface StopRequest {
