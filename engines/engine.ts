@@ -39,7 +39,7 @@ export interface EngineProcess {
 }
 
 /**
- * An engine ends by force this long after it was told to stop: what it has acknowledged is on the disk, and its next
+ * An engine ends by force this long after the signal to stop: what it has acknowledged is on the disk, and its next
  * start takes longer. `afflux up` stops its engines after its processes, and all of them within 30 s.
  */
 export const ENGINE_STOP_MS = 10_000;

@@ -85,7 +85,7 @@ describe('compose.yaml', () => {
 });
 
 test('the docs say the times to stop that the code keeps', () => {
-  const rows = [...read('docs/operations.md').matchAll(/^\| (a process|`afflux up`) \| (\d+) s \|/gm)];
+  const rows = [...read('docs/deploy.md').matchAll(/^\| (a process|`afflux up`) \| (\d+) s \|/gm)];
   expect(rows.map(([, what, seconds]) => [what, Number(seconds) * 1_000])).toEqual([
     ['a process', SHUTDOWN_TIMEOUT_MS],
     ['`afflux up`', UP_STOP_MS],

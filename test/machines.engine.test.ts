@@ -202,7 +202,7 @@ describe.skipIf(!canRun)('two machines', () => {
   }, 6 * STOP_MS);
 
   test(
-    'a second machine without the keys is refused, and told what to bring',
+    'a second machine without the keys is refused, by a message that names what to bring',
     async () => {
       for (const name of ['collector', 'api']) {
         const refused = afflux(2, [name]);
