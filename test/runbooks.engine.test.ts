@@ -293,11 +293,11 @@ describe.skipIf(!canMount)('the runbook', () => {
       );
       expect(data.length).toBeGreaterThanOrEqual(6);
       await platform.afflux('rates', 'add', 'SEK', 'EUR', '0.09', '--source', 'runbook');
-      const again = await http.post<{ outcome: string }>(
+      const again = await http.post<{ status: string }>(
         `${platform.apiUrl}/v1/postback-calls/${data[0]?.id}/replay`,
         { key: keys.operator, body: {} },
       );
-      expect(again).toMatchObject({ outcome: 'recorded' });
+      expect(again).toMatchObject({ status: 'accepted' });
     },
     2 * SOON_MS,
   );

@@ -1,14 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  JetStreamApiError,
-  type JetStreamClient,
-  JetStreamError,
-  type JetStreamManager,
-} from '@nats-io/jetstream';
+import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import type { KV } from '@nats-io/kv';
-import { type NatsConnection, errors as natsErrors } from '@nats-io/transport-node';
+import type { NatsConnection } from '@nats-io/transport-node';
 import { forgetLease } from '../../core/clicks/lease.ts';
-import { errorText, OperatingError } from '../../core/errors.ts';
+import { natsFailure } from '../../core/clicks/nats-failure.ts';
+import { OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Readiness } from '../../core/service/service.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
@@ -293,13 +289,5 @@ function checkStall(progressAt: number): void {
 
 /** The failures of NATS and the warehouse as operating errors; undefined for a bug. */
 function asOperatingError(error: unknown): OperatingError | undefined {
-  if (error instanceof OperatingError) return error;
-  const fromNats =
-    error instanceof JetStreamError ||
-    error instanceof JetStreamApiError ||
-    Object.values(natsErrors).some((kind) => error instanceof kind);
-  if (!fromNats) return undefined;
-  return new OperatingError('nats_failed', `a request to NATS failed: ${errorText(error)}`, {
-    cause: error,
-  });
+  return error instanceof OperatingError ? error : natsFailure(error);
 }
