@@ -30,6 +30,7 @@ const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /** Starts the HTTP API; returns when it listens. Stopping it lets requests in flight finish. */
 export async function startApi({ config, log }: { config: Config; log: Logger }): Promise<Running> {
+  const { clickhouseUrl, clickhouseCluster, portalUrl } = config;
   const ledger = await connectDatabase({
     url: config.databaseUrl,
     max: POSTGRES_CONNECTIONS,
@@ -60,7 +61,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
       concurrentQueries: config.apiConcurrentReports,
     },
     reportsFolder,
-    portalUrl: config.portalUrl,
+    portalUrl,
     sendsMails: config.mailUrl !== '',
     webhookNetworks: config.webhookNetworks,
     payoutProvider: createPayoutProvider(config),
@@ -68,11 +69,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     stripeWebhookSecret: config.stripeWebhookSecret,
     payoutHour: config.payoutHour,
     collectorUrl: config.collectorUrl,
-    clickhouse: {
-      clickhouseUrl: config.clickhouseUrl,
-      clickhouseCluster: config.clickhouseCluster,
-      isEmbedded: config.embedded.clickhouse,
-    },
+    clickhouse: { clickhouseUrl, clickhouseCluster, isEmbedded: config.embedded.clickhouse },
     log,
     metrics,
     telemetry,
@@ -87,14 +84,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     log,
     tasks: [
       housekeepingTask({ ledger, reportsFolder }),
-      ...reportTasks({
-        ledger,
-        warehouse,
-        secretBox,
-        log,
-        folder: reportsFolder,
-        portalUrl: config.portalUrl,
-      }),
+      ...reportTasks({ portalUrl, ledger, warehouse, secretBox, log, folder: reportsFolder }),
     ],
   });
   const mails = startMailWorker({

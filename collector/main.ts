@@ -71,13 +71,8 @@ export async function startCollector(options: {
     file: join(stateFolder, 'keys.json'),
     log,
   });
-  const links = followLinks({
-    sql,
-    snapshotFile: join(stateFolder, 'links.snapshot'),
-    beforeReading: keys.verify,
-    asns: lists,
-    log,
-  });
+  const snapshotFile = join(stateFolder, 'links.snapshot');
+  const links = followLinks({ sql, snapshotFile, beforeReading: keys.verify, asns: lists, log });
   const capsBucket = await openBucket(nc, CAPS_BUCKET, { replicas: config.natsReplicas, ttlMs: CAPS_TTL_MS });
   const caps = await followCaps({ bucket: capsBucket, log });
   const { leases, stores } = await openDurability({ config, nc, stateFolder, log });

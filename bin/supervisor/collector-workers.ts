@@ -8,7 +8,7 @@ import { errorText } from '../../core/errors.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
 import { formatLogLine, type LogFormat, logFormat } from '../../core/service/log-lines.ts';
 import { READY_MESSAGE, type Running, runProcess, SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
-import { type EngineProcess, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
+import { type Answer, type EngineProcess, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
 import { readConfig, serviceEnvironment } from '../environment.ts';
 import { restartPauseMs } from './supervise.ts';
 
@@ -79,6 +79,7 @@ async function startWorkers(options: {
       process: worker.process,
       answers: readyMessage(worker.process),
       timeoutMs: READY_TIMEOUT_MS,
+      log,
       signal: new AbortController().signal,
     });
     failures = 0;
@@ -139,12 +140,12 @@ export function movesWaitingConnections(): boolean {
 }
 
 /** The port is shared, so only the worker itself can say that it is ready. */
-function readyMessage(worker: EngineProcess): () => Promise<boolean> {
+function readyMessage(worker: EngineProcess): () => Promise<Answer> {
   let isReady = false;
   worker.child.on('message', (message) => {
     if (message === READY_MESSAGE) isReady = true;
   });
-  return async () => isReady;
+  return async () => (isReady ? 'ready' : { waitsFor: 'its links and its port; its own lines say more' });
 }
 
 /** Spools of slots that no worker has any more go to the first one, shard by shard, which replays them with its own. */

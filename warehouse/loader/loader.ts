@@ -3,10 +3,10 @@ import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import type { KV } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { forgetLease } from '../../core/clicks/lease.ts';
-import { isNatsError } from '../../core/clicks/nats-errors.ts';
+import { natsFailure } from '../../core/clicks/nats-errors.ts';
 import { listClickShards, readClicksStream } from '../../core/clicks/shards.ts';
 import type { Bucket } from '../../core/clicks/stream.ts';
-import { errorText, OperatingError } from '../../core/errors.ts';
+import { OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Readiness } from '../../core/service/service.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
@@ -321,9 +321,5 @@ function checkStall(progressAt: number): void {
 
 /** The failures of NATS and the warehouse as operating errors; undefined for a bug. */
 export function asOperatingError(error: unknown): OperatingError | undefined {
-  if (error instanceof OperatingError) return error;
-  if (!isNatsError(error)) return undefined;
-  return new OperatingError('nats_failed', `a request to NATS failed: ${errorText(error)}`, {
-    cause: error,
-  });
+  return error instanceof OperatingError ? error : natsFailure(error);
 }
