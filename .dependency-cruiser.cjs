@@ -40,6 +40,7 @@ const rooms = {
     config: ['.', 'clicks'],
     service: ['.'],
     net: ['.'],
+    telemetry: ['.', 'config', 'service'],
     uws: ['.', 'config', 'service'],
     files: [],
   },

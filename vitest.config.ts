@@ -89,6 +89,10 @@ const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files
   AFFLUX_TEST_NATS_CLUSTER: { value: 1, files: ['test/nats-cluster'] },
   /** Whether the peers of the benchmark are started and killed beside the collector: 1 or 0. */
   AFFLUX_TEST_PEERS: { value: 1, files: ['loadtest/peers/peers'] },
+  /** Whether two machines are made as network namespaces: 1 or 0. */
+  AFFLUX_TEST_MACHINES: { value: 1, files: ['test/machines'] },
+  /** Whether runbooks are followed against their faults: 1 or 0. */
+  AFFLUX_TEST_RUNBOOKS: { value: 1, files: ['test/runbooks'] },
   /** Milliseconds of a page of the portal with 1,000 links and 10,000 orders; 0: not measured. */
   AFFLUX_TEST_PAGE_MS: { value: 200, files: ['test/portal-speed'] },
   /** Whether a collector is measured with a million links: 1 or 0. */

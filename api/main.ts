@@ -8,6 +8,7 @@ import { verifyPlatformKeys } from '../core/keys/platform-keys.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, listenError, type Running } from '../core/service/service.ts';
+import { openTelemetry } from '../core/telemetry/start.ts';
 import { createPayoutProvider, paymentFolder } from '../ledger/payouts/providers/index.ts';
 import { connectDatabase } from '../ledger/postgres/db.ts';
 import { startTasks } from '../ledger/postgres/tasks.ts';
@@ -29,6 +30,7 @@ const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /** Starts the HTTP API; returns when it listens. Stopping it lets requests in flight finish. */
 export async function startApi({ config, log }: { config: Config; log: Logger }): Promise<Running> {
+  const { clickhouseUrl, clickhouseCluster, portalUrl } = config;
   const ledger = await connectDatabase({
     url: config.databaseUrl,
     max: POSTGRES_CONNECTIONS,
@@ -44,6 +46,8 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   const streams = createStreams({ ...natsServer(config), replicas: config.natsReplicas });
   const secretBox = createSecretBox(config.dataKeys);
   const reportsFolder = join(config.home, 'reports');
+  const metrics = createMetrics();
+  const telemetry = await openTelemetry({ config, service: 'api', metrics, log });
   const app = await buildApiServer({
     ledger,
     warehouse,
@@ -57,7 +61,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
       concurrentQueries: config.apiConcurrentReports,
     },
     reportsFolder,
-    portalUrl: config.portalUrl,
+    portalUrl,
     sendsMails: config.mailUrl !== '',
     webhookNetworks: config.webhookNetworks,
     payoutProvider: createPayoutProvider(config),
@@ -65,13 +69,10 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     stripeWebhookSecret: config.stripeWebhookSecret,
     payoutHour: config.payoutHour,
     collectorUrl: config.collectorUrl,
-    clickhouse: {
-      clickhouseUrl: config.clickhouseUrl,
-      clickhouseCluster: config.clickhouseCluster,
-      isEmbedded: config.embedded.clickhouse,
-    },
+    clickhouse: { clickhouseUrl, clickhouseCluster, isEmbedded: config.embedded.clickhouse },
     log,
-    metrics: createMetrics(),
+    metrics,
+    telemetry,
   });
   try {
     await app.listen({ host: config.host, port: config.apiPort });
@@ -83,14 +84,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     log,
     tasks: [
       housekeepingTask({ ledger, reportsFolder }),
-      ...reportTasks({
-        ledger,
-        warehouse,
-        secretBox,
-        log,
-        folder: reportsFolder,
-        portalUrl: config.portalUrl,
-      }),
+      ...reportTasks({ portalUrl, ledger, warehouse, secretBox, log, folder: reportsFolder }),
     ],
   });
   const mails = startMailWorker({
@@ -102,6 +96,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   const webhooks = startWebhookWorker({
     ledger,
     secretBox,
+    telemetry,
     log,
     allowed: createNetworkMatcher(config.webhookNetworks),
   });
@@ -113,6 +108,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
       await app.close();
       clearTimeout(cut);
       await Promise.all([tasks.stop(), mails.stop(), webhooks.stop()]);
+      await telemetry.stop();
       await Promise.all([
         ledger.end({ timeoutMs: DISCONNECT_TIMEOUT_MS }),
         warehouse.close(),

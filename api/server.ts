@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify';
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
@@ -30,6 +29,7 @@ import { type CountFailure, createFailureCounts, installQuotas } from './http/qu
 import { compileValidator } from './http/validation.ts';
 import { createClientErrorHandler } from './http/wire/client-errors.ts';
 import { installCompression, installDecoding } from './http/wire/encodings.ts';
+import { installTraces, requestIdFor, requestLogger } from './http/wire/request-ids.ts';
 import { addAdjustmentRoutes } from './money/routes/adjustments.ts';
 import { addEarningsRoutes } from './money/routes/earnings.ts';
 import { addPaymentFileRoutes } from './money/routes/payment-files.ts';
@@ -127,7 +127,8 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
     loggerInstance: options.log as FastifyBaseLogger,
     // Fastify's own lines show URLs; installObservation writes one that does not.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
-    genReqId: () => randomUUID(),
+    genReqId: requestIdFor,
+    childLoggerFactory: requestLogger,
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { querystringParser: parseForm, maxParamLength: MAX_PARAM_LENGTH },
@@ -136,6 +137,7 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(compileValidator);
   app.setSerializerCompiler(serializerCompiler);
+  installTraces(app, options.telemetry);
   installVisitorAddress(app, options);
   app.decorate('inFlight', new Set<Promise<unknown>>());
   app.addHook('onClose', async () => void (await Promise.allSettled(app.inFlight)));
@@ -251,8 +253,8 @@ function installObservation(
   app.addHook('preClose', async () => {
     stopping = true;
   });
-  app.addHook('onRequest', async (request, reply) => {
-    reply.headers(headers).header('x-request-id', request.id);
+  app.addHook('onRequest', async (_request, reply) => {
+    reply.headers(headers);
   });
   app.addHook('onSend', async (_request, reply) => {
     // A connection kept alive would hold the stop up until its client drops it.

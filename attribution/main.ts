@@ -7,9 +7,11 @@ import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { startLoop } from '../core/service/loop.ts';
 import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service/service.ts';
+import { openTelemetry } from '../core/telemetry/start.ts';
 import { connectDatabase } from '../ledger/postgres/db.ts';
 import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
 import { registerAttributionMetrics } from './metrics.ts';
+import { traceDecisions } from './traces.ts';
 import { createWarehouseClicks } from './worker/click-source.ts';
 import { BATCHES_IN_FLIGHT, createAttributionWorker } from './worker/worker.ts';
 
@@ -32,13 +34,15 @@ export async function startAttribution({ config, log }: { config: Config; log: L
   });
   await verifyPlatformKeys(ledger, [{ kind: 'click', keys: config.clickKeys }]);
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'attribution' });
+  const metrics = createMetrics();
+  const telemetry = await openTelemetry({ config, service: 'attribution', metrics, log });
   const attribution = createAttributionWorker({
     ledger,
     clicks: createWarehouseClicks(warehouse),
     clickIds: createClickIdCodec(config.clickKeys),
     log,
+    ...(telemetry.isTracing && { onDecided: traceDecisions(telemetry) }),
   });
-  const metrics = createMetrics();
   registerAttributionMetrics(metrics, attribution.stats);
   let failure = '';
   /** More is due than the first worker decides. Otherwise the others rest: they would only make batches smaller. */
@@ -69,7 +73,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
   return {
     async stop() {
       await Promise.all(loops.map((running) => running.stop()));
-      await health.stop();
+      await Promise.all([health.stop(), telemetry.stop()]);
       await Promise.all([ledger.end({ timeoutMs: DISCONNECT_TIMEOUT_MS }), warehouse.close()]);
     },
   };

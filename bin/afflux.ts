@@ -10,10 +10,9 @@ process.umask(PRIVATE_UMASK);
 try {
   await createProgram().parseAsync();
 } catch (error) {
-  const isOperating = error instanceof OperatingError;
-  const message = isOperating
-    ? `afflux: ${errorText(error)}`
-    : withoutPassword(String((error as Error).stack));
+  const { natsFailure } = await import('../core/clicks/nats-errors.ts');
+  const operating = error instanceof OperatingError ? errorText(error) : natsFailure(error)?.message;
+  const message = operating ? `afflux: ${operating}` : withoutPassword(String((error as Error).stack));
   process.stderr.write(`${hideSecrets(message).split('\n').map(printable).join('\n')}\n`);
   process.exitCode = 1;
 }

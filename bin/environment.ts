@@ -33,8 +33,17 @@ export function readEnvironment(): EnvironmentConfig {
   return loadConfig(withSecretFiles(process.env));
 }
 
-/** The environment of a service that this process starts: it does not get to know the owner of PostgreSQL's schema. */
+/**
+ * The environment of a service that this process starts: it does not get to know the owner of PostgreSQL's schema, and
+ * writes its lines as JSON, which this process brings into the form wanted.
+ */
 export function serviceEnvironment(): NodeJS.ProcessEnv {
   // Empty, not absent: the service reads the .env file too, and what is set wins.
-  return { ...process.env, DATABASE_OWNER_URL: '', DATABASE_OWNER_URL_FILE: '' };
+  return {
+    ...process.env,
+    DATABASE_OWNER_URL: '',
+    DATABASE_OWNER_URL_FILE: '',
+    LOG_FORMAT: 'json',
+    LOG_FORMAT_FILE: '',
+  };
 }

@@ -17,7 +17,7 @@ export interface Service {
   readonly start: (options: { config: Config; log: Logger; slot?: number }) => Promise<Running>;
 }
 
-/** In the order in which they stop: what brings work in first, what others still write to last. */
+/** In the order in which a click and its order pass through them. */
 export const SERVICES: readonly Service[] = [
   {
     name: 'collector',

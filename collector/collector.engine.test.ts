@@ -340,6 +340,23 @@ describe('collector', () => {
     expect(answer).toContain('Location: https://shop.test/lost?gclid=g\r\n');
   });
 
+  it('answers with the id of the request, whatever becomes of it, and without one that cannot be taken', async () => {
+    const { code } = await link('https://shop.test/');
+    const idOf = async (path: string, id: string, method = 'GET') => {
+      const headers = { 'User-Agent': CHROME, 'X-Request-Id': id };
+      return (await click(path, { headers, method })).headers.get('x-request-id');
+    };
+    const paths = [code, `${code}?${'x'.repeat(9_000)}`, 'no-such-link', '%21'];
+    expect(await Promise.all(paths.map((path) => idOf(path, 'r-1')))).toEqual(paths.map(() => 'r-1'));
+    expect(await idOf(code, 'r-2', 'HEAD')).toBe('r-2');
+    expect(await Promise.all(['a b', 'x'.repeat(101), ''].map((id) => idOf(code, id)))).toEqual([
+      null,
+      null,
+      null,
+    ]);
+    expect((await click(code)).headers.get('x-request-id')).toBeNull();
+  });
+
   it('follows changes within a second: paused links go to the fallback, flagged, without a cookie', async () => {
     const { id, code } = await link('https://shop.test/');
     await updateLink(world.ledger, { id, changes: { status: 'paused' } });

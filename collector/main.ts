@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/transport-node';
+import type { Registry } from 'prom-client';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import { firstShards, shardOfCampaign } from '../core/clicks/shards.ts';
 import {
@@ -18,6 +19,8 @@ import { openPostgres } from '../core/postgres/postgres.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service/service.ts';
+import { openTelemetry } from '../core/telemetry/start.ts';
+import type { Telemetry } from '../core/telemetry/telemetry.ts';
 import { loadUws } from '../core/uws/uws.ts';
 import { createAnswers } from './clicks/answers.ts';
 import type { Click } from './clicks/click.ts';
@@ -25,6 +28,7 @@ import { createClickHandlers } from './clicks/handlers.ts';
 import { createOutcomeCounts, FlagCounts } from './clicks/outcomes.ts';
 import { serve } from './clicks/server.ts';
 import { openSnippet } from './clicks/snippet.ts';
+import type { CommittedBatch } from './durability/committer.ts';
 import { type LeaseKeeper, openLeaseKeeper } from './durability/lease-keeper.ts';
 import { createPublisher } from './durability/publisher.ts';
 import { ShardCommitter } from './durability/shard-committer.ts';
@@ -39,6 +43,7 @@ import { openCountries } from './request/geo.ts';
 import { createVisitorCache } from './request/visitors.ts';
 import { createFloods } from './routing/floods.ts';
 import { createRepeats } from './routing/repeats.ts';
+import { traceBatches } from './traces.ts';
 
 /** Batches still in flight at a stop get this long to be acknowledged. */
 const DRAIN_TIMEOUT_MS = 5_000;
@@ -73,17 +78,13 @@ export async function startCollector(options: {
     file: join(stateFolder, 'keys.json'),
     log,
   });
-  const links = followLinks({
-    sql,
-    snapshotFile: join(stateFolder, 'links.snapshot'),
-    beforeReading: keys.verify,
-    asns: lists,
-    log,
-  });
+  const snapshotFile = join(stateFolder, 'links.snapshot');
+  const links = followLinks({ sql, snapshotFile, beforeReading: keys.verify, asns: lists, log });
   const capsBucket = await openBucket(nc, CAPS_BUCKET, { replicas: config.natsReplicas, ttlMs: CAPS_TTL_MS });
   const caps = await followCaps({ bucket: capsBucket, log });
   const { leases, stores } = await openDurability({ config, nc, stateFolder, log });
   const metrics = createMetrics();
+  const telemetry = await openTelemetry({ config, service: 'collector', metrics, log });
   const secretBox = createSecretBox(config.dataKeys);
   const outcomes = createOutcomeCounts();
   const answers = createAnswers({
@@ -99,7 +100,7 @@ export async function startCollector(options: {
     clickIds: createClickIdCodec(config.clickKeys),
     recipient: answers,
     log,
-    onCommitted: observeCommits(metrics),
+    onCommitted: observersOf(metrics, telemetry),
   });
   leases.startHeartbeat((node) => least(committer.oldestHeldMs(node), stores.oldestHeldMs(node)));
   const flagCounts = new FlagCounts();
@@ -144,11 +145,24 @@ export async function startCollector(options: {
       const complete = await committer.drain(DRAIN_TIMEOUT_MS);
       await server.stop();
       await health?.stop();
-      await stores.stop();
+      await Promise.all([stores.stop(), telemetry.stop()]);
       await leases.close({ complete });
       await Promise.all([links.stop(), caps.stop()]);
       await Promise.all([sql.end({ timeoutMs: 1_000 }), nc.close()]);
     },
+  };
+}
+
+function observersOf(
+  metrics: Registry,
+  telemetry: Telemetry,
+): (batch: CommittedBatch, tookMs: number) => void {
+  const observe = observeCommits(metrics);
+  if (!telemetry.isTracing) return observe;
+  const traceBatch = traceBatches(telemetry);
+  return (batch, tookMs) => {
+    observe(batch, tookMs);
+    traceBatch(batch, tookMs);
   };
 }
 

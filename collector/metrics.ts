@@ -1,7 +1,7 @@
 import { Histogram, type Registry } from 'prom-client';
 import { countByLabelOnScrape, countOnScrape, gaugeOnScrape } from '../core/service/metrics.ts';
 import type { FlagCounts, OutcomeCounts } from './clicks/outcomes.ts';
-import type { CommitterStats } from './durability/committer.ts';
+import type { CommittedBatch, CommitterStats } from './durability/committer.ts';
 import type { ShardStores } from './durability/shard-stores.ts';
 import type { LinkStore } from './links/links.ts';
 
@@ -92,7 +92,9 @@ const COMMIT_BUCKETS_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.
 const BATCH_BUCKETS = [1, 4, 16, 64, 256, 1_024, 4_096];
 
 /** Registers histograms of commit latency and batch size; returns the function that observes a batch. */
-export function observeCommits(registry: Registry): (rows: number, tookMs: number) => void {
+export function observeCommits(
+  registry: Registry,
+): (batch: Pick<CommittedBatch, 'rows'>, tookMs: number) => void {
   const latency = new Histogram({
     name: 'afflux_collector_commit_seconds',
     help: 'Time from the first click of a batch until it is durable',
@@ -105,7 +107,7 @@ export function observeCommits(registry: Registry): (rows: number, tookMs: numbe
     buckets: BATCH_BUCKETS,
     registers: [registry],
   });
-  return (rows, tookMs) => {
+  return ({ rows }, tookMs) => {
     latency.observe(tookMs / 1_000);
     size.observe(rows);
   };

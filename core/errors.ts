@@ -68,6 +68,7 @@ export const OPERATING_ERRORS = {
   rows_refused: 'ClickHouse refuses the rows of an insert; no repetition helps',
   server_unavailable: "the collector's server does not run on this machine",
   shard_unfinished: 'an insert of another shard has been unfinished for too long',
+  shared_memory: 'the machine gives an embedded engine too little shared memory',
   snapshot_damaged: 'the snapshot of the links is damaged',
   spool_failed: 'the spool cannot be written',
   spool_full: 'the spool has reached its limit',

@@ -8,8 +8,11 @@ import type { ServerOptions } from './clickhouse-server/server.ts';
 import type { AnalystReads } from './clickhouse-server/users/config.ts';
 import type { AnalystPasswords } from './clickhouse-server/users/users.ts';
 import {
+  type Answer,
+  ENGINE_STOP_MS,
   type Engine,
   findLeftover,
+  NO_ANSWER,
   requireFreePort,
   spawnEngine,
   stopLeftover,
@@ -22,7 +25,6 @@ const MAIN = fromProject('dist/engines/clickhouse-server/main.js');
 /** A thread for each of its 22 queries, and some for files. */
 const THREAD_POOL_SIZE = 30;
 const START_TIMEOUT_MS = 120_000;
-const STOP_TIMEOUT_MS = 20_000;
 
 /**
  * Starts the embedded ClickHouse on loopback: the engine as a library (chdb) in a process of its own, behind
@@ -40,6 +42,8 @@ export async function startClickHouse(options: {
   /** Users that read some tables of the database and write nothing; without it there are none. */
   analyst?: AnalystPasswords & Omit<AnalystReads, 'database'>;
   log: Logger;
+  /** Ends the start early. */
+  signal?: AbortSignal;
 }): Promise<Engine> {
   const { dataDir, port, database, password, log } = options;
   if (!existsSync(MAIN)) {
@@ -56,10 +60,15 @@ export async function startClickHouse(options: {
   const leftover = findLeftover(pidFile, dataDir);
   if (leftover !== undefined) {
     log.warn({ pid: leftover }, 'stopping a ClickHouse left over from an earlier run');
-    await stopLeftover({ pid: leftover, signal: 'SIGTERM', timeoutMs: STOP_TIMEOUT_MS });
+    await stopLeftover({ pid: leftover, signal: 'SIGTERM', timeoutMs: ENGINE_STOP_MS });
   }
   openEngineFolder(user, dataDir);
-  await requireFreePort({ host: '127.0.0.1', port, variable: 'CLICKHOUSE_PORT' });
+  await requireFreePort({
+    host: '127.0.0.1',
+    port,
+    variable: 'CLICKHOUSE_PORT',
+    otherHost: 'CLICKHOUSE_URL to a server of your own',
+  });
   // The folder identifies the process in the process list, for findLeftover.
   const run = user.wrap(process.execPath, [MAIN, dataDir]);
   const engine = await spawnEngine({
@@ -74,7 +83,7 @@ export async function startClickHouse(options: {
     },
     onLine: (line) => logLine(log, line),
     stopSignal: 'SIGTERM',
-    stopTimeoutMs: STOP_TIMEOUT_MS,
+    stopTimeoutMs: ENGINE_STOP_MS,
     forceSignal: 'SIGKILL',
   });
   writeEngineFile(user, pidFile, `${engine.pid}\n`);
@@ -96,20 +105,24 @@ export async function startClickHouse(options: {
     process: engine,
     answers: () => answersPing(base),
     timeoutMs: START_TIMEOUT_MS,
+    log,
+    signal: options.signal,
   });
   await createDatabase({ base, database, password });
   const url = new URL(`${base}/${encodeURIComponent(database)}`);
   url.username = CLICKHOUSE_USER;
   url.password = encodeURIComponent(password);
-  return { name: 'clickhouse', url: url.href, pid: engine.pid, exited: engine.exited, stop: engine.stop };
+  const { pid, exited, stop, force } = engine;
+  return { name: 'clickhouse', url: url.href, pid, exited, stop, force };
 }
 
-async function answersPing(base: string): Promise<boolean> {
+async function answersPing(base: string): Promise<Answer> {
   try {
     const response = await fetch(`${base}/ping`);
-    return response.ok && (await response.text()) === 'Ok.\n';
+    const isReady = response.ok && (await response.text()) === 'Ok.\n';
+    return isReady ? 'ready' : { waitsFor: 'the answer Ok to /ping' };
   } catch {
-    return false;
+    return NO_ANSWER;
   }
 }
 
@@ -132,11 +145,17 @@ async function createDatabase(options: { base: string; database: string; passwor
 /** Its lines are pino's, except those that the engine itself writes. */
 function logLine(log: Logger, line: string): void {
   try {
-    const { level, time: _time, name: _name, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
+    const {
+      level,
+      time: _time,
+      service: _service,
+      msg,
+      ...fields
+    } = JSON.parse(line) as Record<string, unknown>;
     const text = String(msg);
-    if (typeof level !== 'number' || level >= 50) log.error(fields, text);
-    else if (level >= 40) log.warn(fields, text);
-    else log.debug(fields, text);
+    if (level === 'trace' || level === 'debug' || level === 'info') log.debug(fields, text);
+    else if (level === 'warn') log.warn(fields, text);
+    else log.error(fields, text);
   } catch (error) {
     log.warn({ reason: errorText(error) }, line);
   }

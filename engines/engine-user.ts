@@ -96,8 +96,16 @@ export function writeEngineFile(user: EngineUser, path: string, text: string): v
  * over and closed.
  */
 export function openEngineFolder(user: EngineUser, path: string): void {
-  mkdirSync(path, { recursive: true, mode: 0o700 });
-  chmodSync(path, 0o700);
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    chmodSync(path, 0o700);
+  } catch (cause) {
+    throw new OperatingError(
+      'engine_user',
+      `the folder ${path} cannot be closed to other users: ${errorText(cause)}. A mount point must belong to the user that Afflux runs as (chown)`,
+      { cause },
+    );
+  }
   user.own(path);
 }
 

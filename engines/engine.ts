@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { PORT_VARIABLES } from '../core/config/config.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
+import type { Logger } from '../core/service/log.ts';
 
 /** How a process ended: an exit code, or the signal that killed it. */
 export interface ExitStatus {
@@ -23,6 +24,8 @@ export interface Engine {
   readonly exited: Promise<ExitStatus>;
   /** Ends the engine in an orderly way and waits for it; ends it by force past its deadline. */
   stop(): Promise<void>;
+  /** Ends it by force, as its own deadline would. */
+  force(): void;
 }
 
 export interface EngineProcess {
@@ -32,10 +35,21 @@ export interface EngineProcess {
   /** The last lines it wrote, for the error message when it does not start. */
   lastLines(): string;
   stop(): Promise<void>;
+  force(): void;
 }
+
+/**
+ * An engine ends by force this long after the signal to stop: what it has acknowledged is on the disk, and its next
+ * start takes longer. `afflux up` stops its engines after its processes, and all of them within 30 s.
+ */
+export const ENGINE_STOP_MS = 10_000;
+/** A process that its force signal does not end, such as one that is stopped itself, is killed after this. */
+export const FORCE_MS = 2_000;
 
 const KEPT_LINES = 12;
 const POLL_MS = 20;
+/** How often a start that takes long says what it waits for. */
+const WAITING_LINE_MS = 10_000;
 /** How long the port of a process that has just been stopped can stay in use. */
 const ENDING_PROCESS_MS = 1_000;
 
@@ -82,53 +96,76 @@ export async function spawnEngine(options: {
       ),
     );
   });
-  const running = (): boolean => child.exitCode === null && child.signalCode === null;
+  const signal = (name: NodeJS.Signals): void => {
+    if (child.exitCode === null && child.signalCode === null) child.kill(name);
+  };
+  function force(): void {
+    signal(options.forceSignal);
+    setTimeout(() => signal('SIGKILL'), FORCE_MS).unref();
+  }
 
   async function stop(): Promise<void> {
-    if (running()) child.kill(options.stopSignal);
+    signal(options.stopSignal);
     const ended = await Promise.race([
       exited.then(() => true),
       delay(options.stopTimeoutMs, false, { ref: false }),
     ]);
-    if (!ended && running()) child.kill(options.forceSignal);
+    if (!ended) force();
     await exited;
   }
 
-  return { child, pid: child.pid ?? 0, exited, lastLines: () => kept.join('\n  '), stop };
+  return { child, pid: child.pid ?? 0, exited, lastLines: () => kept.join('\n  '), stop, force };
 }
 
+/** Whether a process is ready, and if not, what it waits for. */
+export type Answer = 'ready' | { readonly waitsFor: string };
+
+/** Of a process that does not listen yet. */
+export const NO_ANSWER: Answer = { waitsFor: 'an answer on its port' };
+
 /**
- * Waits until `answers` resolves to true, and fails at once when the process ends before that.
+ * Waits until `answers` says that the process is ready, and fails at once when it ends before that. A wait that takes
+ * long is logged every ten seconds, with what it is for.
  * @throws OperatingError `engine_failed` with the last lines of its output.
  */
 export async function waitUntilReady(options: {
   name: string;
   process: Pick<EngineProcess, 'exited' | 'lastLines' | 'stop'>;
-  answers: () => Promise<boolean>;
+  answers: () => Promise<Answer>;
   timeoutMs: number;
+  log?: Logger | undefined;
   /** Ends the waiting, and the process, early. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }): Promise<void> {
-  const { name, process: engine } = options;
+  const { name, process: engine, log } = options;
   let ended = false;
   void engine.exited.then(() => {
     ended = true;
   });
-  const deadline = Date.now() + options.timeoutMs;
-  while (!(await options.answers())) {
-    const late = Date.now() > deadline;
+  const startedAt = Date.now();
+  let lines = 0;
+  for (;;) {
+    const answer = await options.answers();
+    if (answer === 'ready') return;
+    const waitedMs = Date.now() - startedAt;
+    const late = waitedMs > options.timeoutMs;
     const cancelled = options.signal?.aborted === true;
     if (ended || late || cancelled) {
       const outcome = ended
         ? 'ended while starting'
         : cancelled
           ? 'was stopped while starting'
-          : `did not answer within ${options.timeoutMs / 1000} s`;
+          : `was not ready within ${options.timeoutMs / 1000} s; it waits for ${answer.waitsFor}`;
       await engine.stop();
       throw new OperatingError(
         'engine_failed',
         `${name} ${outcome}. Its last lines:\n  ${engine.lastLines()}`,
       );
+    }
+    if (waitedMs > WAITING_LINE_MS * (lines + 1)) {
+      lines += 1;
+      const seconds = Math.round(waitedMs / 1000);
+      log?.warn(`starting for ${seconds} s of ${options.timeoutMs / 1000} s; waits for ${answer.waitsFor}`);
     }
     await delay(POLL_MS);
   }
@@ -196,28 +233,42 @@ function isAlive(pid: number): boolean {
 
 /**
  * Makes sure that a port can be listened on, before a program is started that would fail with a message of its own.
+ * @param options.otherHost What to set where this machine lacks the address.
  * @throws OperatingError `port_unavailable` naming the variable to change.
  */
 export async function requireFreePort(options: {
   host: string;
   port: number;
   variable: string;
+  otherHost: string;
   patienceMs?: number;
 }): Promise<void> {
-  const { host, port, variable } = options;
+  const { host, port, variable, otherHost } = options;
   // A process that is just ending loses its command line a moment before its sockets.
   const deadline = Date.now() + (options.patienceMs ?? ENDING_PROCESS_MS);
   for (;;) {
     const failure = await listenOnce(host, port);
     if (failure === undefined) return;
-    if (Date.now() >= deadline) {
-      const why = failure === 'EADDRINUSE' ? 'another program is using it' : failure;
-      throw new OperatingError(
-        'port_unavailable',
-        `cannot listen on ${host}:${port}: ${why}. Stop that program, or set ${variable} to a free port`,
-      );
+    // Only a port that is in use becomes free by waiting.
+    if (failure !== 'EADDRINUSE' || Date.now() >= deadline) {
+      const why = listenAdvice(failure, { variable, otherHost });
+      throw new OperatingError('port_unavailable', `cannot listen on ${host}:${port}: ${why}`);
     }
     await delay(POLL_MS);
+  }
+}
+
+function listenAdvice(failure: string, options: { variable: string; otherHost: string }): string {
+  const { variable, otherHost } = options;
+  switch (failure) {
+    case 'EADDRINUSE':
+      return `another program is using it. Stop that program, or set ${variable} to a free port`;
+    case 'EADDRNOTAVAIL':
+      return `this machine has no such address. Give it one ("ip address"), or set ${otherHost}`;
+    case 'EACCES':
+      return `this user may not listen there. Set ${variable} to a port from 1024 on`;
+    default:
+      return `${failure}. Set ${variable} to another port, or ${otherHost}`;
   }
 }
 

@@ -7,8 +7,11 @@ import { NATS_USER } from '../core/config/secrets.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/service/log.ts';
 import {
+  type Answer,
+  ENGINE_STOP_MS,
   type Engine,
   findLeftover,
+  NO_ANSWER,
   requireFreePort,
   spawnEngine,
   stopLeftover,
@@ -28,7 +31,6 @@ const OLDEST_VERSION = [2, 9] as const;
 const SYNC_ALWAYS_VERSION = [2, 10] as const;
 /** A stream file of tens of gigabytes is read through at start after a crash. */
 const START_TIMEOUT_MS = 60_000;
-const STOP_TIMEOUT_MS = 10_000;
 /** A warning of the server: its configuration, which only its own user reads, holds the password as secrets.json does. */
 const PLAIN_PASSWORD = 'Plaintext passwords detected, use nkeys or bcrypt';
 /**
@@ -102,6 +104,8 @@ export async function startNats(options: {
   password: string;
   sync: 'always' | 'interval';
   log: Logger;
+  /** Ends the start early. */
+  signal?: AbortSignal;
 }): Promise<Engine> {
   const { server, dataDir, port, password, log } = options;
   const user = chooseEngineUser({ engine: 'NATS', variable: 'NATS_URL', program: server.binary, dataDir });
@@ -110,10 +114,15 @@ export async function startNats(options: {
   const leftover = findLeftover(pidFile, config);
   if (leftover !== undefined) {
     log.warn({ pid: leftover }, 'stopping a nats-server left over from an earlier run');
-    await stopLeftover({ pid: leftover, signal: 'SIGTERM', timeoutMs: STOP_TIMEOUT_MS });
+    await stopLeftover({ pid: leftover, signal: 'SIGTERM', timeoutMs: ENGINE_STOP_MS });
   }
   openEngineFolder(user, dataDir);
-  await requireFreePort({ host: '127.0.0.1', port, variable: 'NATS_PORT' });
+  await requireFreePort({
+    host: '127.0.0.1',
+    port,
+    variable: 'NATS_PORT',
+    otherHost: 'NATS_URL to a server of your own',
+  });
   const canSync = atLeast(server.version, SYNC_ALWAYS_VERSION);
   if (options.sync === 'always' && !canSync) {
     log.warn(
@@ -135,7 +144,7 @@ export async function startNats(options: {
       logLine(log, line);
     },
     stopSignal: 'SIGTERM',
-    stopTimeoutMs: STOP_TIMEOUT_MS,
+    stopTimeoutMs: ENGINE_STOP_MS,
     forceSignal: 'SIGKILL',
   });
   await waitUntilReady({
@@ -143,6 +152,8 @@ export async function startNats(options: {
     process: child,
     answers: () => sendsInfo(port),
     timeoutMs: START_TIMEOUT_MS,
+    log,
+    signal: options.signal,
   });
   // The server never writes again to a stream that failed once, however much room there is: only a new one does.
   const watch = setInterval(() => {
@@ -158,6 +169,7 @@ export async function startNats(options: {
     pid: child.pid,
     exited: child.exited,
     stop: child.stop,
+    force: child.force,
   };
 }
 
@@ -195,20 +207,22 @@ ${options.syncAlways ? '  sync_interval: always\n' : ''}}
 }
 
 /** Whether the server sends its INFO line, JetStream included. */
-function sendsInfo(port: number): Promise<boolean> {
+function sendsInfo(port: number): Promise<Answer> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     let text = '';
-    const end = (ready: boolean): void => {
+    const end = (answer: Answer): void => {
       socket.destroy();
-      resolve(ready);
+      resolve(answer);
     };
     socket.on('data', (bytes) => {
       text += bytes.toString('latin1');
-      if (text.includes('\r\n')) end(text.startsWith('INFO ') && text.includes('"jetstream":true'));
+      if (!text.includes('\r\n')) return;
+      const isReady = text.startsWith('INFO ') && text.includes('"jetstream":true');
+      end(isReady ? 'ready' : { waitsFor: 'JetStream to read its streams' });
     });
-    socket.on('error', () => end(false));
-    socket.on('close', () => resolve(false));
+    socket.on('error', () => end(NO_ANSWER));
+    socket.on('close', () => resolve(NO_ANSWER));
   });
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -75,6 +75,23 @@ test('keeps its data over a stop and a kill', async () => {
   await second.exited;
   const third = await start();
   expect(await query(third, 'SELECT n FROM kept ORDER BY n')).toEqual([{ n: 1 }, { n: 2 }]);
+});
+
+test('goes on making a data folder where a crash left it', async () => {
+  const dataDir = join(folder, 'home', 'postgres');
+  mkdirSync(join(dataDir, 'unfinished', 'base'), { recursive: true });
+  mkdirSync(join(dataDir, 'lost+found'));
+  const first = await start();
+  await query(first, 'CREATE TABLE kept (n int)');
+  await first.stop();
+  // As a crash leaves it while the files of a finished initdb are put in place.
+  mkdirSync(join(dataDir, 'made'));
+  for (const name of ['base', 'PG_VERSION']) renameSync(join(dataDir, name), join(dataDir, 'made', name));
+  const second = await start();
+  expect(await query(second, 'SELECT n FROM kept')).toEqual([]);
+  const names = readdirSync(dataDir);
+  expect(names).toEqual(expect.arrayContaining(['PG_VERSION', 'base', 'lost+found']));
+  expect(names.filter((name) => ['made', 'unfinished'].includes(name))).toEqual([]);
 });
 
 test('ends a server left over on its folder first, even on the same port', async () => {

@@ -1,19 +1,35 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { errorText, OperatingError } from '../core/errors.ts';
 import { openPostgres } from '../core/postgres/postgres.ts';
 import type { Logger } from '../core/service/log.ts';
 import {
+  type Answer,
+  ENGINE_STOP_MS,
   type Engine,
   findLeftover,
+  NO_ANSWER,
   requireFreePort,
   spawnEngine,
   stopLeftover,
   waitUntilReady,
 } from './engine.ts';
-import { chooseEngineUser, type EngineUser } from './engine-user.ts';
+import { chooseEngineUser, type EngineUser, openEngineFolder } from './engine-user.ts';
 import { findPostgresBinaries, type PostgresBinaries } from './postgres-binaries.ts';
 
 const SUPERUSER = 'postgres';
@@ -21,8 +37,17 @@ const SUPERUSER = 'postgres';
 const STARTING_UP = 'the database system is starting up';
 /** Recovery after a crash reads the log written since the last checkpoint, at most MAX_WAL_SIZE. */
 const START_TIMEOUT_MS = 120_000;
-const STOP_TIMEOUT_MS = 20_000;
+/** The server is starting up or recovering. */
+const CANNOT_CONNECT_NOW = '57P03';
 const INITDB_TIMEOUT_MS = 120_000;
+/** Folders in a data folder that is being made: by initdb, and when initdb is done. */
+const UNFINISHED = 'unfinished';
+const MADE = 'made';
+/** Its file that says that a data folder is whole: it is put there last. */
+const LAST_FILE = 'PG_VERSION';
+/** Where PostgreSQL keeps what its processes share. It starts with 1 MiB and adds some for queries of several processes. */
+const SHARED_MEMORY = '/dev/shm';
+const LEAST_SHARED_BYTES = 32 * 1024 ** 2;
 
 /** One machine that PostgreSQL shares with the other engines. fsync and full_page_writes keep their default: on. */
 const SETTINGS: Readonly<Record<string, string>> = {
@@ -59,8 +84,10 @@ export async function startPostgres(options: {
   log: Logger;
   /** More settings of postgresql.conf. */
   settings?: Readonly<Record<string, string>>;
+  /** Ends the start early. */
+  signal?: AbortSignal;
 }): Promise<Engine> {
-  const { dataDir, port, password, database, log } = options;
+  const { dataDir, port, password, database, log, signal } = options;
   const binaries = await findPostgresBinaries();
   const user = chooseEngineUser({
     engine: 'PostgreSQL',
@@ -69,11 +96,17 @@ export async function startPostgres(options: {
     dataDir,
   });
   await stopLeftoverPostmaster(dataDir, log);
-  user.own(dataDir);
-  await requireFreePort({ host: '127.0.0.1', port, variable: 'POSTGRES_PORT' });
-  if (!existsSync(join(dataDir, 'PG_VERSION'))) {
+  openEngineFolder(user, dataDir);
+  requireSharedMemory();
+  await requireFreePort({
+    host: '127.0.0.1',
+    port,
+    variable: 'POSTGRES_PORT',
+    otherHost: 'DATABASE_URL to a server of your own',
+  });
+  if (!existsSync(join(dataDir, LAST_FILE)) || existsSync(join(dataDir, MADE))) {
     log.info({ dataDir }, 'first start: making the PostgreSQL data folder');
-    await initialise({ binaries, user, dataDir, password });
+    await initialise({ binaries, user, dataDir, password, signal });
   }
   const settings = { ...SETTINGS, ...options.settings, port: String(port) };
   const run = user.wrap(binaries.postgres, [
@@ -89,7 +122,7 @@ export async function startPostgres(options: {
     onLine: (line) => logLine(log, line),
     // "Fast shutdown": ends sessions, writes a checkpoint.
     stopSignal: 'SIGINT',
-    stopTimeoutMs: STOP_TIMEOUT_MS,
+    stopTimeoutMs: ENGINE_STOP_MS,
     // "Immediate shutdown": no checkpoint, but its children end too; SIGKILL would leave them behind.
     forceSignal: 'SIGQUIT',
   });
@@ -100,24 +133,55 @@ export async function startPostgres(options: {
     process: child,
     answers: () => hasDatabase(urlOf('postgres'), database, child.stop),
     timeoutMs: START_TIMEOUT_MS,
+    log,
+    signal,
   });
-  return { name: 'postgres', url: urlOf(database), pid: child.pid, exited: child.exited, stop: child.stop };
+  const { pid, exited, stop, force } = child;
+  return { name: 'postgres', url: urlOf(database), pid, exited, stop, force };
 }
 
-/** The data folder is made under another name and renamed when complete, so that a crash leaves no half of one. */
+/**
+ * Makes the data folder in itself, since it can be a mount point, which nothing can be renamed to. A crash at any moment
+ * leaves what the next start goes on with; files that are there already, such as `lost+found`, stay.
+ */
 async function initialise(options: {
   binaries: PostgresBinaries;
   user: EngineUser;
   dataDir: string;
   password: string;
+  signal: AbortSignal | undefined;
 }): Promise<void> {
   const { dataDir } = options;
+  const made = join(dataDir, MADE);
+  try {
+    if (!existsSync(made)) await runInitdb(options);
+    const names = readdirSync(made).sort((a, b) => Number(a === LAST_FILE) - Number(b === LAST_FILE));
+    for (const name of names) {
+      if (name === LAST_FILE) syncFolder(dataDir);
+      renameSync(join(made, name), join(dataDir, name));
+    }
+    rmdirSync(made);
+    syncFolder(dataDir);
+  } catch (cause) {
+    const { stderr } = cause as { stderr?: string };
+    throw new OperatingError(
+      'engine_failed',
+      `the PostgreSQL data folder ${dataDir} cannot be made: ${stderr?.trim() || errorText(cause)}`,
+      { cause },
+    );
+  }
+}
+
+async function runInitdb(options: Parameters<typeof initialise>[0]): Promise<void> {
+  const { dataDir } = options;
   const user = options.user.named();
-  const unfinished = `${dataDir}.new`;
+  const unfinished = join(dataDir, UNFINISHED);
   const passwordFile = `${dataDir}.password`;
   rmSync(unfinished, { recursive: true, force: true });
   mkdirSync(unfinished, { mode: 0o700 });
   writeFileSync(passwordFile, options.password, { mode: 0o600 });
+  // The account of initdb passes through by its group, which is the engines' own.
+  chmodSync(dataDir, 0o710);
   try {
     user.own(unfinished);
     user.own(passwordFile);
@@ -132,20 +196,40 @@ async function initialise(options: {
       '--locale-provider=builtin',
       '--builtin-locale=C.UTF-8',
     ]);
-    await promisify(execFile)(run.command, run.args, { ...run.ids, cwd: '/', timeout: INITDB_TIMEOUT_MS });
+    await promisify(execFile)(run.command, run.args, {
+      ...run.ids,
+      cwd: '/',
+      timeout: INITDB_TIMEOUT_MS,
+      signal: options.signal,
+    });
     options.user.own(unfinished);
-    rmSync(dataDir, { recursive: true, force: true });
-    renameSync(unfinished, dataDir);
-  } catch (cause) {
-    const { stderr } = cause as { stderr?: string };
-    throw new OperatingError(
-      'engine_failed',
-      `the PostgreSQL data folder ${dataDir} cannot be made: ${stderr?.trim() || errorText(cause)}`,
-      { cause },
-    );
+    renameSync(unfinished, join(dataDir, MADE));
   } finally {
+    chmodSync(dataDir, 0o700);
     rmSync(passwordFile, { force: true });
   }
+}
+
+/** Makes renames in a folder outlast a power cut. */
+function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** initdb and PostgreSQL say only that a segment cannot be resized. */
+function requireSharedMemory(): void {
+  if (!existsSync(SHARED_MEMORY)) return;
+  const { blocks, bsize } = statfsSync(SHARED_MEMORY);
+  if (blocks * bsize >= LEAST_SHARED_BYTES) return;
+  throw new OperatingError(
+    'shared_memory',
+    `${SHARED_MEMORY} has only ${Math.floor((blocks * bsize) / 1024)} KiB, and PostgreSQL needs ${LEAST_SHARED_BYTES / 1024 ** 2} MiB there. ` +
+      `Enlarge it (docker run --shm-size=512m; mount -o remount,size=512m ${SHARED_MEMORY}), or set DATABASE_URL to a server of your own`,
+  );
 }
 
 async function stopLeftoverPostmaster(dataDir: string, log: Logger): Promise<void> {
@@ -153,24 +237,24 @@ async function stopLeftoverPostmaster(dataDir: string, log: Logger): Promise<voi
   const leftover = findLeftover(pidFile, dataDir);
   if (leftover !== undefined) {
     log.warn({ pid: leftover }, 'stopping a PostgreSQL left over from an earlier run');
-    await stopLeftover({ pid: leftover, signal: 'SIGINT', timeoutMs: STOP_TIMEOUT_MS });
+    await stopLeftover({ pid: leftover, signal: 'SIGINT', timeoutMs: ENGINE_STOP_MS });
   } else {
     // PostgreSQL refuses to start when the pid in the file lives, even if by now it is somebody else's.
     rmSync(pidFile, { force: true });
   }
 }
 
-/** Makes the database if it is missing; false while the server is not answering yet. */
-async function hasDatabase(url: string, database: string, giveUp: () => Promise<void>): Promise<boolean> {
+/** Makes the database if it is missing, once the server answers. */
+async function hasDatabase(url: string, database: string, giveUp: () => Promise<void>): Promise<Answer> {
   const sql = openPostgres({ url, max: 1, name: 'engine', as: 'owner' });
   try {
     const [known] = await sql`SELECT 1 FROM pg_database WHERE datname = ${database}`;
     if (!known) await sql`CREATE DATABASE ${sql(database)}`;
-    return true;
+    return 'ready';
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    // 57P03: the server is starting up or recovering.
-    if (['ECONNREFUSED', 'ECONNRESET', 'CONNECTION_CLOSED', '57P03'].includes(String(code))) return false;
+    if (code === CANNOT_CONNECT_NOW) return { waitsFor: 'its recovery from the write-ahead log' };
+    if (['ECONNREFUSED', 'ECONNRESET', 'CONNECTION_CLOSED'].includes(String(code))) return NO_ANSWER;
     await giveUp();
     throw new OperatingError('engine_failed', `PostgreSQL refuses its superuser: ${errorText(error)}`, {
       cause: error,

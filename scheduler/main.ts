@@ -4,6 +4,7 @@ import { verifyPlatformKeys } from '../core/keys/platform-keys.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../core/service/service.ts';
+import { openTelemetry } from '../core/telemetry/start.ts';
 import { createPayoutProvider } from '../ledger/payouts/providers/index.ts';
 import { connectDatabase } from '../ledger/postgres/db.ts';
 import { startTasks } from '../ledger/postgres/tasks.ts';
@@ -32,6 +33,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
   await verifyPlatformKeys(ledger, [{ kind: 'data', keys: config.dataKeys }]);
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'scheduler' });
   const metrics = createMetrics();
+  const telemetry = await openTelemetry({ config, service: 'scheduler', metrics, log });
   const secretBox = createSecretBox(config.dataKeys);
   const health = await serveHealth({
     host: config.metricsHost,
@@ -55,6 +57,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
         provider: createPayoutProvider(config),
         secretBox,
         payoutHour: config.payoutHour,
+        telemetry,
       }),
       hashChainTask(ledger),
     ],
@@ -63,7 +66,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
   return {
     async stop() {
       await Promise.all([tasks, ...loops].map((running) => running.stop()));
-      await health.stop();
+      await Promise.all([health.stop(), telemetry.stop()]);
       await Promise.all([ledger.end({ timeoutMs: DISCONNECT_TIMEOUT_MS }), warehouse.close()]);
     },
   };

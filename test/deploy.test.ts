@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { SERVICES } from '../bin/services.ts';
+import { UP_STOP_MS } from '../bin/supervisor/stop.ts';
 import { renderEnvExample, VARIABLE_NAMES } from '../core/config/config.ts';
 import { fromProject } from '../core/config/paths.ts';
 import { SHUTDOWN_TIMEOUT_MS } from '../core/service/service.ts';
@@ -56,6 +57,8 @@ describe('compose.yaml', () => {
 
   test('has every process, with its port, and time to stop', () => {
     const processes = Object.entries(services).filter(([name]) => !['afflux', 'migrate'].includes(name));
+    const whole = Number.parseInt(services.afflux?.stop_grace_period ?? '', 10) * 1_000;
+    expect(whole).toBeGreaterThan(UP_STOP_MS);
     expect(processes.map(([name]) => name).toSorted()).toEqual(SERVICES.map(({ name }) => name).toSorted());
     for (const [name, { command, healthcheck, stop_grace_period }] of processes) {
       expect(command).toEqual([name]);
@@ -79,6 +82,14 @@ describe('compose.yaml', () => {
     );
     expect(owners.map(([name]) => name)).toEqual(['migrate']);
   });
+});
+
+test('the docs say the times to stop that the code keeps', () => {
+  const rows = [...read('docs/deploy.md').matchAll(/^\| (a process|`afflux up`) \| (\d+) s \|/gm)];
+  expect(rows.map(([, what, seconds]) => [what, Number(seconds) * 1_000])).toEqual([
+    ['a process', SHUTDOWN_TIMEOUT_MS],
+    ['`afflux up`', UP_STOP_MS],
+  ]);
 });
 
 describe('deploy/kubernetes', () => {
@@ -128,7 +139,8 @@ describe('deploy/systemd', () => {
   test.each(units)('%s stops its process later than the process itself', (unit) => {
     const text = readFileSync(join(folder, unit), 'utf8');
     const seconds = Number(/^TimeoutStopSec=(\d+)$/m.exec(text)?.[1]);
-    expect(seconds * 1_000).toBeGreaterThan(SHUTDOWN_TIMEOUT_MS);
+    const needsMs = / up$/m.test(text) ? UP_STOP_MS : SHUTDOWN_TIMEOUT_MS;
+    expect(seconds * 1_000).toBeGreaterThan(needsMs);
   });
 
   test('are units for systemd', ({ skip }) => {

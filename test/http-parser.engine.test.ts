@@ -100,7 +100,7 @@ describe('requests in pieces, as real networks deliver them', () => {
   });
 
   const send = (pieces: readonly Buffer[]): Promise<string> =>
-    answerTo(Number(new URL(world.url).port), pieces);
+    answerTo({ port: Number(new URL(world.url).port) }, pieces);
 
   /** Sends every list of pieces; all are answered with `status`, and every click is stored once. */
   async function expectAll(status: string, lists: readonly (readonly Buffer[])[]): Promise<void> {

@@ -3,13 +3,15 @@ import { startApi } from '../api/main.ts';
 import { startAttribution } from '../attribution/main.ts';
 import { connectNats } from '../core/clicks/stream.ts';
 import { type Config, loadConfig } from '../core/config/config.ts';
-import type { Running } from '../core/service/service.ts';
+import { createMetrics, type Running } from '../core/service/service.ts';
+import { openTelemetry } from '../core/telemetry/start.ts';
 import { DAY_MS } from '../core/time.ts';
 import { freePort } from '../engines/engine.ts';
 import { createApiKey } from '../ledger/access/api-keys.ts';
 import { auditLedger } from '../ledger/audit/audit.ts';
 import { affiliateBalance } from '../ledger/audit/counts.ts';
 import { createBlocks, endBlock } from '../ledger/blocks/blocks.ts';
+import { getPayout } from '../ledger/payouts/payouts.ts';
 import { createBankCsvProvider } from '../ledger/payouts/providers/bank-csv.ts';
 import { runPayouts } from '../ledger/payouts/run.ts';
 import { createAffiliate } from '../ledger/programs/affiliates.ts';
@@ -17,11 +19,13 @@ import { createLink } from '../ledger/programs/links.ts';
 import { updateProgram } from '../ledger/programs/programs.ts';
 import { setTerms } from '../ledger/programs/terms.ts';
 import { startScheduler } from '../scheduler/main.ts';
+import { tracePayouts } from '../scheduler/traces.ts';
 import { auditWarehouse } from '../warehouse/audit/audit.ts';
 import { startLoader } from '../warehouse/loader/main.ts';
 import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
 import { givePayoutMethod } from './support/ledger.ts';
+import { type OtlpReceiver, startOtlpReceiver } from './support/servers/otlp.ts';
 import { freshWarehouse, quietLog } from './support/warehouse.ts';
 
 /** A click is counted within two seconds, and its order decided at once after that. */
@@ -37,6 +41,7 @@ interface Conversion {
 
 describe('from a click to a payout', () => {
   let world: CollectorUnderTest;
+  let receiver: OtlpReceiver;
   let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
   let config: Config;
   let api = '';
@@ -47,6 +52,7 @@ describe('from a click to a payout', () => {
   const ids = { ann: 0, bob: 0, cat: 0 };
 
   beforeAll(async () => {
+    receiver = await startOtlpReceiver();
     world = await prepareCollector();
     warehouse = await freshWarehouse();
     const apiPort = await freePort();
@@ -69,10 +75,11 @@ describe('from a click to a payout', () => {
         'schedulerPort',
         'payoutHour',
       ),
+      otlpEndpoint: receiver.url,
     };
     api = `http://127.0.0.1:${apiPort}`;
     await prepareProgram();
-    services.push(await world.start());
+    services.push(await world.start({ otlpEndpoint: receiver.url }));
     services.push(await startLoader({ config, log: quietLog }));
     services.push(await startAttribution({ config, log: quietLog }));
     services.push(await startScheduler({ config, log: quietLog }));
@@ -82,6 +89,7 @@ describe('from a click to a payout', () => {
     for (const service of services.reverse()) await service.stop();
     await warehouse.drop();
     await world.dispose();
+    await receiver.stop();
   });
 
   async function prepareProgram(): Promise<void> {
@@ -293,6 +301,82 @@ describe('from a click to a payout', () => {
     const states = [...(await decided(many)).values()].map(({ state, reason }) => reason ?? state);
     expect(states.filter((state) => state === 'attributed')).toHaveLength(10);
     expect(states.filter((state) => state === 'high_conversion_rate_from_ip')).toHaveLength(30);
+  });
+
+  it('sends spans that lead from an order to its batch, its block and its payout', async () => {
+    const [order] = await world.ledger<
+      { id: bigint; clickNode: number; clickSeq: bigint; payoutId: bigint }[]
+    >`
+      select c.id, c.click_node, c.click_seq, i.payout_id from conversions c
+      join commissions m on m.conversion_id = c.id and m.level = 1 join payout_items i on i.commission_id = m.id
+      where c.order_id = 'order-0'`;
+    if (!order) throw new Error('the order was not paid');
+    const options = { config, service: 'scheduler', metrics: createMetrics(), log: quietLog };
+    const telemetry = await openTelemetry(options);
+    const payout = await getPayout(world.ledger, order.payoutId);
+    await tracePayouts(telemetry, world.ledger, { payouts: payout ? [payout] : [], tookMs: 1 });
+    await telemetry.stop();
+
+    const about = (name: string, key: string, value: string | number) =>
+      receiver.spans.filter((span) => span.name === name && span.attributes[`afflux.${key}`] === value);
+    const conversion = `cnv_${order.id}`;
+    const found = await waitFor(
+      () => {
+        const [[reported], [decision]] = [
+          about('order', 'conversion', conversion),
+          about('decision', 'conversion', conversion),
+        ];
+        const batch = receiver.spans.find(
+          ({
+            name,
+            attributes: { 'afflux.node': node, 'afflux.first_seq': first, 'afflux.clicks': clicks },
+          }) =>
+            name === 'click batch' &&
+            node === order.clickNode &&
+            Number(first) <= Number(order.clickSeq) &&
+            Number(order.clickSeq) < Number(first) + Number(clicks),
+        );
+        const loading = receiver.spans.find(({ parentSpanId }) => parentSpanId === batch?.spanId);
+        return reported && decision && batch && loading ? { reported, decision, batch, loading } : undefined;
+      },
+      { deadlineMs: 20_000, what: 'the spans of the order' },
+    );
+    const { reported, decision, batch, loading } = found;
+    expect([batch, loading, reported, decision].map(({ service }) => service)).toEqual([
+      'afflux-collector',
+      'afflux-loader',
+      'afflux-api',
+      'afflux-attribution',
+    ]);
+    expect([decision.traceId, decision.parentSpanId]).toEqual([reported.traceId, reported.spanId]);
+    expect(decision.attributes).toMatchObject({ 'afflux.outcome': 'attributed' });
+    expect(decision.links).toEqual([batch.traceId]);
+    expect(loading.traceId).toBe(batch.traceId);
+    const [block] = about('click block', 'block', loading.attributes['afflux.block'] ?? '');
+    expect(block?.links).toContain(batch.traceId);
+    expect(loading.links).toEqual([block?.traceId]);
+    const [paid] = about('payout', 'payout', `pay_${order.payoutId}`);
+    expect(paid?.links).toContain(reported.traceId);
+    const [request] = receiver.spans.filter(({ traceId }) => reported.links.includes(traceId));
+    expect(request).toMatchObject({ name: 'POST /v1/conversions', service: 'afflux-api' });
+    expect(request?.attributes).toMatchObject({
+      'http.response.status_code': 202,
+      'afflux.request_id': reported.attributes['afflux.request_id'],
+    });
+  });
+
+  it('goes on while the endpoint of its spans hangs', async () => {
+    receiver.behave('hang');
+    const before = receiver.headers.length;
+    const clickIds = await Promise.all(codes.map((code) => click(code)));
+    const orderIds = clickIds.map((_, i) => `unseen-${i}`);
+    for (const [i, clickId] of clickIds.entries())
+      await order({ order_id: orderIds[i] ?? '', amount: '10.00', click_id: clickId });
+    expect((await decided(orderIds)).size).toBe(orderIds.length);
+    await waitFor(() => receiver.headers.length > before, {
+      deadlineMs: 20_000,
+      what: 'a request that hangs',
+    });
   });
 
   it('adds up in the end', async () => {

@@ -11,7 +11,7 @@ import { type CollectorUnderTest, prepareCollector } from './support/collector.t
 import { waitFor } from './support/engines.ts';
 import { hasProxy } from './support/programs.ts';
 
-/** As docs/operations.md has them; each listens at `from` and leads to `to`. */
+/** As docs/proxies.md has them; each listens at `from` and leads to `to`. */
 const PROXIES = {
   'HAProxy, mode http, option forwardfor': {
     program: 'haproxy',

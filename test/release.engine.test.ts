@@ -11,7 +11,7 @@ import { waitFor } from './support/engines.ts';
 const WANTED = process.env.AFFLUX_TEST_RELEASE === '1';
 const BUILD_MS = 420_000;
 const START_MS = 60_000;
-/** What docs/operations.md says of a stop as a rule. */
+/** What docs/deploy.md says of a stop. */
 const STOP_MS = 30_000;
 const MOST_MB_WITHOUT_ENGINES = 400;
 /** A user who owns no file of the release. */

@@ -86,6 +86,15 @@ function ourProcesses(): { pid: number; line: string }[] {
     });
 }
 
+/** A line of the log. */
+function readLine(line: string): { service: string; msg: string } {
+  const record = JSON.parse(line) as Record<string, string>;
+  expect(record, line).toMatchObject({ service: expect.any(String), msg: expect.any(String) });
+  expect(record.level).toMatch(/^(?:trace|debug|info|warn|error|fatal)$/);
+  expect(new Date(record.time ?? '').toISOString(), line).toBe(record.time);
+  return { service: record.service ?? '', msg: record.msg ?? '' };
+}
+
 function collectorPid(): number | undefined {
   return ourProcesses().find(({ line }) => line.includes('afflux.js collector'))?.pid;
 }
@@ -126,22 +135,38 @@ test('starts, refuses a second one, brings a crashed process back, survives a ki
   third.child.kill('SIGINT');
   await waitFor(() => hasEnded(third.child), { deadlineMs: 30_000, what: 'the platform to stop' });
   expect(third.child.exitCode).toBe(0);
-  const stops = third
-    .output()
-    .split('\n')
-    .flatMap((line) => /^\S+ (\w+) +\w+ +stopped\b/.exec(line)?.[1] ?? []);
-  expect(stops.filter((name) => name !== 'afflux')).toEqual([
-    'collector',
-    'loader',
-    'attribution',
-    'scheduler',
-    'api',
-    'clickhouse',
-  ]);
+  // Without a terminal every line is JSON: of the supervisor, of the processes, of the engines.
+  const lines = third.output().trimEnd().split('\n').map(readLine);
+  const services = ['api', 'attribution', 'collector', 'loader', 'scheduler'];
+  expect(new Set(lines.map(({ service }) => service))).toEqual(
+    new Set(['afflux', 'postgresql', 'clickhouse', 'nats', ...services]),
+  );
+  const stops = lines
+    .filter(({ msg, service }) => msg === 'stopped' && service !== 'afflux')
+    .map(({ service }) => service);
+  expect(stops.slice(0, services.length).toSorted()).toEqual(services);
+  expect(stops.slice(services.length)).toEqual(['clickhouse']);
   expect(ourProcesses()).toEqual([]);
 });
 
-test('stops its engines when its output is closed', async () => {
+test('says what a stop waits for, and a second signal ends all by force', { timeout: 90_000 }, async () => {
+  const { child, output } = await upAndReady();
+  const stuck = collectorPid();
+  assert(stuck !== undefined, 'the collector runs');
+  process.kill(stuck, 'SIGSTOP');
+  child.kill('SIGTERM');
+  await waitFor(() => output().includes(`waits for collector (pid ${stuck})`), {
+    deadlineMs: 10_000,
+    what: 'a line about the collector',
+  });
+  child.kill('SIGTERM');
+  // Below what the collector alone would have had.
+  await waitFor(() => hasEnded(child), { deadlineMs: 10_000, what: 'the platform to end' });
+  expect(child.exitCode).toBe(1);
+  expect(ourProcesses()).toEqual([]);
+});
+
+test('stops its engines when its output is closed', { timeout: 90_000 }, async () => {
   const { child } = await upAndReady();
   child.stdout.destroy();
   child.stderr.destroy();
@@ -160,7 +185,7 @@ test('names the variable of a port that is taken, before it starts anything', as
   expect(platform.output()).toMatch(
     /cannot listen on 127\.0\.0\.1:\d+: another program is using it.*API_PORT/,
   );
-  expect(readdirSync(home).toSorted()).toEqual(['secrets.json', 'server-self-test']);
+  expect(readdirSync(home).toSorted()).toEqual(['secrets.json']);
 });
 
 test('lists every fault of the environment at once', async () => {

@@ -13,6 +13,7 @@ import type { Config } from '../../core/config/config.ts';
 import { formatIp, parseIp } from '../../core/ip.ts';
 import { createVisitorAddressReader } from '../../core/net/forwarded.ts';
 import type { SecretBox } from '../../core/secret-box.ts';
+import type { Telemetry } from '../../core/telemetry/telemetry.ts';
 import type { PayoutProvider } from '../../ledger/payouts/provider.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
@@ -68,6 +69,7 @@ export interface ApiContext {
   readonly quotas: Quotas;
   /** Where files of reports are written. */
   readonly reportsFolder: string;
+  readonly telemetry: Telemetry;
   readonly payoutProvider: PayoutProvider;
   /** Where the files of payouts are. */
   readonly paymentFolder: string;

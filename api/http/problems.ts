@@ -136,6 +136,7 @@ export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode
   rows_refused: 'internal',
   server_unavailable: 'internal',
   shard_unfinished: 'internal',
+  shared_memory: 'internal',
   snapshot_damaged: 'internal',
   spool_failed: 'internal',
   spool_full: 'internal',

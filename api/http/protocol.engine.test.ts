@@ -175,6 +175,42 @@ describe('answers', () => {
     }
   });
 
+  test('keep the id and the trace of their caller, in the answer, the log and the log of calls', async () => {
+    const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
+    const { advertiser } = shop.keys;
+    const json = { order_id: 'traced', amount: '10.00', currency: 'EUR' };
+    const headers = { 'x-request-id': 'shop-7', traceparent: `00-${traceId}-00f067aa0ba902b7-00` };
+    const answer = await api.call('POST', '/v1/conversions', { key: advertiser, json, headers });
+    expect(answer.headers.get('x-request-id')).toBe('shop-7');
+    expect(answer.headers.get('traceresponse')).toMatch(
+      new RegExp(`^00-${traceId}-(?!00f067aa0ba902b7)[0-9a-f]{16}-00$`),
+    );
+    const refused = await api.call('POST', '/v1/conversions', { key: advertiser, json: {}, headers });
+    expect([refused.status, refused.body.request_id]).toEqual([422, 'shop-7']);
+    const lines = await waitFor(
+      () => {
+        const found = api.logLines.filter((line) => line.includes('"request_id":"shop-7"'));
+        return found.length >= 2 && found.map((line) => JSON.parse(line) as Record<string, unknown>);
+      },
+      { deadlineMs: 5_000, what: 'the lines of both requests' },
+    );
+    for (const line of lines) expect(line).toMatchObject({ trace_id: traceId, route: '/v1/conversions' });
+    const calls = await api.ledger<{ status: number }[]>`
+      select status from postback_calls where request_id = 'shop-7' order by id`;
+    expect(calls.map(({ status }) => status)).toEqual([202, 422]);
+  });
+
+  test.each(['a b', 'x'.repeat(101), 'first, second', '\u00e9'])(
+    'with an id that cannot be taken (%j) get another one',
+    async (id) => {
+      const head = `GET /healthz HTTP/1.1\r\nHost: x\r\nX-Request-Id: ${id}\r\ntraceparent: 00-${id}-01\r\n`;
+      const answer = await sendRaw(`${head}Connection: close\r\n\r\n`);
+      expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+      expect(answer).toMatch(/^x-request-id: [0-9a-f]{8}-[0-9a-f-]{27}\r$/im);
+      expect(answer).not.toMatch(/^traceresponse:/im);
+    },
+  );
+
   test('are logged without keys, query strings, customers and ids', async () => {
     const { advertiser } = shop.keys;
     const secrets = [advertiser, 'order-in-log', 'jane@example.com', 'click-in-log'];

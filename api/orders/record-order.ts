@@ -9,6 +9,7 @@ import { claimOf, commit } from '../http/commit.ts';
 import type { ApiContext } from '../http/context.ts';
 import { programRequired } from '../http/principal.ts';
 import { invalidField, Problem } from '../http/problems.ts';
+import { noteNewOrder } from '../http/wire/request-ids.ts';
 import { formatId } from '../schemas/ids.ts';
 import { formatMoney, formatTime } from '../schemas/schemas.ts';
 import { callerOf } from './call-log.ts';
@@ -101,6 +102,9 @@ export async function reportOrder<Body>(
   function answer(reported: ReportedOrder): { status: number; body: Body } {
     return { status: isNewOrder({ did: reported.outcome }) ? newStatus : 200, body: view(reported) };
   }
+  function noteIfNew({ outcome, conversion }: ReportedOrder): void {
+    if (isNewOrder({ did: outcome })) noteNewOrder(request, conversion.id);
+  }
   if (claimOf(request) || within) {
     return await commit(context, request, reply, async (tx) => {
       const [recorded] = await recordEntries(tx, { ...context, entries: [entry] });
@@ -108,6 +112,7 @@ export async function reportOrder<Body>(
       const reported = read(recorded);
       await within?.(tx, reported);
       const answered = answer(reported);
+      noteIfNew(reported);
       // What is refused leaves nothing in this transaction: its line is written with the answer.
       if (request.call) request.call.logged = true;
       return answered;
@@ -115,7 +120,9 @@ export async function reportOrder<Body>(
   }
   const recorded = await context.intake.submit(entry);
   if (request.call) request.call.logged = true;
-  const { status, body } = answer(read(recorded));
+  const reported = read(recorded);
+  noteIfNew(reported);
+  const { status, body } = answer(reported);
   reply.code(status);
   return body;
 }

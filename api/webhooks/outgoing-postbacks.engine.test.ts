@@ -53,7 +53,8 @@ async function work(): Promise<number> {
   while ((await fanOut(api)) > 0);
   const log = createLogger({ name: 'test', level: 'silent' });
   const allowed = createNetworkMatcher(['127.0.0.1']);
-  const options = { ledger: api.ledger, secretBox: api.secretBox, log, allowed, retryWaitsS: [0, 0] };
+  const { ledger, secretBox, telemetry } = api;
+  const options = { ledger, secretBox, telemetry, log, allowed, retryWaitsS: [0, 0] };
   const deliveries = startDeliveries(options);
   const claimed = await deliveries.claim();
   await deliveries.ended();
@@ -485,7 +486,13 @@ describe('an outgoing postback is refused', { tags: ['attack'] }, () => {
     while ((await fanOut(api)) > 0);
     const log = createLogger({ name: 'test', level: 'silent' });
     const allowed = createNetworkMatcher(['127.0.0.1']);
-    const under = startDeliveries({ ledger: api.ledger, secretBox: api.secretBox, log, allowed });
+    const under = startDeliveries({
+      ledger: api.ledger,
+      secretBox: api.secretBox,
+      telemetry: api.telemetry,
+      log,
+      allowed,
+    });
     try {
       await under.claim();
       await expect.poll(() => receiver.received.length, { timeout: 5_000 }).toBe(3);

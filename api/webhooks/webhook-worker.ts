@@ -4,6 +4,8 @@ import type { SecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
 import type { Running } from '../../core/service/service.ts';
+import type { Telemetry } from '../../core/telemetry/telemetry.ts';
+import { formatTraceParent } from '../../core/telemetry/trace-context.ts';
 import { DAY_MS } from '../../core/time.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
 import { queueMail } from '../../ledger/integrations/mails.ts';
@@ -33,6 +35,7 @@ import { formatOptionalTime } from '../schemas/schemas.ts';
 import { postbackBodyOf } from './outgoing-postbacks.ts';
 import { webhookBodyOf } from './webhook-bodies.ts';
 import { requestOf } from './webhook-request.ts';
+import { recordAttemptSpan, spanOf } from './webhook-span.ts';
 import { send, type WebhookAnswer } from './webhook-target.ts';
 
 /**
@@ -64,6 +67,7 @@ const ACTOR = 'webhooks';
 export interface WebhookWorkerOptions {
   readonly ledger: Database;
   readonly secretBox: SecretBox;
+  readonly telemetry: Telemetry;
   readonly log: Logger;
   /** Private networks that webhooks are allowed to reach. */
   readonly allowed: NetworkMatcher;
@@ -206,6 +210,7 @@ async function attempt(options: WebhookWorkerOptions, delivery: DueDelivery): Pr
   const timestamp = Math.floor(Date.now() / 1_000);
   const { messageId: id, endpointId } = delivery;
   const request = requestOf(delivery);
+  const span = spanOf(options.telemetry, delivery);
   const secrets = [delivery.secret, delivery.oldSecret].filter((secret) => secret !== null);
   const signatures = secrets.map((encrypted) =>
     sign(decryptSigningSecret(secretBox, encrypted), { id, timestamp, body: request.signed }),
@@ -220,8 +225,11 @@ async function attempt(options: WebhookWorkerOptions, delivery: DueDelivery): Pr
       'webhook-id': id,
       'webhook-timestamp': String(timestamp),
       'webhook-signature': signatures.join(' '),
+      ...(span && { traceparent: formatTraceParent(span) }),
+      ...(delivery.requestId !== null && { 'x-request-id': delivery.requestId }),
     },
   });
+  if (span) recordAttemptSpan(options.telemetry, { delivery, span, answer });
   const waitS = retryWaitsS[delivery.attempts];
   const delivered = answer.error === undefined;
   await inTransaction(ledger, (tx) =>

@@ -48,7 +48,14 @@ async function subscribe(key: string, json: object = {}): Promise<{ id: string; 
 
 function workerOptions(retryWaitsS: readonly number[] = [0, 0]) {
   const log = createLogger({ name: 'test', level: 'silent' });
-  return { ledger: api.ledger, secretBox: api.secretBox, log, allowed: LOOPBACK, retryWaitsS };
+  return {
+    ledger: api.ledger,
+    secretBox: api.secretBox,
+    telemetry: api.telemetry,
+    log,
+    allowed: LOOPBACK,
+    retryWaitsS,
+  };
 }
 
 /** Everything that is due now, once. */
@@ -87,6 +94,33 @@ describe('a delivery', () => {
     const forged = body.replace('w-1', 'w-2');
     expect(() => new Webhook(secret).verify(forged, headers as Record<string, string>)).toThrow();
     expect(await work()).toBe(0);
+  });
+
+  test('about an order has its trace, and to the program the id of the request that reported it', async () => {
+    const partner = await startReceiver();
+    try {
+      await subscribe(tenant.keys.advertiser);
+      await subscribe(tenant.keys.affiliate, { url: partner.url });
+      const reported = await api.call('POST', '/v1/conversions', {
+        key: tenant.keys.advertiser,
+        json: { order_id: 'traced', amount: '100.00', currency: 'EUR', customer_id: 'customer-7' },
+        headers: { 'x-request-id': 'shop-request' },
+      });
+      expect(reported.status).toBe(202);
+      const { traceId } = api.telemetry.ids.order(await order('traced'));
+      await work();
+      const spansOf = ({ received }: Receiver) => received.map(({ headers }) => String(headers.traceparent));
+      const spans = [...spansOf(receiver), ...spansOf(partner)];
+      for (const span of spans) expect(span).toMatch(new RegExp(`^00-${traceId}-[0-9a-f]{16}-00$`));
+      expect(new Set(spans).size).toBe(spans.length);
+      const idsOf = ({ received }: Receiver) =>
+        new Set(received.map(({ headers }) => headers['x-request-id']));
+      expect(idsOf(receiver)).toEqual(new Set(['shop-request']));
+      // A partner does not get to know what a shop calls its requests.
+      expect(idsOf(partner)).toEqual(new Set([undefined]));
+    } finally {
+      await partner.stop();
+    }
   });
 
   test('to an affiliate is of its own things, without what it may not see', async () => {

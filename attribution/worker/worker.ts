@@ -39,6 +39,8 @@ interface WorkerOptions {
   readonly clicks: ClickSource;
   readonly clickIds: ClickIdCodec;
   readonly log: Logger;
+  /** Called with each decision that was recorded, and the milliseconds since its batch was claimed. */
+  readonly onDecided?: (decision: Decision, tookMs: number) => void;
 }
 
 /** Conversions decided with one look-up and one transaction: large enough that the fixed costs of both do not count. */
@@ -57,13 +59,18 @@ export function createAttributionWorker(options: WorkerOptions): AttributionWork
     failed: 0,
   };
   const counts = createOrderCounts();
-  return { stats, runBatch: (now) => runBatch({ ...options, counts, stats, now }) };
+  return {
+    stats,
+    runBatch: (now) => runBatch({ ...options, counts, stats, now, startedAtMs: performance.now() }),
+  };
 }
 
 interface Batch extends WorkerOptions {
   readonly counts: OrderCounts;
   readonly stats: WorkerStats;
   readonly now: Date;
+  /** On the monotonic clock. */
+  readonly startedAtMs: number;
 }
 
 /** Claim, prepare, decide and record. What cannot be decided now is postponed, never dropped. */
@@ -112,12 +119,15 @@ async function decideAll(batch: Batch, prepared: readonly PreparedConversion[]):
 /** Decides and records in one transaction. */
 async function decideTogether(batch: Batch, prepared: readonly PreparedConversion[]): Promise<void> {
   if (prepared.length === 0) return;
-  const decisions = await inTransaction(batch.ledger, async (tx) => {
+  const { decisions, recorded } = await inTransaction(batch.ledger, async (tx) => {
     const made = await makeDecisions(tx, prepared, batch.now);
-    await recordDecisions(tx, made);
-    return made;
+    return { decisions: made, recorded: await recordDecisions(tx, made) };
   });
   for (const { outcome } of decisions) batch.stats.decided[outcome]++;
+  const tookMs = performance.now() - batch.startedAtMs;
+  for (const [i, decision] of decisions.entries()) {
+    if (recorded[i]?.outcome === 'recorded') batch.onDecided?.(decision, tookMs);
+  }
   await postpone(batch, stillUnattributed(prepared, decisions));
 }
 

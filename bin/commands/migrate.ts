@@ -1,6 +1,7 @@
 import type { Config } from '../../core/config/config.ts';
 import { clickhouseServer } from '../../core/config/servers.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
+import { logFormat } from '../../core/service/log-lines.ts';
 import { databasePlace, splitUrls } from '../../core/url.ts';
 import { checkLedgerMigrations, migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
@@ -18,7 +19,11 @@ export async function migrate(): Promise<void> {
   const config = readConfig();
   const done = await migrateStores({
     config,
-    log: createLogger({ name: 'migrate', level: config.logLevel }),
+    log: createLogger({
+      name: 'migrate',
+      level: config.logLevel,
+      format: logFormat(config.logFormat),
+    }),
   });
   process.stdout.write(`PostgreSQL: ${done.ledger} applied. ClickHouse: ${done.warehouse} applied.\n`);
 }

@@ -7,6 +7,7 @@ import { createNetworkMatcher, parseIp } from '../../core/ip.ts';
 import { formatAmount } from '../../core/money.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import { createLogger } from '../../core/service/log.ts';
+import { logFormat } from '../../core/service/log-lines.ts';
 import { metricsToken } from '../../core/service/metrics-access.ts';
 import type { Running } from '../../core/service/service.ts';
 import { withoutPassword } from '../../core/url.ts';
@@ -127,7 +128,7 @@ async function openCollector(config: Config): Promise<{ url: string } & Running>
       collectorPort: port,
       trustedProxies: ['127.0.0.1'],
     },
-    log: createLogger({ name: 'demo-collector', level: 'error' }),
+    log: createLogger({ name: 'demo-collector', level: 'error', format: logFormat(config.logFormat) }),
   });
   const url = `http://127.0.0.1:${port}`;
   await pollUntil(

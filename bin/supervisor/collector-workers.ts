@@ -6,8 +6,9 @@ import type { Config } from '../../core/config/config.ts';
 import { fromProject } from '../../core/config/paths.ts';
 import { errorText } from '../../core/errors.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
+import { formatLogLine, type LogFormat, logFormat } from '../../core/service/log-lines.ts';
 import { READY_MESSAGE, type Running, runProcess, SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
-import { type EngineProcess, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
+import { type Answer, type EngineProcess, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
 import { readConfig, serviceEnvironment } from '../environment.ts';
 import { restartPauseMs } from './supervise.ts';
 
@@ -33,12 +34,18 @@ interface Worker {
  */
 export async function runCollectorWorkers(count: number): Promise<void> {
   const config = readConfig();
-  const log = createLogger({ name: 'collector', level: config.logLevel });
-  await runProcess(log, () => startWorkers({ config, log, count }));
+  const format = logFormat(config.logFormat);
+  const log = createLogger({ name: 'collector', level: config.logLevel, format });
+  await runProcess(log, () => startWorkers({ config, log, format, count }));
 }
 
-async function startWorkers(options: { config: Config; log: Logger; count: number }): Promise<Running> {
-  const { config, log, count } = options;
+async function startWorkers(options: {
+  config: Config;
+  log: Logger;
+  format: LogFormat;
+  count: number;
+}): Promise<Running> {
+  const { config, log, format, count } = options;
   gatherOrphanedSpools(config.home, count, log);
   if (!movesWaitingConnections()) {
     log.warn(
@@ -59,7 +66,7 @@ async function startWorkers(options: { config: Config; log: Logger; count: numbe
 
   async function add(): Promise<Worker> {
     const slot = freeSlot();
-    const worker: Worker = { slot, process: await spawnWorker(slot), leaving: false };
+    const worker: Worker = { slot, process: await spawnWorker(slot, format), leaving: false };
     workers.add(worker);
     void worker.process.exited.then((status) => {
       workers.delete(worker);
@@ -72,6 +79,7 @@ async function startWorkers(options: { config: Config; log: Logger; count: numbe
       process: worker.process,
       answers: readyMessage(worker.process),
       timeoutMs: READY_TIMEOUT_MS,
+      log,
       signal: new AbortController().signal,
     });
     failures = 0;
@@ -109,13 +117,13 @@ async function startWorkers(options: { config: Config; log: Logger; count: numbe
   };
 }
 
-async function spawnWorker(slot: number): Promise<EngineProcess> {
+async function spawnWorker(slot: number, format: LogFormat): Promise<EngineProcess> {
   return await spawnEngine({
     name: `collector worker ${slot}`,
     command: process.execPath,
     args: [fromProject('dist/bin/afflux.js'), 'collector', '--slot', String(slot)],
     spawn: { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: serviceEnvironment() },
-    onLine: (line) => process.stdout.write(`${line}\n`),
+    onLine: (line) => process.stdout.write(`${formatLogLine(format, 'collector', line)}\n`),
     stopSignal: 'SIGTERM',
     stopTimeoutMs: STOP_TIMEOUT_MS,
     forceSignal: 'SIGKILL',
@@ -132,12 +140,12 @@ export function movesWaitingConnections(): boolean {
 }
 
 /** The port is shared, so only the worker itself can say that it is ready. */
-function readyMessage(worker: EngineProcess): () => Promise<boolean> {
+function readyMessage(worker: EngineProcess): () => Promise<Answer> {
   let isReady = false;
   worker.child.on('message', (message) => {
     if (message === READY_MESSAGE) isReady = true;
   });
-  return async () => isReady;
+  return async () => (isReady ? 'ready' : { waitsFor: 'its links and its port; its own lines say more' });
 }
 
 /** Spools of slots that no worker has any more go to the first one, shard by shard, which replays them with its own. */

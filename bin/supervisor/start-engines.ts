@@ -15,7 +15,7 @@ export interface EngineChoice {
   readonly name: 'PostgreSQL' | 'ClickHouse' | 'NATS';
   readonly url: string;
   /** Starts it here; undefined when a URL names a server instead. */
-  readonly start: ((log: Logger) => Promise<Engine>) | undefined;
+  readonly start: ((log: Logger, signal: AbortSignal) => Promise<Engine>) | undefined;
   /** Where its data are, when it is embedded. */
   readonly dataDir: string;
 }
@@ -31,13 +31,14 @@ export function chooseEngines(config: Config): EngineChoice[] {
       url: config.databaseUrl,
       dataDir: postgresDir,
       start: config.embedded.postgres
-        ? (log) =>
+        ? (log, signal) =>
             startPostgres({
               dataDir: postgresDir,
               port: config.postgresPort,
               password: config.postgresPassword,
               database: DATABASE,
               log,
+              signal,
             })
         : undefined,
     },
@@ -46,7 +47,7 @@ export function chooseEngines(config: Config): EngineChoice[] {
       url: config.clickhouseUrl,
       dataDir: clickhouseDir,
       start: config.embedded.clickhouse
-        ? (log) =>
+        ? (log, signal) =>
             startClickHouse({
               dataDir: clickhouseDir,
               port: config.clickhousePort,
@@ -58,6 +59,7 @@ export function chooseEngines(config: Config): EngineChoice[] {
                 ...ANALYST_READS,
               },
               log,
+              signal,
             })
         : undefined,
     },
@@ -66,7 +68,7 @@ export function chooseEngines(config: Config): EngineChoice[] {
       url: config.natsUrl,
       dataDir: natsDir,
       start: config.embedded.nats
-        ? async (log) =>
+        ? async (log, signal) =>
             startNats({
               server: await findNatsServer({ explicit: config.natsServer, home: config.home }),
               dataDir: natsDir,
@@ -74,6 +76,7 @@ export function chooseEngines(config: Config): EngineChoice[] {
               password: config.natsPassword,
               sync: config.natsSync,
               log,
+              signal,
             })
         : undefined,
     },

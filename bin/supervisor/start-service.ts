@@ -1,16 +1,24 @@
 import type { Config } from '../../core/config/config.ts';
 import { fromProject } from '../../core/config/paths.ts';
+import type { Logger } from '../../core/service/log.ts';
+import { formatLogLine, logFormat } from '../../core/service/log-lines.ts';
 import { SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
-import { type EngineProcess, requireFreePort, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
+import {
+  type Answer,
+  type EngineProcess,
+  NO_ANSWER,
+  requireFreePort,
+  spawnEngine,
+  waitUntilReady,
+} from '../../engines/engine.ts';
 import { serviceEnvironment } from '../environment.ts';
 import { type Service, serviceHost, serviceUrl } from '../services.ts';
-import { renderLogLine } from './log-lines.ts';
 
 const COMMAND = fromProject('dist/bin/afflux.js');
 /** Links by the million are loaded before the collector is ready. */
 const READY_TIMEOUT_MS = 120_000;
 /** A process ends itself after its own deadline; the supervisor waits a little longer. */
-const STOP_TIMEOUT_MS = SHUTDOWN_TIMEOUT_MS + 2_000;
+export const SERVICE_STOP_MS = SHUTDOWN_TIMEOUT_MS + 2_000;
 
 /**
  * Starts one of the platform's processes and returns once its /readyz is ok. It ends by itself when this process
@@ -19,26 +27,29 @@ const STOP_TIMEOUT_MS = SHUTDOWN_TIMEOUT_MS + 2_000;
 export async function startService(options: {
   service: Service;
   config: Config;
+  log: Logger;
   signal: AbortSignal;
 }): Promise<EngineProcess> {
   const { service, config } = options;
   await requireServicePort(options);
+  const format = logFormat(config.logFormat);
   const child = await spawnEngine({
     name: service.name,
     command: process.execPath,
     args: [COMMAND, service.name],
     spawn: { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: serviceEnvironment() },
-    onLine: (line) => process.stdout.write(`${renderLogLine(service.name, line)}\n`),
+    onLine: (line) => process.stdout.write(`${formatLogLine(format, service.name, line)}\n`),
     stopSignal: 'SIGTERM',
-    stopTimeoutMs: STOP_TIMEOUT_MS,
+    stopTimeoutMs: SERVICE_STOP_MS,
     forceSignal: 'SIGKILL',
   });
   await waitUntilReady({
     name: `the ${service.name}`,
     // Its lines have been printed already.
     process: { ...child, lastLines: () => '(see above)' },
-    answers: () => isReady(`${serviceUrl(service, config)}/readyz`),
+    answers: () => readiness(`${serviceUrl(service, config)}/readyz`),
     timeoutMs: READY_TIMEOUT_MS,
+    log: options.log,
     signal: options.signal,
   });
   return child;
@@ -56,15 +67,21 @@ export async function requireServicePort(options: {
 }): Promise<void> {
   const { service, config, patienceMs = 0 } = options;
   const host = serviceHost(service, config);
-  await requireFreePort({ host, port: service.port(config), variable: service.portVariable, patienceMs });
+  await requireFreePort({
+    host,
+    port: service.port(config),
+    variable: service.portVariable,
+    otherHost: `${service.isPublic ? 'HOST' : 'METRICS_HOST'} to an address that it has`,
+    patienceMs,
+  });
 }
 
-async function isReady(url: string): Promise<boolean> {
+async function readiness(url: string): Promise<Answer> {
   try {
     const response = await fetch(url);
-    await response.text();
-    return response.ok;
+    const text = await response.text();
+    return response.ok ? 'ready' : { waitsFor: `/readyz, which says: ${text.trim()}` };
   } catch {
-    return false;
+    return NO_ANSWER;
   }
 }

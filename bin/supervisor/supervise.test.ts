@@ -12,12 +12,17 @@ class Program extends EventEmitter<{ end: [ExitStatus]; start: [] }> {
   starts = 0;
   failures = 0;
 
-  async start(): Promise<{ pid: number; exited: Promise<ExitStatus>; stop(): Promise<void> }> {
+  async start(): Promise<Awaited<ReturnType<Parameters<typeof supervise>[0]['start']>>> {
     this.starts += 1;
     this.emit('start');
     if (this.failures-- > 0) throw new Error('does not start');
     const exited = once(this, 'end').then(([status]) => status as ExitStatus);
-    return { pid: this.starts, exited, stop: async () => void this.emit('end', { code: 0, signal: null }) };
+    return {
+      pid: this.starts,
+      exited,
+      stop: async () => void this.emit('end', { code: 0, signal: null }),
+      force: () => void this.emit('end', { code: null, signal: 'SIGKILL' }),
+    };
   }
 
   crash(): void {

@@ -8,6 +8,7 @@ interface Started {
   readonly pid: number;
   readonly exited: Promise<ExitStatus>;
   stop(): Promise<void>;
+  force(): void;
 }
 
 /** A process that is kept running. */
@@ -16,6 +17,8 @@ export interface Supervised {
   readonly pid: number;
   /** Ends it for good. */
   stop(): Promise<void>;
+  /** Ends it for good by force. */
+  force(): void;
 }
 
 /** A crash costs little once and must cost little when it repeats. */
@@ -81,6 +84,10 @@ export async function supervise<T extends Started>(options: {
       await loop;
       // It may have come up during the stop.
       await current?.stop();
+    },
+    force() {
+      stopping.abort();
+      current?.force();
     },
   };
 }

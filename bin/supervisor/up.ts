@@ -1,9 +1,10 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { analystAddress } from '../../core/config/analysts.ts';
 import type { Config } from '../../core/config/config.ts';
 import { OperatingError } from '../../core/errors.ts';
-import type { Logger } from '../../core/service/log.ts';
+import { createLogger, type Logger } from '../../core/service/log.ts';
+import { logFormat } from '../../core/service/log-lines.ts';
 import { withoutPassword } from '../../core/url.ts';
 import { requireServer } from '../../core/uws/self-test.ts';
 import { migrateStores } from '../commands/migrate.ts';
@@ -12,81 +13,87 @@ import { readConfig } from '../environment.ts';
 import { SERVICES, serviceUrl } from '../services.ts';
 import { renderTable } from '../table.ts';
 import { lockHome } from './home-lock.ts';
-import { createLineLogger } from './log-lines.ts';
 import { chooseEngines, type EngineChoice } from './start-engines.ts';
 import { requireServicePort, startService } from './start-service.ts';
+import { listenForStop, type StopRequest, stopAll } from './stop.ts';
 import { type Supervised, supervise } from './supervise.ts';
 
 /** Less than this and the engines would stop within minutes. */
 const LEAST_FREE_BYTES = 256 * 1024 ** 2;
 /** After a crash of the supervisor its processes notice and end; their ports are free by then. */
 const AFTER_CRASH_PATIENCE_MS = 20_000;
+/** How often a start that takes long says what it waits for. */
+const WAITING_LINE_MS = 10_000;
 
 /**
- * `afflux up`: runs the platform until SIGINT or SIGTERM, then stops everything it started, in order. A second signal
- * ends it at once. Sets the exit code: 0 after an orderly stop.
+ * `afflux up`: runs the platform until SIGINT or SIGTERM, then stops everything it started, in order and within
+ * {@link UP_STOP_MS}; a second signal ends it by force. The exit code is 0 after a stop in order.
  */
 export async function up(): Promise<void> {
-  const startedAt = Date.now();
   // The reader of the output may have ended; that must not end this process before it has stopped its engines.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const config = readConfig();
-  const log = createLineLogger({ name: 'afflux', level: config.logLevel });
+  const log = loggerOf(config, 'afflux');
   const lock = lockHome(config.home);
-  const stop = stopSignal(log);
+  const request = listenForStop(log);
   const started: Supervised[] = [];
   try {
-    await requireDiskSpace(config.home);
-    await requireServer({ home: config.home, log });
-    const patienceMs = lock.wasCrash ? AFTER_CRASH_PATIENCE_MS : 0;
-    // Before anything is started: a port in use fails within a second.
-    for (const service of SERVICES) await requireServicePort({ service, config, patienceMs });
-    const engines = chooseEngines(config);
-    const hadData = engines.some(({ dataDir }) => existsSync(dataDir));
-    if (!hadData) log.info({ home: config.home }, 'first start: this takes some seconds more');
-    await startEngines({ engines, config, started, stop: stop.signal });
-    if (!stop.signal.aborted) {
-      const migrated = await migrateStores({ config, log });
-      log.debug(migrated, 'stores are migrated');
-    }
-    if (!stop.signal.aborted) await startServices({ config, started, stop: stop.signal });
-    if (!stop.signal.aborted) {
-      const lines = await firstSteps({ config });
-      process.stdout.write(describe({ config, engines, hadData, startedAt, lines }));
-    }
-    await stop.promise;
+    await bringUp({ config, log, started, request, wasCrash: lock.wasCrash });
+    await request.unlessStopped(new Promise(() => undefined));
   } catch (error) {
-    if (!stop.signal.aborted) throw error;
+    if (!request.stop.aborted) throw error;
   } finally {
-    await stopAll(started, log);
+    await stopAll({ started, force: request.force, log });
     lock.release();
-    stop.dispose();
+    request.dispose();
   }
+  // A migration on a server of one's own that was left to itself would keep this process; it can be repeated.
+  process.exit(request.force.aborted ? 1 : 0);
 }
 
-/** The first SIGINT or SIGTERM, as a signal and as a promise; the second ends the process at once. */
-function stopSignal(log: Logger): { signal: AbortSignal; promise: Promise<void>; dispose(): void } {
-  const controller = new AbortController();
-  function onSignal(name: NodeJS.Signals): void {
-    if (controller.signal.aborted) {
-      log.warn('ending at once; engines that still run are stopped at the next start');
-      process.exit(1);
-    }
-    log.info(`${name}: stopping. Once more to end at once`);
-    controller.abort();
-  }
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  return {
-    signal: controller.signal,
-    promise: new Promise((resolve) =>
-      controller.signal.addEventListener('abort', () => resolve(), { once: true }),
-    ),
-    dispose() {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
-    },
-  };
+function loggerOf(config: Config, name: string): Logger {
+  return createLogger({ name, level: config.logLevel, format: logFormat(config.logFormat) });
+}
+
+async function bringUp(options: {
+  config: Config;
+  log: Logger;
+  started: Supervised[];
+  request: StopRequest;
+  wasCrash: boolean;
+}): Promise<void> {
+  const { config, log, started, request } = options;
+  const { unlessStopped, stop } = request;
+  const startedAt = Date.now();
+  await requireDiskSpace(config.home);
+  const patienceMs = options.wasCrash ? AFTER_CRASH_PATIENCE_MS : 0;
+  // Before anything is started: a port in use fails within a second.
+  for (const service of SERVICES) await unlessStopped(requireServicePort({ service, config, patienceMs }));
+  await unlessStopped(requireServer({ home: config.home, log }));
+  const engines = chooseEngines(config);
+  const hadData = engines.some(({ dataDir }) => holdsFiles(dataDir));
+  if (!hadData) log.info({ home: config.home }, 'first start: this takes some seconds more');
+  await startEngines({ engines, config, started, stop });
+  const migrating = saying(log, 'for the migrations of both stores', migrateStores({ config, log }));
+  log.debug(await unlessStopped(migrating), 'stores are migrated');
+  await startServices({ config, started, stop });
+  const lines = await unlessStopped(firstSteps({ config }));
+  showThatItIsUp({ config, engines, hadData, startedAt, lines, log });
+}
+
+/** Says every some seconds what is waited for. */
+async function saying<T>(log: Logger, what: string, work: Promise<T>): Promise<T> {
+  const startedAt = Date.now();
+  const line = setInterval(
+    () => log.info(`starting for ${Math.round((Date.now() - startedAt) / 1000)} s; waits ${what}`),
+    WAITING_LINE_MS,
+  );
+  return await work.finally(() => clearInterval(line));
+}
+
+/** Whether an engine has been here: a mount point is there before, with `lost+found` at the most. */
+function holdsFiles(folder: string): boolean {
+  return existsSync(folder) && readdirSync(folder).some((name) => name !== 'lost+found');
 }
 
 async function requireDiskSpace(home: string): Promise<void> {
@@ -111,19 +118,22 @@ type Start = Parameters<typeof supervise>[0]['start'];
 async function startEngines(options: Starting & { engines: readonly EngineChoice[] }): Promise<void> {
   const units = options.engines.flatMap(({ name, start }) => {
     if (!start) return [];
-    const log = createLineLogger({ name: name.toLowerCase(), level: options.config.logLevel });
-    return [{ name, log, start: () => start(log) }];
+    const log = loggerOf(options.config, name.toLowerCase());
+    return [{ name, log, start: (signal: AbortSignal) => start(log, signal) }];
   });
   await startAll(options, units);
 }
 
 async function startServices(options: Starting): Promise<void> {
   const { config } = options;
-  const units = SERVICES.map((service) => ({
-    name: service.name,
-    log: createLineLogger({ name: service.name, level: config.logLevel }),
-    start: (signal: AbortSignal) => startService({ service, config, signal }),
-  }));
+  const units = SERVICES.map((service) => {
+    const log = loggerOf(config, service.name);
+    return {
+      name: service.name,
+      log,
+      start: (signal: AbortSignal) => startService({ service, config, log, signal }),
+    };
+  });
   await startAll(options, units);
 }
 
@@ -148,18 +158,6 @@ async function startAll(
   if (failure !== undefined) throw failure;
 }
 
-/** The services in the order of {@link SERVICES}, so that nothing is lost on its way, then the engines. */
-async function stopAll(started: readonly Supervised[], log: Logger): Promise<void> {
-  for (const { name } of SERVICES) {
-    const running = started.find((one) => one.name === name);
-    if (!running) continue;
-    await running.stop();
-    log.debug({ name }, 'stopped');
-  }
-  await Promise.all(started.map((one) => one.stop()));
-  if (started.length > 0) log.info('everything is stopped');
-}
-
 /** What is printed here ends in a journal, which more people read than the password is for. */
 function describeAnalyst(config: Config): string[] {
   const { url, database, user } = analystAddress(config);
@@ -170,14 +168,16 @@ function describeAnalyst(config: Config): string[] {
   ];
 }
 
-function describe(options: {
+/** A page for people; for programs the same in one line of the log. */
+function showThatItIsUp(options: {
   config: Config;
   engines: readonly EngineChoice[];
   hadData: boolean;
   startedAt: number;
   lines: readonly string[];
-}): string {
-  const { config, engines } = options;
+  log: Logger;
+}): void {
+  const { config, engines, lines, log } = options;
   const rows = [
     ...SERVICES.map((service) => [service.name, serviceUrl(service, config), service.summary]),
     ['portal', `${config.portalUrl}/portal/`, 'the web pages of partners and operators, served by the api'],
@@ -190,13 +190,13 @@ function describe(options: {
   ];
   const seconds = ((Date.now() - options.startedAt) / 1000).toFixed(1);
   const state = options.hadData ? 'existing data' : 'first start, new data folder';
-  return [
-    '',
-    `Afflux is up after ${seconds} s (${state}: ${config.home}). Ctrl-C stops it.`,
-    '',
-    renderTable(rows),
-    '',
-    ...options.lines,
-    '',
-  ].join('\n');
+  const isUp = `Afflux is up after ${seconds} s (${state}: ${config.home}).`;
+  if (logFormat(config.logFormat) === 'text') {
+    process.stdout.write(
+      ['', `${isUp} Ctrl-C stops it.`, '', renderTable(rows), '', ...lines, ''].join('\n'),
+    );
+  } else {
+    const addresses = Object.fromEntries(rows.map(([name, url]) => [name, url]));
+    log.info({ addresses, next: lines.filter((line) => line !== '') }, isUp);
+  }
 }

@@ -28,12 +28,13 @@ export function createAnswers(options: {
   const { outcomes, isClosing, strictTransport } = options;
   const cookieAttributes = createCookieAttributes(strictTransport !== undefined);
 
-  function redirect({ response, location, cookieDays, isHead }: Click, clickId: string): void {
+  function redirect({ response, requestId, location, cookieDays, isHead }: Click, clickId: string): void {
     outcomes.redirected++;
     response
       .writeStatus('302 Found')
       .writeHeader('Location', withClickId(location, clickId))
       .writeHeader('Cache-Control', 'no-store');
+    writeRequestId(response, requestId);
     if (strictTransport !== undefined) response.writeHeader('Strict-Transport-Security', strictTransport);
     if (cookieDays > 0) {
       response.writeHeader('Set-Cookie', `aff_click=${clickId}${cookieAttributes(cookieDays)}`);
@@ -42,17 +43,18 @@ export function createAnswers(options: {
     else response.end(undefined, isClosing());
   }
 
-  function sendGone({ response }: Click): void {
+  function sendGone({ response, requestId }: Click): void {
     outcomes.gone++;
-    refuse(response, '410 Gone', 'code: this link is no longer active');
+    refuse(response, requestId, '410 Gone', 'code: this link is no longer active');
   }
 
-  function sendPixel({ response, isHead }: Click): void {
+  function sendPixel({ response, requestId, isHead }: Click): void {
     outcomes.impression++;
     response
       .writeHeader('Content-Type', PIXEL_MEDIA_TYPE)
       .writeHeader('Cache-Control', 'no-store')
       .writeHeader('Cross-Origin-Resource-Policy', 'cross-origin');
+    writeRequestId(response, requestId);
     if (isHead) endHead(response, PIXEL_GIF.length);
     else response.end(PIXEL_GIF);
   }
@@ -77,18 +79,19 @@ export function createAnswers(options: {
       clickId = id;
       durable.response.cork(write);
     },
-    refuseSpeculative({ response }) {
+    refuseSpeculative({ response, requestId }) {
       outcomes.speculative++;
-      refuse(response, '503 Service Unavailable', 'purpose: a link is not fetched before it is clicked');
+      const reason = 'purpose: a link is not fetched before it is clicked';
+      refuse(response, requestId, '503 Service Unavailable', reason);
     },
-    refuse({ response, isAborted }) {
+    refuse({ response, requestId, isAborted }) {
       if (isAborted) {
         outcomes.aborted++;
         return;
       }
       outcomes.unavailable++;
       response.cork(() => {
-        refuseForNow(response, 'the click could not be stored in time; please try again');
+        refuseForNow(response, requestId, 'the click could not be stored in time; please try again');
       });
     },
   };
@@ -107,16 +110,24 @@ function createCookieAttributes(isSecure: boolean): (days: number) => string {
   };
 }
 
-export function refuse(response: HttpResponse, status: string, text: string): void {
-  response.writeStatus(status).writeHeader('Cache-Control', 'no-store').end(`${text}\n`);
+export function refuse(response: HttpResponse, requestId: string, status: string, text: string): void {
+  response.writeStatus(status).writeHeader('Cache-Control', 'no-store');
+  writeRequestId(response, requestId);
+  response.end(`${text}\n`);
 }
 
-export function refuseForNow(response: HttpResponse, text: string): void {
+export function refuseForNow(response: HttpResponse, requestId: string, text: string): void {
   response
     .writeStatus('503 Service Unavailable')
     .writeHeader('Retry-After', RETRY_AFTER_SECONDS)
-    .writeHeader('Cache-Control', 'no-store')
-    .end(`${text}\n`);
+    .writeHeader('Cache-Control', 'no-store');
+  writeRequestId(response, requestId);
+  response.end(`${text}\n`);
+}
+
+/** Behind the status, which uWebSockets.js writes with the first header. */
+export function writeRequestId(response: HttpResponse, requestId: string): void {
+  if (requestId !== '') response.writeHeader('X-Request-Id', requestId);
 }
 
 /**

@@ -17,6 +17,8 @@ interface ClickRequest {
   /** bot, head, prefetch, forced, optedOut. */
   readonly flags: number;
   readonly isHead: boolean;
+  /** `X-Request-Id`, which is answered; '' when there is none. */
+  readonly requestId: string;
 }
 
 const NO_LOCATION: UrlPieces = [];
@@ -34,6 +36,7 @@ export class Click implements ClickRow {
   /** Whole until its redirect is made; cut when it is one of a flood. */
   traffic: readonly string[];
   readonly isHead: boolean;
+  readonly requestId: string;
   node = 0;
   seq = 0;
   /** Whole until the decision cuts it to what the program keeps. */
@@ -57,6 +60,7 @@ export class Click implements ClickRow {
     this.visitor = request.visitor;
     this.traffic = request.traffic;
     this.isHead = request.isHead;
+    this.requestId = request.requestId;
     this.ip = request.ip;
     this.encodedVisitor = request.visitor.encoded;
     this.flags = request.flags;

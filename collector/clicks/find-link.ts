@@ -4,9 +4,10 @@ import type { Link } from '../links/link-set.ts';
 import type { LinkStore } from '../links/links.ts';
 import { CODE } from '../request/link-path.ts';
 import { withClickId } from '../request/redirect-url.ts';
-import { refuse, refuseForNow } from './answers.ts';
+import { refuse, refuseForNow, writeRequestId } from './answers.ts';
 import { fillFallback } from './macro-values.ts';
 import type { OutcomeCounts } from './outcomes.ts';
+import { requestIdOf } from './read-request.ts';
 import { createSamples } from './samples.ts';
 
 /** Longest code or slug. */
@@ -42,37 +43,50 @@ export function createLinkFinder(options: {
     response
       .writeStatus('302 Found')
       .writeHeader('Location', withClickId(fillFallback(program.fallback, program, query), ''))
-      .writeHeader('Cache-Control', 'no-store')
-      .end();
+      .writeHeader('Cache-Control', 'no-store');
+    writeRequestId(response, requestIdOf(request));
+    response.end();
     return true;
   }
 
   return (response, request, { code, query, mayRedirect }) => {
     if (query.length > MAX_QUERY_LENGTH) {
+      const requestId = requestIdOf(request);
       outcomes.query_too_long++;
-      samples.note('query_too_long', code);
-      refuse(response, '414 URI Too Long', `query: must not exceed ${MAX_QUERY_LENGTH} characters`);
+      samples.note('query_too_long', code, requestId);
+      refuse(
+        response,
+        requestId,
+        '414 URI Too Long',
+        `query: must not exceed ${MAX_QUERY_LENGTH} characters`,
+      );
       return undefined;
     }
     const link = links.find(code);
     if (link) return link;
+    const requestId = requestIdOf(request);
     if (links.freshAtMs === 0) {
       outcomes.not_loaded++;
-      refuseForNow(response, 'the links are not loaded yet; please try again');
+      refuseForNow(response, requestId, 'the links are not loaded yet; please try again');
       return undefined;
     }
     const isCode = code.length <= MAX_CODE_LENGTH && CODE.test(code);
-    if (code !== '') samples.note(isCode ? 'unknown_code' : 'malformed_code', code);
+    if (code !== '') samples.note(isCode ? 'unknown_code' : 'malformed_code', code, requestId);
     if (mayRedirect && redirectToFallback(response, request, query)) return undefined;
     if (code === '') {
       outcomes.unknown_path++;
-      refuse(response, '404 Not Found', 'path: not found; links are /c/{code}');
+      refuse(response, requestId, '404 Not Found', 'path: not found; links are /c/{code}');
     } else if (isCode) {
       outcomes.unknown_code++;
-      refuse(response, '404 Not Found', 'code: no such link');
+      refuse(response, requestId, '404 Not Found', 'code: no such link');
     } else {
       outcomes.malformed_code++;
-      refuse(response, '404 Not Found', `code: must be 1 to ${MAX_CODE_LENGTH} of A-Z a-z 0-9 _ -`);
+      refuse(
+        response,
+        requestId,
+        '404 Not Found',
+        `code: must be 1 to ${MAX_CODE_LENGTH} of A-Z a-z 0-9 _ -`,
+      );
     }
     return undefined;
   };

@@ -1,5 +1,6 @@
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { ClickFlag } from '../../core/clicks/click-record.ts';
+import { readRequestId } from '../../core/net/request-id.ts';
 import type { Clock } from '../durability/clock.ts';
 import type { Link } from '../links/link-set.ts';
 import type { ClientAddressReader } from '../request/client-address.ts';
@@ -34,8 +35,15 @@ export function createRequestReader(options: {
       traffic: readTraffic(readReferrer(request), query),
       flags: readFlags(request, { link, visitor, isHead }),
       isHead,
+      requestId: requestIdOf(request),
     });
   };
+}
+
+/** The id that the request came with, which its answer repeats; nearly none has one. */
+export function requestIdOf(request: HttpRequest): string {
+  const header = request.getHeader('x-request-id');
+  return header === '' ? '' : readRequestId(header);
 }
 
 function readReferrer(request: HttpRequest): string {

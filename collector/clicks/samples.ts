@@ -6,7 +6,8 @@ import { MINUTE_MS } from '../../core/time.ts';
  * minute goes into the log. Strangers send them, so no more is kept, however many there are.
  */
 export interface Samples {
-  note(kind: string, sample: string): void;
+  /** `requestId`: '' when the request has none. */
+  note(kind: string, sample: string, requestId: string): void;
 }
 
 const EVERY_MS = MINUTE_MS;
@@ -16,14 +17,19 @@ const MAX_SAMPLE_LENGTH = 64;
 export function createSamples({ log, now = Date.now }: { log: Logger; now?: () => number }): Samples {
   const kinds = new Map<string, { since: number; loggedAtMs: number }>();
   return {
-    note(kind, sample) {
+    note(kind, sample, requestId) {
       const known = kinds.get(kind) ?? { since: 0, loggedAtMs: Number.NEGATIVE_INFINITY };
       kinds.set(kind, known);
       known.since++;
       const nowMs = now();
       if (nowMs - known.loggedAtMs < EVERY_MS) return;
       log.info(
-        { kind, requests: known.since, sample: sample.slice(0, MAX_SAMPLE_LENGTH) },
+        {
+          kind,
+          requests: known.since,
+          sample: sample.slice(0, MAX_SAMPLE_LENGTH),
+          ...(requestId !== '' && { request_id: requestId }),
+        },
         'requests for no link',
       );
       known.since = 0;

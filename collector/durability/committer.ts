@@ -28,6 +28,9 @@ export interface CommitterStats {
 const MAX_IN_FLIGHT = 16;
 const RETRY_DELAY_MS = 100;
 
+/** A batch that is durable. */
+export type CommittedBatch = Pick<Batch, 'node' | 'firstSeq' | 'rows'>;
+
 export interface CommitterOptions<C> {
   /**
    * Resolves when the batch is durable: to true when nothing refers to its bytes any more, so that their memory may be
@@ -39,8 +42,8 @@ export interface CommitterOptions<C> {
   readonly clickIds: ClickIdCodec;
   readonly recipient: Recipient<C>;
   readonly log: Logger;
-  /** Called with each batch's size and the milliseconds from its first click to its durability. */
-  readonly onCommitted?: (rows: number, tookMs: number) => void;
+  /** Called with each batch and the milliseconds from its first click to its durability. */
+  readonly onCommitted?: (batch: CommittedBatch, tookMs: number) => void;
 }
 
 /**
@@ -121,7 +124,7 @@ export class Committer<C extends ClickRow> {
     this.stats.inFlight = this.#inFlight.size;
     this.stats.clicksCommitted += batch.rows;
     this.stats.batchesCommitted++;
-    this.#options.onCommitted?.(batch.rows, performance.now() - batch.openedAtMs);
+    this.#options.onCommitted?.(batch, performance.now() - batch.openedAtMs);
     if (isReusable) {
       batch.reset();
       this.#free.push(batch);

@@ -20,7 +20,7 @@ export class GatheringBatch<C extends ClickRow> {
   /** By row; undefined once refused. */
   clicks: (C | undefined)[] = [];
   #bytes = 0;
-  #firstSeq = 0;
+  firstSeq = 0;
   rows = 0;
   /** Unix milliseconds. */
   firstTs = 0;
@@ -40,7 +40,7 @@ export class GatheringBatch<C extends ClickRow> {
     if (this.rows === 0) {
       this.lease = lease;
       this.firstTs = click.ts;
-      this.#firstSeq = lease.nextSeq;
+      this.firstSeq = lease.nextSeq;
       this.openedAtMs = performance.now();
     }
     click.node = lease.node;
@@ -51,11 +51,15 @@ export class GatheringBatch<C extends ClickRow> {
     this.rows++;
   }
 
+  get node(): number {
+    return this.lease?.node ?? 0;
+  }
+
   toBatch(): Batch {
     return {
       version: CLICK_RECORD_VERSION,
-      node: this.lease?.node ?? 0,
-      firstSeq: this.#firstSeq,
+      node: this.node,
+      firstSeq: this.firstSeq,
       rows: this.rows,
       oldestTs: this.firstTs,
       payload: this.#buffer.subarray(0, this.#bytes),

@@ -32,14 +32,13 @@ function hasCode(error: unknown, ...codes: readonly number[]): boolean {
   return error instanceof JetStreamApiError && codes.includes(error.code);
 }
 
-/** Whether the client or the server of NATS failed, and not this program. */
-export function isNatsError(error: unknown): boolean {
-  return (
-    error instanceof JetStreamError ||
-    error instanceof JetStreamApiError ||
-    isJetStreamSilent(error) ||
-    Object.values(errors).some((kind) => error instanceof kind)
-  );
+/** A failure of NATS, as its client throws it, as an operating error; undefined for anything else. */
+export function natsFailure(error: unknown): OperatingError | undefined {
+  const isOfNats =
+    [JetStreamError, JetStreamApiError, ...Object.values(errors)].some((kind) => error instanceof kind) ||
+    isJetStreamSilent(error);
+  if (!isOfNats) return undefined;
+  return new OperatingError('nats_failed', `a request to NATS failed: ${errorText(error)}`, { cause: error });
 }
 
 /** No server answers requests to JetStream; the client has no class for it that it exports. */

@@ -67,6 +67,17 @@ function oneOf<const T extends readonly [string, ...string[]]>(...values: T): z.
   return z.string().pipe(z.enum(values, `must be one of ${values.join(', ')}`));
 }
 
+/** `name=value,name=value`, values percent-encoded, as OpenTelemetry has headers and attributes. */
+const pairs = z
+  .string()
+  .refine((value) => pairsOf(value) !== undefined, 'must be name=value pairs, separated by commas')
+  .transform((value): Readonly<Record<string, string>> => pairsOf(value) ?? {});
+
+const share = z
+  .string()
+  .regex(/^(?:0(?:\.\d{1,9})?|1(?:\.0{1,9})?)$/, 'must be a number from 0 to 1')
+  .transform(Number);
+
 const yesOrNo = oneOf('yes', 'no').transform((value) => value === 'yes');
 
 const list = z.string().transform((value) =>
@@ -95,6 +106,18 @@ const networks = list.refine(
   (values) => values.every(isNetwork),
   'must be addresses or networks such as 10.0.0.0/8, separated by commas',
 );
+
+function pairsOf(text: string): Record<string, string> | undefined {
+  const parts = text.split(',').map((part) => part.trim());
+  const found = parts.filter((part) => part !== '').map((part) => /^([^\s=]+)\s*=\s*(.*)$/.exec(part));
+  try {
+    return Object.fromEntries(
+      found.map((pair) => [decodeURIComponent(pair?.[1] ?? '%'), decodeURIComponent(pair?.[2] ?? '')]),
+    );
+  } catch {
+    return undefined;
+  }
+}
 
 const variable = <S extends z.ZodType<unknown, string>>(
   name: string,
@@ -330,6 +353,57 @@ const variables = {
     oneOf('silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'),
     'info',
     'lowest severity that is logged',
+  ),
+  logFormat: variable(
+    'LOG_FORMAT',
+    z.string().pipe(z.enum(['json', 'text', ''], 'must be json or text')),
+    '',
+    '"json": an object a line; "text": for people; empty: text on a terminal, JSON elsewhere',
+  ),
+  otlpEndpoint: variable(
+    'OTEL_EXPORTER_OTLP_ENDPOINT',
+    url('http:', 'https:'),
+    '',
+    'where traces and metrics are sent for OpenTelemetry, by OTLP over HTTP (protobuf), such as http://localhost:4318; empty: nowhere',
+  ),
+  otlpHeaders: variable(
+    'OTEL_EXPORTER_OTLP_HEADERS',
+    pairs,
+    '',
+    'headers of these requests, as name=value,name=value with values percent-encoded, such as a token',
+  ),
+  tracesExporter: variable('OTEL_TRACES_EXPORTER', oneOf('otlp', 'none'), 'otlp', '"none": no traces'),
+  metricsExporter: variable('OTEL_METRICS_EXPORTER', oneOf('otlp', 'none'), 'otlp', '"none": no metrics'),
+  metricExportInterval: variable(
+    'OTEL_METRIC_EXPORT_INTERVAL',
+    count,
+    '60000',
+    'time between two messages of metrics, milliseconds',
+  ),
+  tracesSampler: variable(
+    'OTEL_TRACES_SAMPLER',
+    oneOf(
+      'parentbased_always_on',
+      'parentbased_always_off',
+      'parentbased_traceidratio',
+      'always_on',
+      'always_off',
+      'traceidratio',
+    ),
+    'parentbased_always_on',
+    'which traces are sent; "parentbased": a request is as the span that its traceparent names',
+  ),
+  tracesSamplerArg: variable(
+    'OTEL_TRACES_SAMPLER_ARG',
+    share,
+    '1',
+    'share of the traces that the samplers with traceidratio send, from 0 to 1',
+  ),
+  resourceAttributes: variable(
+    'OTEL_RESOURCE_ATTRIBUTES',
+    pairs,
+    '',
+    'attributes of everything that is sent, as name=value,name=value, such as deployment.environment.name=staging',
   ),
 };
 

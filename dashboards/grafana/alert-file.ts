@@ -47,7 +47,7 @@ function ruleOf(alert: Alert, boards: readonly Dashboard[]): AlertRule {
     for: alert.for,
     keepFiringFor: '5m',
     missing_series_evals_to_resolve: MISSING_EVALUATIONS,
-    annotations: { summary, runbook_url: `docs/operations.md#${uid}` },
+    annotations: { summary, runbook_url: `docs/runbooks.md#${uid}` },
     labels: { severity, service: 'afflux' },
     isPaused: false,
   };

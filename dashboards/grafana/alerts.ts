@@ -4,7 +4,7 @@ import { STUCK_SECONDS } from './pieces/freshness.ts';
 import { GAPS } from './pieces/gaps.ts';
 import { CREDITED, nameOr, namesOf, WATERMARK } from './sql.ts';
 
-/** A condition that calls somebody. Its runbook is the heading of its `uid` in docs/operations.md. */
+/** A condition that calls somebody. Its runbook is the heading of its `uid` in docs/runbooks.md. */
 export interface Alert {
   readonly uid: string;
   readonly title: string;

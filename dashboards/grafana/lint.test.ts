@@ -133,7 +133,7 @@ test('there are the five dashboards, by distinct addresses', () => {
 
 describe('alerts', () => {
   const alerts = ALERT_GROUPS.flatMap(({ alerts }) => alerts);
-  const operations = readFileSync(fromProject('docs/operations.md'), 'utf8');
+  const runbooks = readFileSync(fromProject('docs/runbooks.md'), 'utf8');
 
   test('are those that were asked for', () => {
     expect(alerts.map(({ uid }) => uid).sort()).toEqual(
@@ -160,7 +160,7 @@ describe('alerts', () => {
   });
 
   test.each(alerts)('$uid has a runbook that says what to look at and what to do', ({ uid }) => {
-    const runbook = new RegExp(`^### ${uid}\\n((?:(?!^#).*\\n?)+)`, 'm').exec(operations)?.[1] ?? '';
+    const runbook = new RegExp(`^## ${uid}\\n((?:(?!^#).*\\n?)+)`, 'm').exec(runbooks)?.[1] ?? '';
     expect(runbook.length).toBeGreaterThan(150);
   });
 
@@ -177,7 +177,7 @@ describe('alerts', () => {
         for: expect.stringMatching(/^\d+[smh]$/),
         keepFiringFor: '5m',
         missing_series_evals_to_resolve: 3,
-        annotations: { runbook_url: expect.stringMatching(/^docs\/operations\.md#[a-z-]+$/) },
+        annotations: { runbook_url: expect.stringMatching(/^docs\/runbooks\.md#[a-z-]+$/) },
       });
       expect([CLICKHOUSE.uid, POSTGRES.uid, PROMETHEUS.uid]).toContain(rule.data[0]?.datasourceUid);
       const board = boardOf(rule.dashboardUid);

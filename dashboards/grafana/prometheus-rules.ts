@@ -31,7 +31,7 @@ function ruleOf(alert: Alert): object[] {
           question.store === 'prometheus'
             ? summary.replaceAll('$values.A', '$value')
             : `${title}: {{ $value }}`,
-        runbook_url: `docs/operations.md#${uid}`,
+        runbook_url: `docs/runbooks.md#${uid}`,
       },
     },
   ];

@@ -220,6 +220,10 @@ export interface DueDelivery {
   readonly method: EndpointMethod;
   readonly url: string;
   readonly messageId: string;
+  /** The order that it is about. */
+  readonly conversionId: bigint | null;
+  /** Of the call that reported the order, while the log of calls has it; for endpoints of the program only. */
+  readonly requestId: string | null;
   readonly body: string;
   readonly attempts: number;
   /** Whether the endpoint's last attempt failed. */
@@ -277,9 +281,17 @@ export async function claimDeliveries(sql: DatabaseSql, limits: ClaimLimits): Pr
       returning d.*
     )
     select c.id, c.endpoint_id, e.kind, e.method, e.url, v.message_id, c.body, c.attempts, e.secret,
-      e.failing_since is not null as is_failing,
+      e.failing_since is not null as is_failing, s.conversion_id,
+      case when e.affiliate_id is null then (
+        select k.request_id from conversions o
+        join postback_calls k on k.program_id = o.program_id and k.order_id = o.order_id and k.conversion_id = o.id
+        where o.id = s.conversion_id order by k.id limit 1
+      ) end as request_id,
       case when e.old_secret_until > clock_timestamp() then e.old_secret end as old_secret
     from claimed c join webhook_endpoints e on e.id = c.endpoint_id join webhook_events v on v.id = c.event_id
+    cross join lateral (
+      select case when v.subject ~ '^cnv_[0-9]{1,18}$' then substr(v.subject, 5)::bigint end as conversion_id
+    ) s
     order by c.id`;
 }
 

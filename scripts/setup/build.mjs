@@ -1,4 +1,13 @@
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { hash, readStamp, root, run, SetupError, step } from './steps.mjs';
 
@@ -26,9 +35,20 @@ export async function build() {
     ]),
   );
   if (!ok) throw new SetupError(`The build failed:\n${output}`);
-  // npx makes it executable only the first time; a file that the compiler rewrites is not.
+  // A file that the compiler rewrites is not executable any more.
   chmodSync(join(root, 'dist/bin/afflux.js'), 0o755);
+  linkCommand();
   writeFileSync(stamp, wanted);
+}
+
+/**
+ * Lets npx find the command here. Without it npx remembers in the user's own folder what it found the first time, and goes
+ * on to find nothing where that was before the build.
+ */
+function linkCommand() {
+  const link = join(root, 'node_modules', '.bin', 'afflux');
+  rmSync(link, { force: true });
+  symlinkSync(join('..', '..', 'dist', 'bin', 'afflux.js'), link);
 }
 
 /** The portal's page and files, into dist/portal, from where the API serves them. */

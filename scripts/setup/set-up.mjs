@@ -1,4 +1,13 @@
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { build, buildPortal } from './build.mjs';
@@ -9,6 +18,8 @@ import { root, SetupError, step, variable } from './steps.mjs';
 const OLDEST_NODE = [20, 12];
 const POLL_MS = 200;
 const INTERRUPTED = 130;
+/** Of a checkout that this user may read only. */
+const READ_ONLY = ['EACCES', 'EPERM', 'EROFS'];
 
 /**
  * Prepares a fresh clone, and does nothing when there is nothing to do: dependencies, build, nats-server. Ends the
@@ -18,9 +29,7 @@ export async function setUp() {
   try {
     checkNode();
     await withLock(async () => {
-      await installDependencies();
-      await build();
-      await buildPortal();
+      await prepareCheckout();
       if (!variable('NATS_URL')) {
         const folder = join(resolve(root, variable('AFFLUX_HOME') || '.afflux'), 'bin');
         await getNatsServer({ explicit: variable('NATS_SERVER'), folder });
@@ -29,6 +38,19 @@ export async function setUp() {
   } catch (error) {
     process.stderr.write(`\n${error instanceof SetupError ? error.message : error.stack}\n`);
     process.exit(1);
+  }
+}
+
+async function prepareCheckout() {
+  try {
+    await installDependencies();
+    await build();
+    await buildPortal();
+  } catch (error) {
+    if (canWrite(root)) throw error;
+    throw new SetupError(
+      `${root} can only be read, and is not set up for these files and this Node: run "node scripts/setup.mjs" in it as a user who may write to it.\n${error.message}`,
+    );
   }
 }
 
@@ -54,11 +76,14 @@ async function withLock(work) {
   }
 }
 
-/** Waits until no other set-up works on this checkout; returns what gives the lock back. */
+/**
+ * Waits until no other set-up works on this checkout; returns what gives the lock back. In one that can only be read there
+ * is nothing to lock: what is missing fails when it is to be written.
+ */
 async function lock() {
   // Not in node_modules, which npm ci removes.
   const path = join(root, 'dist', '.setup-lock');
-  mkdirSync(dirname(path), { recursive: true });
+  if (!canWrite(dirname(path))) return () => undefined;
   return await step(`Waiting for another set-up of this project (its lock is ${path})`, async () => {
     for (;;) {
       try {
@@ -73,6 +98,17 @@ async function lock() {
       }
     }
   });
+}
+
+function canWrite(folder) {
+  try {
+    mkdirSync(folder, { recursive: true });
+    accessSync(folder, constants.W_OK);
+    return true;
+  } catch (error) {
+    if (READ_ONLY.includes(error.code)) return false;
+    throw error;
+  }
 }
 
 function readPid(path) {

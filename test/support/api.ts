@@ -9,6 +9,7 @@ import { buildApiServer } from '../../api/server.ts';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { createSecretBox, type SecretBox } from '../../core/secret-box.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
+import { noTelemetry, type Telemetry } from '../../core/telemetry/telemetry.ts';
 import { createApiKey, type Role } from '../../ledger/access/api-keys.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import type { OrderItem } from '../../ledger/conversions/items.ts';
@@ -65,6 +66,7 @@ export interface TestApi {
   readonly stores: { readonly books: { readonly url: string }; readonly warehouse: { readonly url: string } };
   readonly log: Logger;
   /** What the API has logged, one JSON object a line. */
+  readonly telemetry: Telemetry;
   readonly logLines: readonly string[];
   readonly secretBox: SecretBox;
   /** Where the files of reports are. */
@@ -102,6 +104,7 @@ export async function startTestApi(
   const folder = mkdtempSync(join(tmpdir(), 'afflux-api-'));
   const reportsFolder = join(folder, 'reports');
   const streams = createStreams({ url: natsUrl });
+  const telemetry = noTelemetry('https://go.example');
   const { privateKey } = generateKeyPairSync('ed25519');
   const app = await buildApiServer({
     ledger,
@@ -127,6 +130,7 @@ export async function startTestApi(
       isEmbedded: true,
     },
     log,
+    telemetry,
     metrics: new Registry(),
   });
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
@@ -138,6 +142,7 @@ export async function startTestApi(
     url,
     stores: { books: database, warehouse: clickhouse },
     log,
+    telemetry,
     logLines,
     secretBox,
     reportsFolder,

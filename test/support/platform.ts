@@ -47,6 +47,7 @@ export async function startPlatform(
   const env: Record<string, string> = {
     PATH: process.env.PATH ?? '',
     AFFLUX_HOME: home,
+    LOG_FORMAT: 'text',
     NATS_SERVER: inject('natsServer').binary,
     ...(await freePlatformPorts()),
     ...options.env,

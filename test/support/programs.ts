@@ -10,6 +10,7 @@ import { readConfig } from '../../bin/environment.ts';
  */
 const HOW_TO_GET = {
   chromium: 'apt-get install chromium (as root the tests do it), or set CHROMIUM to the path of one',
+  faketime: 'apt-get install faketime',
   go: 'https://go.dev/dl, then "npm run bench:peers" once for the packages of the peer',
   haproxy: 'apt-get install haproxy (as root the tests do it)',
   java: 'apt-get install default-jdk-headless maven',

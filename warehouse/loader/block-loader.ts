@@ -34,6 +34,8 @@ export interface BlockLoaderOptions {
   readonly maxPayloadBytes: () => number;
   readonly log: Logger;
   readonly metrics: LoaderMetrics;
+  /** Called with each block and the milliseconds that its loading took. */
+  readonly onLoaded: ((block: Block, tookMs: number) => void) | undefined;
   /** Called after each step; a test throws or never returns from it. */
   readonly onStep: ((step: LoaderStep) => Promise<void>) | undefined;
 }
@@ -59,6 +61,7 @@ export class BlockLoader {
   /** Loads a new block. @returns the position behind it. */
   async load(block: Block, position: Position): Promise<Position> {
     const { js, store, shard, maxPayloadBytes, metrics, onStep } = this.#options;
+    const startedAtMs = performance.now();
     await publishDeadLetters({ js, block, shard, maxPayloadBytes: maxPayloadBytes() });
     const readAtMs = performance.now();
     const intentRevision = await store.recordIntent(block.intent, position.intentRevision);
@@ -66,7 +69,7 @@ export class BlockLoader {
     metrics.repeatedBatches.inc(block.repeated);
     await onStep?.('intent');
     await this.#insert(block, readAtMs);
-    return await this.#advance(block, { ...position, intentRevision });
+    return await this.#advance(block, { ...position, intentRevision }, startedAtMs);
   }
 
   /**
@@ -75,6 +78,7 @@ export class BlockLoader {
    */
   async resume(block: Block, position: Position, readAtMs: number): Promise<Position> {
     const { warehouse, log } = this.#options;
+    const startedAtMs = performance.now();
     const { token, lo, rows } = block.intent;
     log.info({ block: token, rows }, 'resuming the recorded insert');
     const patience = lo <= this.#suspectSeq ? 1 : REFUSALS_BEFORE_BISECT;
@@ -83,7 +87,7 @@ export class BlockLoader {
     }
     await this.#insert(block, readAtMs);
     if (rows > 0) await verifyBlock(warehouse, block);
-    return await this.#advance(block, position);
+    return await this.#advance(block, position, startedAtMs);
   }
 
   /** Goes on without the rows that ClickHouse refuses: see {@link bisect}. */
@@ -127,13 +131,14 @@ export class BlockLoader {
     await onStep?.('insert');
   }
 
-  async #advance(block: Block, position: Position): Promise<Position> {
-    const { store, metrics, log, onStep } = this.#options;
+  async #advance(block: Block, position: Position, startedAtMs: number): Promise<Position> {
+    const { store, metrics, log, onLoaded, onStep } = this.#options;
     const checkpoint = block.checkpointAfter;
     const checkpointRevision = await store.advanceCheckpoint(checkpoint, position.checkpointRevision);
     metrics.rows.inc(block.intent.rows);
     metrics.blocks.inc();
     log.debug({ block: block.intent.token, rows: block.intent.rows }, 'block loaded');
+    onLoaded?.(block, performance.now() - startedAtMs);
     await onStep?.('checkpoint');
     return { checkpoint, intentRevision: position.intentRevision, checkpointRevision };
   }

@@ -3,10 +3,10 @@ import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import type { KV } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { forgetLease } from '../../core/clicks/lease.ts';
-import { isNatsError } from '../../core/clicks/nats-errors.ts';
+import { natsFailure } from '../../core/clicks/nats-errors.ts';
 import { listClickShards, readClicksStream } from '../../core/clicks/shards.ts';
 import type { Bucket } from '../../core/clicks/stream.ts';
-import { errorText, OperatingError } from '../../core/errors.ts';
+import { OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Readiness } from '../../core/service/service.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
@@ -50,6 +50,8 @@ export interface LoaderOptions {
   readonly clicksInFlight?: () => Promise<ClicksInFlight>;
   /** Earlier layouts of the click record; by default that of the release before. */
   readonly layouts?: EarlierLayouts;
+  /** Called with each block and the milliseconds that its loading took. */
+  readonly onLoaded?: (block: Block, tookMs: number) => void;
   /** Called after each step; a test throws or never returns from it. */
   readonly onStep?: (step: LoaderStep) => Promise<void>;
 }
@@ -94,6 +96,7 @@ export class Loader {
       maxPayloadBytes: () => nc.info?.max_payload ?? 0,
       log,
       metrics,
+      onLoaded: options.onLoaded,
       onStep,
     });
     this.#progress = metrics.lead(shard);
@@ -318,9 +321,5 @@ function checkStall(progressAt: number): void {
 
 /** The failures of NATS and the warehouse as operating errors; undefined for a bug. */
 export function asOperatingError(error: unknown): OperatingError | undefined {
-  if (error instanceof OperatingError) return error;
-  if (!isNatsError(error)) return undefined;
-  return new OperatingError('nats_failed', `a request to NATS failed: ${errorText(error)}`, {
-    cause: error,
-  });
+  return error instanceof OperatingError ? error : natsFailure(error);
 }

@@ -12,10 +12,11 @@ import { clickhouseServer, natsServer } from '../../core/config/servers.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../../core/service/service.ts';
+import { openTelemetry } from '../../core/telemetry/start.ts';
 import { connectWarehouse, openWarehouse } from '../clickhouse/client.ts';
 import { ofShard } from '../cluster/servers.ts';
 import { LEADERS_TTL_MS, ShardLeases } from '../leadership/shard-leases.ts';
-import { createLoaderMetrics } from './metrics.ts';
+import { createLoaderMetrics, traceBlocks } from './metrics.ts';
 import { ShardLoaders } from './shard-loaders.ts';
 
 /**
@@ -29,6 +30,7 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
   const nc = await connectNats({ ...natsServer(config), name: 'afflux-loader' });
   const copies = { replicas: config.natsReplicas };
   const registry = createMetrics();
+  const telemetry = await openTelemetry({ config, service: 'loader', metrics: registry, log });
   const leaders = await openBucket(nc, LEADERS_BUCKET, { ...copies, ttlMs: LEADERS_TTL_MS });
   const loader = new ShardLoaders({
     warehouse,
@@ -44,6 +46,7 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
     leases: new ShardLeases({ bucket: leaders, id: randomUUID() }),
     log,
     metrics: createLoaderMetrics(registry),
+    ...(telemetry.isTracing && { onLoaded: traceBlocks(telemetry) }),
   });
   const health = await serveHealth({
     host: config.metricsHost,
@@ -57,6 +60,7 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
   return {
     async stop() {
       await loader.stop();
+      await telemetry.stop();
       await health.stop();
       await nc.close();
       await warehouse.close();

@@ -1,4 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { Telemetry } from '../../core/telemetry/telemetry.ts';
+import type { Block } from './block.ts';
 
 /** How far the loader of a shard has come: stream sequences, and its watermark in Unix milliseconds. */
 export interface Progress {
@@ -80,3 +82,44 @@ export function createLoaderMetrics(registry: Registry) {
 }
 
 export type LoaderMetrics = ReturnType<typeof createLoaderMetrics>;
+
+/** Batches of a block that have spans; a block of more is one of a backlog. */
+const MAX_TRACED_BATCHES = 1_024;
+/** Batches that a block's span has links to; the SDK keeps no more. */
+const MAX_LINKS = 128;
+
+/**
+ * Sends a span for each block, with links to its batches, and in the traces of these one for their loading, with a link to
+ * the block.
+ */
+export function traceBlocks(telemetry: Telemetry): (block: Block, tookMs: number) => void {
+  const { ids } = telemetry;
+  return ({ intent, batches }, tookMs) => {
+    const block = ids.block(intent.token);
+    const attributes = { 'afflux.block': intent.token };
+    const traced = batches.slice(0, MAX_TRACED_BATCHES).map((batch) => ({
+      ...batch,
+      spans: ids.batch(batch.node, batch.firstSeq, batch.rows),
+    }));
+    telemetry.record({
+      ...block,
+      name: 'click block',
+      kind: 'consumer',
+      links: traced.flatMap(({ spans }) => spans).slice(0, MAX_LINKS),
+      attributes: { ...attributes, 'afflux.clicks': intent.rows, 'afflux.batches': batches.length },
+      tookMs,
+    });
+    for (const { node, firstSeq, rows, spans } of traced) {
+      for (const [i, loading] of ids.loading(node, firstSeq, rows).entries()) {
+        const about = {
+          ...attributes,
+          'afflux.node': node,
+          'afflux.first_seq': firstSeq,
+          'afflux.clicks': rows,
+        };
+        const place = { ...loading, parent: spans[i], links: [block] };
+        telemetry.record({ ...place, name: 'batch loading', kind: 'consumer', attributes: about, tookMs });
+      }
+    }
+  };
+}

@@ -9,9 +9,16 @@ import { type Principal, principalOf } from '../../http/principal.ts';
 import { invalidField, Problem, problemBody } from '../../http/problems.ts';
 import { invalidFields, translateError } from '../../http/translate-error.ts';
 import { faultsIn } from '../../http/validation.ts';
-import { formatId, idText, integerId } from '../../schemas/ids.ts';
+import { noteNewOrder } from '../../http/wire/request-ids.ts';
+import { bigintId, formatId, idText, integerId } from '../../schemas/ids.ts';
 import { callerOf, loggedParams } from '../call-log.ts';
-import { type IntakeAnswer, type IntakeEntry, type OrderChecks, recordEntries } from '../intake.ts';
+import {
+  type IntakeAnswer,
+  type IntakeEntry,
+  isNewOrder,
+  type OrderChecks,
+  recordEntries,
+} from '../intake.ts';
 import { orderInput, type ShopReport, withoutEmptyMembers } from '../order.ts';
 import { accepted, callProgram, ledgerReport, type ShopContext, statusUrl } from '../record-order.ts';
 import { type ShopWords, withEventName } from '../shop-settings.ts';
@@ -101,6 +108,10 @@ export function addOrderBatchRoute(app: ApiServer, context: ShopContext): void {
           ...(await recordGood(tx, items, { ...context, programId, principal })),
           ...(await logRefused(tx, items, programId)),
         ];
+        for (const { outcome, conversion_id: id } of answers) {
+          if (outcome !== null && id !== null && isNewOrder({ did: outcome }))
+            noteNewOrder(request, bigintId('conversion').parse(id));
+        }
         assert(request.call, 'the route logs its calls');
         request.call.logged = true;
         return { body: summaryOf(answers) };

@@ -3,7 +3,9 @@ import type { Source } from '../../../ledger/integrations/sources.ts';
 import type { ApiServer } from '../../http/context.ts';
 import { Problem } from '../../http/problems.ts';
 import type { CountFailure } from '../../http/quotas.ts';
+import { noteNewOrder } from '../../http/wire/request-ids.ts';
 import { callerOf } from '../../orders/call-log.ts';
+import { isNewOrder } from '../../orders/intake.ts';
 import { formatId, formatOptionalId } from '../../schemas/ids.ts';
 import { kindOf } from '../kinds/index.ts';
 import type { Receiver } from '../receiver.ts';
@@ -49,6 +51,8 @@ export function addIncomingRoutes(app: ApiServer, { receiver, countFailure }: In
         'the call is not signed with the secret of the source, and too many of such calls are stored or came in this hour';
       throw new Problem('unauthorized', { detail, headers: countOnce() });
     }
+    if (answer.conversionId !== null && answer.did.some((did) => did !== null && isNewOrder({ did })))
+      noteNewOrder(request, answer.conversionId);
     if (request.call) request.call.logged = true;
     if (headers) reply.headers(headers);
     reply.code(answer.outcome === 'rejected' ? STORED_STATUS : 200);

@@ -3,7 +3,14 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inject } from 'vitest';
-import { type EngineProcess, freePort, spawnEngine, waitUntilReady } from '../../../engines/engine.ts';
+import {
+  type Answer,
+  type EngineProcess,
+  freePort,
+  NO_ANSWER,
+  spawnEngine,
+  waitUntilReady,
+} from '../../../engines/engine.ts';
 
 const START_MS = 30_000;
 const STOP_MS = 10_000;
@@ -68,12 +75,12 @@ export async function startNatsWith(config: NatsConfig): Promise<NatsWith> {
   };
 }
 
-async function listens(port: number): Promise<boolean> {
+async function listens(port: number): Promise<Answer> {
   return await new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1', () => {
       socket.destroy();
-      resolve(true);
+      resolve('ready');
     });
-    socket.once('error', () => resolve(false));
+    socket.once('error', () => resolve(NO_ANSWER));
   });
 }

@@ -366,7 +366,7 @@ export default {
   'app.your_session_has_ended_sign': 'Your session has ended. Sign in to continue.',
 
   'audit.a_promise_is_broken_the':
-    'A promise is broken. The failed checks are red below; docs/operations.md has a runbook for each.',
+    'A promise is broken. The failed checks are red below; docs/runbooks.md has a runbook for each.',
   'audit.all_five_promises_are_kept': 'All five promises are kept; their checks are below.',
   'audit.audited_auditedat': 'Audited {auditedAt}',
   'audit.broken': 'Broken',
