@@ -33,7 +33,6 @@ and NATS_URL name servers of your own; logins and certificates: "Servers of your
   addWarehouseCommands(program, version);
   addKeyCommands(program);
   addGeoCommands(program);
-  addWarehouseCommands(program);
   addDeadLetterCommands(program);
   addEraseCommand(program);
   addUserCommands(program);
@@ -352,10 +351,7 @@ DATABASE_OWNER_URL, CLICKHOUSE_URL.`,
 function addWarehouseCommands(program: Command, version: string): void {
   const warehouse = program
     .command('warehouse')
-    .summary('carry the clicks to another ClickHouse')
-    .description(
-      'Carries clicks and reports to another ClickHouse: embedded to server to cluster (docs/backup.md).',
-    );
+    .summary('ClickHouse, embedded or your own: its account, and moving the clicks to another one');
   warehouse
     .command('export <folder>')
     .summary('write Parquet files of every table and month, with their sums')
@@ -376,6 +372,15 @@ function addWarehouseCommands(program: Command, version: string): void {
 recognised, so that it can be run again. Stop loader, attribution and scheduler before the export, and start them after it.`,
     )
     .action(async (folder: string) => (await import('./backup/warehouse.ts')).importWarehouse(folder));
+  warehouse
+    .command('credentials')
+    .summary('give the dictionaries the user and password of CLICKHOUSE_URL')
+    .description(
+      `Dictionaries of countries and networks read their tables under the account that made them. Run it when that has a new
+password, while the old one is still valid or at once after: clicks cannot be stored without the dictionaries. On a cluster it
+is done on every server. Safe to repeat. Reads CLICKHOUSE_URL, CLICKHOUSE_CLUSTER.`,
+    )
+    .action(async () => (await import('./commands/migrate.ts')).renewCredentials());
 }
 
 function addKeyCommands(program: Command): void {
@@ -426,19 +431,6 @@ DATABASE_URL, CLICK_KEYS, DATA_KEYS.`,
     .action(async (kind: 'click' | 'data' | 'count', fingerprint: string) =>
       (await import('./commands/keys.ts')).forgetKey(kind, fingerprint),
     );
-}
-
-function addWarehouseCommands(program: Command): void {
-  const warehouse = program.command('warehouse').summary('ClickHouse, embedded or your own');
-  warehouse
-    .command('credentials')
-    .summary('give the dictionaries the user and password of CLICKHOUSE_URL')
-    .description(
-      `Dictionaries of countries and networks read their tables under the account that made them. Run it when that has a new
-password, while the old one is still valid or at once after: clicks cannot be stored without the dictionaries. On a cluster it
-is done on every server. Safe to repeat. Reads CLICKHOUSE_URL, CLICKHOUSE_CLUSTER.`,
-    )
-    .action(async () => (await import('./commands/migrate.ts')).renewCredentials());
 }
 
 function addGeoCommands(program: Command): void {

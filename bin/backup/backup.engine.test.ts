@@ -11,9 +11,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openLease } from '../../core/clicks/lease.ts';
+import { listClickShards } from '../../core/clicks/shards.ts';
 import {
   connectNats,
   ensureStreams,
+  LEADERS_BUCKET,
   LEASES_BUCKET,
   LOADER_BUCKET,
   openBucket,
@@ -42,7 +44,8 @@ import {
 } from '../../test/support/warehouse.ts';
 import { auditWarehouse } from '../../warehouse/audit/audit.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
-import { Loader } from '../../warehouse/loader/loader.ts';
+import { LEADERS_TTL_MS, ShardLeases } from '../../warehouse/leadership/shard-leases.ts';
+import { ShardLoaders } from '../../warehouse/loader/shard-loaders.ts';
 import { RESTORE_MARK } from '../environment.ts';
 import { createBackup } from './create.ts';
 import { compareFiles, type Manifest, readManifest } from './manifest.ts';
@@ -96,18 +99,19 @@ beforeAll(async () => {
   mkdirSync(join(home, 'reports'));
   writeFileSync(join(home, 'payouts', 'run_1.csv'), 'DE89370400440532013000');
   writeFileSync(join(home, 'reports', 'report.csv'), 'day,clicks');
-  source = { pipeline: await startPipeline(), books: await freshLedger({ max: 4 }) };
+  source = { pipeline: await startPipeline({ shards: 3 }), books: await freshLedger({ max: 4 }) };
   const { pipeline, books } = source;
   await openLease(pipeline.leasesBucket, Date.now());
-  const loader = pipeline.loader();
-  const running = loader.run();
-  await pipeline.publish(clickRecords(10, 0, 300, { ts: Date.now() - 60_000 }));
+  // The third shard has had neither clicks nor a loader.
+  const loaders = [pipeline.loader(), pipeline.loader({ shard: 1 })];
+  const running = loaders.map((loader) => loader.run());
+  await pipeline.publish(clickRecords(10, 0, 200, { ts: Date.now() - 60_000 }));
+  await pipeline.publish(clickRecords(11, 0, 100, { ts: Date.now() - 60_000 }), { shard: 1 });
   await waitFor(async () => (await pipeline.counts()).clicks === 300, { deadlineMs: 20_000, what: 'clicks' });
-  await loader.stop();
-  await running;
-  // They wait in the stream, one of their batches follows one that is loaded.
-  await pipeline.publish(clickRecords(10, 300, 40));
-  await pipeline.publish(clickRecords(11, 0, 60));
+  await Promise.all([...loaders.map((loader) => loader.stop()), ...running]);
+  // They wait in the streams, each behind one that is loaded.
+  await pipeline.publish(clickRecords(10, 200, 40));
+  await pipeline.publish(clickRecords(11, 100, 60), { shard: 1 });
 
   const first = await createParties(books.ledger);
   const second = await createParties(books.ledger);
@@ -218,22 +222,25 @@ test('another machine has the same platform, its waiting clicks, and pays no pay
   try {
     expect((await clickCounts(warehouse)).clicks).toBe(300);
     const leasesBucket = await openBucket(nc, LEASES_BUCKET);
-    const loader = new Loader({
+    const manager = await ensureStreams(nc);
+    expect(await listClickShards(manager)).toEqual([0, 1, 2]);
+    const leaders = await openBucket(nc, LEADERS_BUCKET, { ttlMs: LEADERS_TTL_MS });
+    const loaders = new ShardLoaders({
       warehouse,
       nc,
-      manager: await ensureStreams(nc),
+      manager,
       loaderBucket: await openBucket(nc, LOADER_BUCKET),
       leasesBucket,
-      shard: 0,
+      leases: new ShardLeases({ bucket: leaders, id: 'restored' }),
       log: quietLog,
       metrics: source.pipeline.metrics,
     });
-    const running = loader.run();
+    const running = loaders.run();
     await waitFor(async () => (await clickCounts(warehouse)).clicks === 400, {
       deadlineMs: 20_000,
       what: 'the waiting clicks',
     });
-    await loader.stop();
+    await loaders.stop();
     await running;
     expect(await clickCounts(warehouse)).toMatchObject({ distinct: 400, rolledUp: 400 });
     expect((await auditWarehouse({ warehouse, nc })).filter(({ ok }) => !ok)).toEqual([]);

@@ -8,6 +8,7 @@ import {
   CAPS_TTL_MS,
   connectNats,
   ensureStreams,
+  LEADERS_BUCKET,
   LEASES_BUCKET,
   LOADER_BUCKET,
   openBucket,
@@ -20,7 +21,8 @@ import { connectOwner, type Database } from '../../ledger/postgres/db.ts';
 import { withLedgerSnapshot } from '../../ledger/transfer/copy-out.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { readApplied } from '../../warehouse/clickhouse/migrate.ts';
-import { exportSnapshot, takeSnapshot, type WarehouseSnapshot } from '../../warehouse/transfer/export.ts';
+import { LEADERS_TTL_MS } from '../../warehouse/leadership/shard-leases.ts';
+import { exportSnapshot, takeSnapshot } from '../../warehouse/transfer/export.ts';
 import { withLoadersHeld } from '../../warehouse/transfer/hold-loaders.ts';
 import { readLeases, readRecords } from '../../warehouse/transfer/records.ts';
 import { copyDeadLetters, copyWaitingBatches } from '../../warehouse/transfer/stream-copy.ts';
@@ -89,7 +91,11 @@ interface Stores {
 async function withStores<T>(config: Config, work: (stores: Stores) => Promise<T>): Promise<T> {
   const nc = await connectNats({ ...natsServer(config), name: 'afflux-backup' });
   try {
-    const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-backup' });
+    const warehouse = await connectWarehouse({
+      ...clickhouseServer(config),
+      name: 'afflux-backup',
+      reads: 'server',
+    });
     try {
       const owner = await connectOwner({ url: requireOwnerUrl(config), name: 'afflux-backup' });
       return await work({ owner, warehouse, nc }).finally(() => owner.end());
@@ -113,29 +119,35 @@ async function copyPlatform(options: {
   const { owner, warehouse, nc } = stores;
   const manager = await ensureStreams(nc);
   const leasesBucket = await openBucket(nc, LEASES_BUCKET);
-  const held = await withLoadersHeld(await openBucket(nc, LOADER_BUCKET), async (shards) => ({
-    shards,
-    before: await readLeases(leasesBucket),
-    snapshot: await takeSnapshot(warehouse),
-  }));
-  const { shards, snapshot } = held;
+  const { shards, before, snapshot } = await withLoadersHeld(
+    {
+      manager,
+      loaderBucket: await openBucket(nc, LOADER_BUCKET),
+      leadersBucket: await openBucket(nc, LEADERS_BUCKET, { ttlMs: LEADERS_TTL_MS }),
+    },
+    async (held) => ({
+      shards: held,
+      before: await readLeases(leasesBucket),
+      snapshot: await takeSnapshot(warehouse),
+    }),
+  );
   try {
     return await withLedgerSnapshot(owner, async (copyTo) => {
       const madeAt = new Date();
       // Its collectors have said since when they hold clicks; what they have sent by now is copied next.
-      const before = new Map([...held.before, ...(await readLeases(leasesBucket))]);
+      const leases = new Map([...before, ...(await readLeases(leasesBucket))]);
       const batches = await copyWaitingBatches({ manager, shards, folder, path: PARTS.batches });
       const records = await readRecords({
         leasesBucket,
         capsBucket: await openBucket(nc, CAPS_BUCKET, { ttlMs: CAPS_TTL_MS }),
-        before,
+        before: leases,
         shards,
         now: Date.now,
       });
       const deadLetters = await copyDeadLetters({ manager, folder, path: PARTS.deadLetters });
       const ledger = await copyTo(join(folder, PARTS.ledger));
-      const partitions = await exportClicks(warehouse, snapshot, folder);
-      const { completeTo, warnings } = whatIsHeld([...before.values()], madeAt.getTime());
+      const partitions = await exportSnapshot({ snapshot, folder: join(folder, PARTS.warehouse) });
+      const { completeTo, warnings } = whatIsHeld([...leases.values()], madeAt.getTime());
       return {
         id: randomUUID(),
         afflux: version,
@@ -157,10 +169,6 @@ async function copyPlatform(options: {
   } finally {
     await snapshot.drop();
   }
-}
-
-async function exportClicks(warehouse: Warehouse, snapshot: WarehouseSnapshot, folder: string) {
-  return await exportSnapshot({ warehouse, snapshot, folder: join(folder, PARTS.warehouse) });
 }
 
 const WITHOUT_SECRETS =

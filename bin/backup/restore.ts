@@ -6,18 +6,20 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream';
+import { clicksStream, listClickShards } from '../../core/clicks/shards.ts';
 import {
   CAPS_BUCKET,
   CAPS_TTL_MS,
-  CLICKS_STREAM,
   connectNats,
   DEAD_LETTERS_STREAM,
   ensureStreams,
+  LEADERS_BUCKET,
   LEASES_BUCKET,
   LOADER_BUCKET,
   openBucket,
@@ -34,6 +36,7 @@ import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { importPartitions } from '../../warehouse/transfer/import.ts';
 import { writeRecords } from '../../warehouse/transfer/records.ts';
 import { publishCopy } from '../../warehouse/transfer/stream-copy.ts';
+import { oneServer } from '../../warehouse/transfer/tables.ts';
 import { migrateStores } from '../commands/migrate.ts';
 import { RESTORE_MARK } from '../environment.ts';
 import { requireOwnerUrl } from '../stores.ts';
@@ -41,8 +44,10 @@ import { withEngines } from './engines.ts';
 import { compareFiles, type Manifest, PARTS, readManifest } from './manifest.ts';
 import { unseal } from './sealed.ts';
 
+/** Of a disk that is mounted here. */
+const LOST_AND_FOUND = 'lost+found';
 /** What may lie in a data folder before a restore: programs that set-up fetched, and what a test of the server has left. */
-const HARMLESS = new Set(['bin', 'server-self-test', RESTORE_MARK]);
+const HARMLESS = new Set(['bin', 'server-self-test', LOST_AND_FOUND, RESTORE_MARK]);
 /** Brought by hand where the backup has no secrets. */
 const SECRETS = new Set(['secrets.json', 'count-key.pem', 'count-key.pub.pem', 'payouts']);
 
@@ -95,7 +100,10 @@ function beginInHome(home: string, manifest: Manifest): boolean {
     );
   }
   const found = readdirSync(home).filter(
-    (name) => !HARMLESS.has(name) && !(manifest.sealed === null && SECRETS.has(name)),
+    (name) =>
+      !HARMLESS.has(name) &&
+      !isEmptyFolder(join(home, name)) &&
+      !(manifest.sealed === null && SECRETS.has(name)),
   );
   if (found.length > 0) {
     throw new OperatingError(
@@ -105,6 +113,11 @@ function beginInHome(home: string, manifest: Manifest): boolean {
   }
   writeFileSync(mark, `${JSON.stringify({ backup: manifest.id })}\n`, { mode: 0o600, flush: true });
   return false;
+}
+
+/** Such as the mount point of a disk of its own. */
+function isEmptyFolder(path: string): boolean {
+  return statSync(path).isDirectory() && readdirSync(path).every((name) => name === LOST_AND_FOUND);
 }
 
 function unpackSecrets(home: string, secrets: Buffer): void {
@@ -119,7 +132,11 @@ function unpackSecrets(home: string, secrets: Buffer): void {
 async function requireEmptyStores(config: Config): Promise<void> {
   try {
     await requireEmptyDatabase(requireOwnerUrl(config));
-    const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-restore' });
+    const warehouse = await connectWarehouse({
+      ...clickhouseServer(config),
+      name: 'afflux-restore',
+      reads: 'server',
+    });
     try {
       const { rows } = await warehouse.query<{ name: string }>(
         'SELECT name FROM system.tables WHERE database = currentDatabase() LIMIT 1',
@@ -129,10 +146,8 @@ async function requireEmptyStores(config: Config): Promise<void> {
       await warehouse.close();
     }
     await withStreams(config, async ({ manager }) => {
-      for await (const name of manager.streams.names()) {
-        const isOurs = [CLICKS_STREAM, DEAD_LETTERS_STREAM, ...BUCKET_STREAMS].includes(name);
-        if (isOurs) throw notEmpty('NATS account', `a stream ${name}`);
-      }
+      const [name] = await ourStreams(manager);
+      if (name !== undefined) throw notEmpty('NATS account', `a stream ${name}`);
     });
   } catch (error) {
     // Nothing was written: another try may find another folder or other stores.
@@ -141,7 +156,18 @@ async function requireEmptyStores(config: Config): Promise<void> {
   }
 }
 
-const BUCKET_STREAMS = [LEASES_BUCKET, LOADER_BUCKET, CAPS_BUCKET].map((bucket) => `KV_${bucket}`);
+/** Leadership is nothing to bring back: loaders divide the shards anew. */
+const OTHER_STREAMS = [
+  DEAD_LETTERS_STREAM,
+  ...[LEASES_BUCKET, LOADER_BUCKET, LEADERS_BUCKET, CAPS_BUCKET].map((bucket) => `KV_${bucket}`),
+];
+
+/** The streams of the platform, and of its buckets, that are there. */
+async function ourStreams(manager: JetStreamManager): Promise<string[]> {
+  const found = (await listClickShards(manager)).map(clicksStream);
+  for await (const name of manager.streams.names()) if (OTHER_STREAMS.includes(name)) found.push(name);
+  return found;
+}
 
 function notEmpty(store: string, what: string): OperatingError {
   return new OperatingError(
@@ -178,7 +204,7 @@ async function restoreStores(options: {
     await restoreLedger({ url, copy: manifest.ledger, folder: join(folder, PARTS.ledger), backup });
     log.info({ tables: manifest.ledger.tables.length }, 'PostgreSQL is restored');
   }
-  // To this version; and the login of processes gets its password.
+  // ClickHouse to this version; and the login of processes gets its password.
   await migrateStores({ config, log });
 }
 
@@ -190,10 +216,15 @@ async function restoreWarehouse(options: {
   log: Logger;
 }): Promise<void> {
   const { config, folder, manifest, log } = options;
-  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-restore' });
+  const warehouse = await connectWarehouse({
+    ...clickhouseServer(config),
+    name: 'afflux-restore',
+    reads: 'server',
+  });
   try {
     const { migrations, partitions } = manifest.warehouse;
-    await migrateWarehouse({ warehouse, log, cluster: config.clickhouseCluster, asOf: migrations });
+    await oneServer(warehouse);
+    await migrateWarehouse({ warehouse, log, asOf: migrations });
     await importPartitions({
       warehouse,
       folder: join(folder, PARTS.warehouse),
@@ -215,19 +246,16 @@ async function restoreStream({
   manifest: Manifest;
 }): Promise<void> {
   await withStreams(config, async ({ nc, manager }) => {
-    const present: string[] = [];
-    for await (const name of manager.streams.names()) present.push(name);
-    for (const name of [CLICKS_STREAM, DEAD_LETTERS_STREAM, ...BUCKET_STREAMS]) {
-      if (present.includes(name)) await manager.streams.delete(name);
-    }
-    await ensureStreams(nc);
+    for (const name of await ourStreams(manager)) await manager.streams.delete(name);
+    const copies = { replicas: config.natsReplicas };
+    await ensureStreams(nc, { ...copies, shards: manifest.records.shards.map(({ shard }) => shard) });
     await publishCopy({ manager, folder, copy: manifest.stream.batches });
     await publishCopy({ manager, folder, copy: manifest.stream.deadLetters });
     await writeRecords({
       manager,
-      leasesBucket: await openBucket(nc, LEASES_BUCKET),
-      loaderBucket: await openBucket(nc, LOADER_BUCKET),
-      capsBucket: await openBucket(nc, CAPS_BUCKET, { ttlMs: CAPS_TTL_MS }),
+      leasesBucket: await openBucket(nc, LEASES_BUCKET, copies),
+      loaderBucket: await openBucket(nc, LOADER_BUCKET, copies),
+      capsBucket: await openBucket(nc, CAPS_BUCKET, { ...copies, ttlMs: CAPS_TTL_MS }),
       records: manifest.records,
     });
   });

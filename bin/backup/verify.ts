@@ -2,7 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { JetStreamManager } from '@nats-io/jetstream';
+import { listClickShards, readClicksStream } from '../../core/clicks/shards.ts';
 import {
+  type Bucket,
   connectNats,
   ensureStreams,
   LEASES_BUCKET,
@@ -19,6 +22,7 @@ import { connectDatabase } from '../../ledger/postgres/db.ts';
 import { mirrorBatch } from '../../scheduler/mirror.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { Loader } from '../../warehouse/loader/loader.ts';
+import { createLoaderStore } from '../../warehouse/loader/loader-store.ts';
 import { createLoaderMetrics } from '../../warehouse/loader/metrics.ts';
 import { type AuditReport, runAudit } from '../commands/audit.ts';
 import { withEngines } from './engines.ts';
@@ -68,28 +72,44 @@ async function settle(config: Config, log: Logger): Promise<void> {
   const nc = await connectNats({ ...natsServer(config), name: 'afflux-verify' });
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-verify' });
   const ledger = await connectDatabase({ url: config.databaseUrl, max: 2, name: 'afflux-verify' });
-  const metrics = createLoaderMetrics(createMetrics());
-  const loader = new Loader({
-    warehouse,
-    nc,
-    manager: await ensureStreams(nc),
+  const manager = await ensureStreams(nc);
+  const buckets = {
     loaderBucket: await openBucket(nc, LOADER_BUCKET),
     leasesBucket: await openBucket(nc, LEASES_BUCKET),
-    shard: 0,
-    log,
-    metrics,
-  });
-  const running = loader.run();
+  };
+  const shards = await listClickShards(manager);
+  const metrics = createLoaderMetrics(createMetrics());
+  const loaders = shards.map(
+    (shard) => new Loader({ warehouse, nc, manager, ...buckets, shard, log, metrics }),
+  );
+  const running = Promise.all(loaders.map((loader) => loader.run()));
   try {
     const deadline = Date.now() + SETTLE_TIMEOUT_MS;
-    while (!loader.readiness().ready || metrics.progress.checkpointSeq < metrics.progress.lastSeq) {
+    const areReady = (): boolean => loaders.every((loader) => loader.readiness().ready);
+    while (!areReady() || !(await areLoaded({ manager, bucket: buckets.loaderBucket, shards }))) {
       if (Date.now() > deadline) throw new OperatingError('timeout', 'the restored clicks are not loaded');
       await sleep(POLL_MS);
     }
     while ((await mirrorBatch({ ledger, warehouse })) > 0);
   } finally {
-    await loader.stop();
+    await Promise.all(loaders.map((loader) => loader.stop()));
     await running;
     await Promise.all([nc.close(), warehouse.close(), ledger.end()]);
   }
+}
+
+async function areLoaded(options: {
+  manager: JetStreamManager;
+  bucket: Bucket;
+  shards: readonly number[];
+}): Promise<boolean> {
+  const { manager, bucket, shards } = options;
+  const loaded = await Promise.all(
+    shards.map(async (shard) => {
+      const { created, lastSeq } = await readClicksStream(manager, shard);
+      const { value } = (await createLoaderStore({ bucket, shard }).read()).checkpoint;
+      return value?.stream === created && value.seq >= lastSeq;
+    }),
+  );
+  return loaded.every(Boolean);
 }

@@ -1,7 +1,15 @@
 import { existsSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { connectNats, ensureStreams, LOADER_BUCKET, openBucket } from '../../core/clicks/stream.ts';
+import type { JetStreamManager } from '@nats-io/jetstream';
+import {
+  type Bucket,
+  connectNats,
+  ensureStreams,
+  LEADERS_BUCKET,
+  LOADER_BUCKET,
+  openBucket,
+} from '../../core/clicks/stream.ts';
 import type { Config } from '../../core/config/config.ts';
 import { natsServer } from '../../core/config/servers.ts';
 import { OperatingError } from '../../core/errors.ts';
@@ -9,6 +17,7 @@ import type { AppliedMigration } from '../../core/migrations.ts';
 import { refillOutbox } from '../../ledger/postgres/outbox.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { readApplied } from '../../warehouse/clickhouse/migrate.ts';
+import { LEADERS_TTL_MS } from '../../warehouse/leadership/shard-leases.ts';
 import { createLoaderStore } from '../../warehouse/loader/loader-store.ts';
 import {
   type ExportedPartition,
@@ -37,7 +46,12 @@ interface Export {
   readonly partitions: readonly ExportedPartition[];
 }
 
-type LoaderBucket = Awaited<ReturnType<typeof openBucket>>;
+/** Of the loaders, in NATS. */
+interface LoaderRecords {
+  readonly manager: JetStreamManager;
+  readonly loaderBucket: Bucket;
+  readonly leadersBucket: Bucket;
+}
 
 /** `afflux warehouse export FOLDER`. */
 export async function exportWarehouse(
@@ -48,21 +62,21 @@ export async function exportWarehouse(
   if (existsSync(folder)) throw new OperatingError('usage', `${folder} exists already: name a new folder`);
   const unfinished = `${folder}.unfinished`;
   await rm(unfinished, { recursive: true, force: true });
-  const exported = await withWarehouse('afflux-export', (warehouse) =>
-    withLoaderBucket(readConfig(), async (bucket) => {
-      const { snapshot, shards } = await withLoadersHeld(bucket, async (held) => ({
+  const exportFrom = (warehouse: Warehouse) =>
+    withLoaderRecords(readConfig(), async (records) => {
+      const { snapshot, shards } = await withLoadersHeld(records, async (held) => ({
         snapshot: await takeSnapshot(warehouse),
         shards: held.map(({ shard, checkpoint: { stream, seq } }) => ({ shard, stream, seq })),
       }));
       try {
-        const partitions = await exportSnapshot({ warehouse, snapshot, folder: unfinished, range });
+        const partitions = await exportSnapshot({ snapshot, folder: unfinished, range });
         const migrations = await readApplied(warehouse);
         return { afflux: version, madeAt: new Date().toISOString(), range, migrations, shards, partitions };
       } finally {
         await snapshot.drop();
       }
-    }),
-  );
+    });
+  const exported = await withWarehouse('afflux-export', exportFrom, 'server');
   await writeProof(unfinished, { name: NAME, value: exported });
   await rename(unfinished, folder);
   process.stdout.write(`${summary(exported.partitions)}\nThe export is in ${folder}.\n`);
@@ -74,10 +88,10 @@ export async function importWarehouse(folder: string): Promise<void> {
   const isWhole = exported.range.from === undefined && exported.range.to === undefined;
   const config = readConfig();
   let present = 0;
-  await withWarehouse('afflux-import', async (warehouse) => {
+  const importInto = async (warehouse: Warehouse): Promise<void> => {
     await requireSameSchema(warehouse, exported);
-    await requireOneShard(warehouse, config.clickhouseCluster);
-    if (isWhole) await withLoaderBucket(config, (bucket) => requireSamePlace(bucket, exported));
+    if (isWhole)
+      await withLoaderRecords(config, ({ loaderBucket }) => requireSamePlace(loaderBucket, exported));
     await importPartitions({
       warehouse,
       folder,
@@ -86,7 +100,8 @@ export async function importWarehouse(folder: string): Promise<void> {
         if (wasThere) present++;
       },
     });
-  });
+  };
+  await withWarehouse('afflux-import', importInto, 'server');
   if (isWhole) await withLedger('afflux-import', (ledger) => refillOutbox(ledger));
   process.stdout.write(
     `${summary(exported.partitions)}\nRows and sums are those of the export; ${present} of ${exported.partitions.length} parts were there already. ` +
@@ -94,11 +109,17 @@ export async function importWarehouse(folder: string): Promise<void> {
   );
 }
 
-async function withLoaderBucket<T>(config: Config, work: (bucket: LoaderBucket) => Promise<T>): Promise<T> {
+async function withLoaderRecords<T>(
+  config: Config,
+  work: (records: LoaderRecords) => Promise<T>,
+): Promise<T> {
   const nc = await connectNats({ ...natsServer(config), name: 'afflux-warehouse' });
   try {
-    await ensureStreams(nc);
-    return await work(await openBucket(nc, LOADER_BUCKET));
+    return await work({
+      manager: await ensureStreams(nc),
+      loaderBucket: await openBucket(nc, LOADER_BUCKET),
+      leadersBucket: await openBucket(nc, LEADERS_BUCKET, { ttlMs: LEADERS_TTL_MS }),
+    });
   } finally {
     await nc.close();
   }
@@ -117,21 +138,8 @@ async function requireSameSchema(warehouse: Warehouse, exported: Export): Promis
   );
 }
 
-/** Clicks belong to shards by their campaign, which an import does not divide them by. */
-async function requireOneShard(warehouse: Warehouse, cluster: string): Promise<void> {
-  const { rows } = await warehouse.query<{ shards: string }>(
-    'SELECT uniqExact(shard_num) AS shards FROM system.clusters WHERE cluster = {cluster:String}',
-    { cluster },
-  );
-  if (Number(rows[0]?.shards ?? 0) <= 1) return;
-  throw new OperatingError(
-    'usage',
-    `the cluster ${cluster} has ${rows[0]?.shards} shards: an export can be imported into a cluster of one shard`,
-  );
-}
-
 /** The loader goes on behind its checkpoint: what was loaded elsewhere since the export would be missing here for ever. */
-async function requireSamePlace(bucket: LoaderBucket, exported: Export): Promise<void> {
+async function requireSamePlace(bucket: Bucket, exported: Export): Promise<void> {
   for (const { shard, stream, seq } of exported.shards) {
     const { checkpoint } = await createLoaderStore({ bucket, shard }).read();
     if (!checkpoint.value || checkpoint.value.stream !== stream || checkpoint.value.seq <= seq) continue;

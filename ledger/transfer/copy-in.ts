@@ -1,7 +1,7 @@
 import { OperatingError } from '../../core/errors.ts';
 import { readLines } from '../../core/files/json-lines.ts';
 import { connectOwner, type DatabaseTransaction } from '../postgres/db.ts';
-import { createSchema } from '../postgres/migrate.ts';
+import { applyAll, createSchema } from '../postgres/migrate.ts';
 import { type CopiedTable, type LedgerCopy, schemaHash } from './copy-out.ts';
 import { hasSettled, type RestoredBackup, settleAfterRestore } from './settle.ts';
 import { fixTextForms, measureTable, quoted, RENEWED_COLUMNS } from './tables.ts';
@@ -45,7 +45,8 @@ export async function isRestoredFrom(url: string, backup: RestoredBackup): Promi
 
 /**
  * Makes the database of a copy again, in one transaction: schema, rows, sequences, and every constraint, trigger and grant
- * as they were, which is compared with the copy before the commit. A restore that is ended leaves the database empty.
+ * as they were, which is compared with the copy; then what later versions have added. A restore that is ended leaves the
+ * database empty.
  * @throws OperatingError `target_not_empty`, `backup_damaged`, `store_newer`, `migration_failed`.
  */
 export async function restoreLedger(options: {
@@ -61,7 +62,7 @@ export async function restoreLedger(options: {
     await owner.begin(async (tx) => {
       await requireEmpty(tx);
       await fixTextForms(tx);
-      await createSchema(tx, { store: 'the backup', applied: copy.migrations });
+      const later = await createSchema(tx, { store: 'the backup', applied: copy.migrations });
       await withoutConstraints(tx, copy.tables, async () => {
         for (const table of copy.tables) await loadTable(tx, table, folder);
       });
@@ -70,6 +71,7 @@ export async function restoreLedger(options: {
         await tx`select setval(${quoted(name)}::regclass, ${BigInt(lastValue)})`;
       }
       await compareSchema(tx, copy);
+      await applyAll(tx, later);
       await settleAfterRestore(tx, backup);
     });
   } finally {

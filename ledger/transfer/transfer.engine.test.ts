@@ -1,14 +1,17 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { fromProject } from '../../core/config/paths.ts';
 import { openPostgres } from '../../core/postgres/postgres.ts';
+import { createLogger } from '../../core/service/log.ts';
 import { freshPostgresDatabase } from '../../test/support/engines.ts';
 import { createParties, creditOrder, freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { auditLedger } from '../audit/audit.ts';
 import { connectDatabase, connectOwner } from '../postgres/db.ts';
+import { migrateLedger, readApplied } from '../postgres/migrate.ts';
 import { requireEmptyDatabase, restoreLedger } from './copy-in.ts';
-import { type LedgerCopy, withLedgerSnapshot } from './copy-out.ts';
+import { type LedgerCopy, schemaHash, withLedgerSnapshot } from './copy-out.ts';
 import { settleLedger } from './settle.ts';
 import { RENEWED_COLUMNS } from './tables.ts';
 
@@ -104,6 +107,34 @@ test('a copy that differs from its sums, or was made by a later version, leaves 
   const later = [...copy.migrations, { name: '9999_later.sql', checksum: '0' }];
   await expect(restore({ migrations: later })).rejects.toMatchObject({ code: 'store_newer' });
   await requireEmptyDatabase(target.url);
+});
+
+test('a copy of an earlier version is brought to this one', async () => {
+  const files = readdirSync(fromProject('ledger/migrations'))
+    .filter((name) => name.endsWith('.sql'))
+    .sort();
+  const old = join(folder, 'migrations');
+  mkdirSync(old);
+  for (const name of files.slice(0, -2))
+    copyFileSync(fromProject(`ledger/migrations/${name}`), join(old, name));
+  const source = await emptyDatabase();
+  await migrateLedger({ url: source.url, folder: old, log: createLogger({ name: 'test', level: 'silent' }) });
+  const ledger = await connectDatabase({ url: source.appUrl, max: 2, name: 'test' });
+  const owner = await connectOwner({ url: source.url, name: 'test' });
+  const parties = await createParties(ledger);
+  const copy = await withLedgerSnapshot(owner, (copyTo) => copyTo(folder));
+  await Promise.all([ledger.end(), owner.end()]);
+
+  const target = await emptyDatabase();
+  await restoreLedger({ url: target.url, copy, folder, backup: BACKUP });
+  const restored = await connectOwner({ url: target.url, name: 'test' });
+  try {
+    expect(await restored.begin(schemaHash)).toBe(await db.owner.begin(schemaHash));
+    expect(await readApplied(restored)).toHaveLength(files.length);
+    expect(await restored`select id from programs`).toEqual([{ id: parties.programId }]);
+  } finally {
+    await restored.end();
+  }
 });
 
 test('what PostgreSQL has restored by itself is settled once', async () => {

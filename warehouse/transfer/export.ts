@@ -10,6 +10,7 @@ import {
   createTwin,
   dropLeftTwins,
   dropTwin,
+  oneServer,
   totalsOf,
   twinName,
   writtenColumn,
@@ -44,13 +45,19 @@ const FILE_ROWS = 250_000;
 
 /** Several tables as they were at one moment; hard links in the engine, which cost room only while the tables change. */
 export interface WarehouseSnapshot {
+  /** The server that has it. */
+  readonly warehouse: Warehouse;
   /** Each with the name of its copy. */
   readonly tables: readonly { readonly table: CarriedTable; readonly copy: string }[];
   drop(): Promise<void>;
 }
 
-/** To be taken while no loader inserts. */
-export async function takeSnapshot(warehouse: Warehouse): Promise<WarehouseSnapshot> {
+/**
+ * To be taken while no loader inserts; `connection` with `reads: 'server'`.
+ * @throws OperatingError as {@link oneServer} does.
+ */
+export async function takeSnapshot(connection: Warehouse): Promise<WarehouseSnapshot> {
+  const warehouse = await oneServer(connection);
   await dropLeftTwins(warehouse);
   const tables = CARRIED_TABLES.map((table) => ({ table, copy: twinName(table.name, 'snapshot') }));
   async function drop(): Promise<void> {
@@ -58,6 +65,8 @@ export async function takeSnapshot(warehouse: Warehouse): Promise<WarehouseSnaps
   }
   try {
     for (const { table, copy } of tables) {
+      // Of what other replicas were given nothing may be missing.
+      if (warehouse.cluster !== '') await warehouse.command(`SYSTEM SYNC REPLICA ${table.name}`);
       await createTwin(warehouse, table.name, copy);
       await warehouse.command(`ALTER TABLE ${copy} ATTACH PARTITION ALL FROM ${table.name}`);
     }
@@ -65,7 +74,7 @@ export async function takeSnapshot(warehouse: Warehouse): Promise<WarehouseSnaps
     await drop();
     throw error;
   }
-  return { tables, drop };
+  return { warehouse, tables, drop };
 }
 
 /**
@@ -73,12 +82,12 @@ export async function takeSnapshot(warehouse: Warehouse): Promise<WarehouseSnaps
  * are divided by month, and of them these months.
  */
 export async function exportSnapshot(options: {
-  warehouse: Warehouse;
   snapshot: WarehouseSnapshot;
   folder: string;
   range?: ExportRange;
 }): Promise<ExportedPartition[]> {
-  const { warehouse, snapshot, folder, range = {} } = options;
+  const { snapshot, folder, range = {} } = options;
+  const { warehouse } = snapshot;
   const exported: ExportedPartition[] = [];
   for (const { table, copy } of snapshot.tables) {
     const source = `${copy}${table.isReplacing ? ' FINAL' : ''}`;

@@ -1,24 +1,22 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { JetStreamManager } from '@nats-io/jetstream';
 import type { KV } from '@nats-io/kv';
+import { listClickShards, readClicksStream } from '../../core/clicks/shards.ts';
 import { OperatingError } from '../../core/errors.ts';
+import { HEARTBEAT_MS, ShardLeases } from '../leadership/shard-leases.ts';
 import type { Checkpoint, InsertIntent } from '../loader/block.ts';
-import { createLoaderStore, type LoaderState, type LoaderStore } from '../loader/loader-store.ts';
+import { createLoaderStore, type LoaderStore } from '../loader/loader-store.ts';
 import { pendingIntent } from '../loader/recovery.ts';
 
-/** Below the time after which a standby takes a silent leader's place. */
-const RENEW_EVERY_MS = 2_000;
 /** A block takes a second or two; one that is not finished by then has lost its loader. */
 const FINISH_TIMEOUT_MS = 30_000;
-const POLL_MS = 100;
-/** Of compare-and-sets against a loader that is at work. */
-const MAX_TRIES = 100;
+const POLL_MS = 20;
 
-/** For a shard whose loader has recorded none: of no stream, so that no loader takes it for a block. */
+/** Where no block was recorded: of no stream, so that no loader takes it for one of its own. */
 const NO_INTENT: InsertIntent = { token: 'none', stream: 'none', lo: 0, hi: 0, rows: 0, skipped: [] };
-/** No loader has worked on the shard yet. */
+/** Of a shard that has never had a message, and no loader either. */
 const NO_CHECKPOINT: Checkpoint = { stream: 'none', seq: 0, accepted: new Map() };
-/** Its clicks can wait before its first loader starts. */
-const FIRST_SHARD = 0;
 
 /** Where the loader of a shard stands: the warehouse has exactly what is up to here. */
 export interface HeldShard {
@@ -26,96 +24,112 @@ export interface HeldShard {
   readonly checkpoint: Checkpoint;
 }
 
+interface HoldOptions {
+  readonly manager: JetStreamManager;
+  /** The buckets {@link LOADER_BUCKET} and {@link LEADERS_BUCKET} of core/clicks/stream.ts. */
+  readonly loaderBucket: KV;
+  readonly leadersBucket: KV;
+  readonly finishTimeoutMs?: number;
+}
+
 /**
- * Runs `work` while no loader inserts: by the records with which loaders keep each other from working at once. The leader
- * finishes its block, fails to record the next one and becomes a standby, which leads again once nothing has changed for
- * some seconds. Clicks wait in the stream meanwhile.
+ * Runs `work` while no loader inserts. The leases of all shards are taken, as by a loader that leads them, so loaders finish
+ * their blocks and wait until the leases are given back, or expire. The fence is the recorded intent of each shard: once
+ * its block is finished it is written again as it is, and no loader that still expects the revision before can record
+ * another. Whether one did all the same is seen after `work`. Clicks wait in the stream meanwhile.
  * @throws OperatingError `loader_block_pending` when a block was begun and no loader finishes it; `loader_superseded` when a
  *   loader worked anyway: the result of `work` is worth nothing then.
  */
 export async function withLoadersHeld<T>(
-  bucket: KV,
+  options: HoldOptions,
   work: (shards: readonly HeldShard[]) => Promise<T>,
-  { finishTimeoutMs = FINISH_TIMEOUT_MS }: { finishTimeoutMs?: number } = {},
 ): Promise<T> {
-  const holds = await Promise.all((await knownShards(bucket)).map((shard) => holdShard(bucket, shard)));
+  const { manager, leadersBucket } = options;
+  const leases = new ShardLeases({ bucket: leadersBucket, id: randomUUID() });
   const stop = new AbortController();
-  const renewing = renewUntil(stop.signal, holds);
-  // Its failure is seen once `work` has ended.
-  renewing.catch(() => undefined);
+  let beating = Promise.resolve();
   try {
-    const held = await Promise.all(holds.map((hold) => hold.finished(finishTimeoutMs)));
-    const result = await work(held);
-    stop.abort();
-    await renewing;
-    await Promise.all(holds.map((hold) => hold.renew()));
+    const shards = await listClickShards(manager);
+    for (const shard of shards) await leases.take(shard);
+    beating = beatUntil(stop.signal, leases);
+    const holds = await Promise.all(shards.map((shard) => holdShard(options, shard)));
+    const result = await work(holds.map(({ held }) => held));
+    for (const hold of holds) await hold.check();
+    const later = (await listClickShards(manager)).find((shard) => !shards.includes(shard));
+    if (later !== undefined) throw superseded(later);
     return result;
   } finally {
     stop.abort();
-    await renewing.catch(() => undefined);
+    await beating;
+    // Without NATS the leases expire.
+    await leases.leave().catch(() => undefined);
   }
 }
 
-async function knownShards(bucket: KV): Promise<number[]> {
-  const shards = new Set([FIRST_SHARD]);
-  for await (const key of await bucket.keys('checkpoint.*')) shards.add(Number(key.split('.')[1]));
-  return [...shards].sort((a, b) => a - b);
-}
-
-async function renewUntil(stopped: AbortSignal, holds: readonly Hold[]): Promise<void> {
-  for (;;) {
-    await sleep(RENEW_EVERY_MS, undefined, { signal: stopped }).catch(() => undefined);
-    if (stopped.aborted) return;
-    for (const hold of holds) await hold.renew();
+/** A beat that fails, or a lease that was lost, does no harm: the fence does not rely on them. */
+async function beatUntil(stopped: AbortSignal, leases: ShardLeases): Promise<void> {
+  while (!stopped.aborted) {
+    await leases.beat().catch(() => undefined);
+    await sleep(HEARTBEAT_MS, undefined, { signal: stopped }).catch(() => undefined);
   }
 }
 
 interface Hold {
-  /** Waits for the block under way. */
-  finished(timeoutMs: number): Promise<HeldShard>;
+  readonly held: HeldShard;
   /** @throws OperatingError `loader_superseded` when a loader has recorded a block since. */
-  renew(): Promise<void>;
+  check(): Promise<void>;
 }
 
-async function holdShard(bucket: KV, shard: number): Promise<Hold> {
-  const store = createLoaderStore({ bucket, shard });
-  const { intent, revision: first } = await takeIntent(store);
-  let revision = first;
-
-  async function finished(timeoutMs: number): Promise<HeldShard> {
-    const deadline = Date.now() + timeoutMs;
-    for (;;) {
-      const { checkpoint } = await store.read();
-      if (!checkpoint.value) return { shard, checkpoint: NO_CHECKPOINT };
-      if (!pendingIntent(intent, checkpoint.value)) return { shard, checkpoint: checkpoint.value };
-      if (Date.now() > deadline) {
-        throw new OperatingError(
-          'loader_block_pending',
-          `block ${intent.token} was begun and is not finished: start the loader, wait until it is ready, and try again`,
-        );
-      }
-      await sleep(POLL_MS);
+async function holdShard(
+  { manager, loaderBucket, finishTimeoutMs = FINISH_TIMEOUT_MS }: HoldOptions,
+  shard: number,
+): Promise<Hold> {
+  const store = createLoaderStore({ bucket: loaderBucket, shard });
+  const deadline = Date.now() + finishTimeoutMs;
+  for (;;) {
+    const taken = await tryHold({ manager, store, shard });
+    if (typeof taken !== 'string') return taken;
+    if (Date.now() > deadline) {
+      throw new OperatingError(
+        'loader_block_pending',
+        `${taken}: start the loader, wait until it is ready, and try again`,
+      );
     }
+    await sleep(POLL_MS);
   }
-
-  return {
-    finished,
-    async renew() {
-      revision = await store.recordIntent(intent, revision);
-    },
-  };
 }
 
-/** Writes the recorded intent again as it is: the revision that the leader expects is gone. */
-async function takeIntent(store: LoaderStore): Promise<{ intent: InsertIntent; revision: number }> {
-  for (let attempt = 1; ; attempt++) {
-    const state: LoaderState = await store.read();
-    const intent = state.intent.value ?? NO_INTENT;
-    try {
-      return { intent, revision: await store.recordIntent(intent, state.intent.revision) };
-    } catch (error) {
-      const lost = error instanceof OperatingError && error.code === 'loader_superseded';
-      if (!lost || attempt === MAX_TRIES) throw error;
-    }
+/** Writes the intent again once its block is finished, and never before: its age says how long an insert is unfinished. */
+async function tryHold(options: {
+  manager: JetStreamManager;
+  store: LoaderStore;
+  shard: number;
+}): Promise<Hold | string> {
+  const { manager, store, shard } = options;
+  const { intent, checkpoint } = await store.read();
+  if (!checkpoint.value && (intent.value || (await readClicksStream(manager, shard)).lastSeq > 0)) {
+    return `no loader has recorded how far shard ${shard} is loaded`;
   }
+  const held: HeldShard = { shard, checkpoint: checkpoint.value ?? NO_CHECKPOINT };
+  const pending = pendingIntent(intent.value, held.checkpoint);
+  if (pending) return `block ${pending.token} of shard ${shard} was begun and is not finished`;
+  try {
+    const revision = await store.recordIntent(intent.value ?? NO_INTENT, intent.revision);
+    return {
+      held,
+      async check() {
+        if ((await store.read()).intent.revision !== revision) throw superseded(shard);
+      },
+    };
+  } catch (error) {
+    if (!(error instanceof OperatingError) || error.code !== 'loader_superseded') throw error;
+    return `the loader of shard ${shard} goes on although its lease was taken`;
+  }
+}
+
+function superseded(shard: number): OperatingError {
+  return new OperatingError(
+    'loader_superseded',
+    `a loader, or another backup, has worked on shard ${shard} meanwhile: try again`,
+  );
 }

@@ -4,6 +4,7 @@ import { OperatingError } from '../../core/errors.ts';
 import { measureFile } from '../../core/files/measured-file.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import { texts } from '../clickhouse/literals.ts';
+import { reloadNetworks } from '../geo/geo.ts';
 import type { ExportedPartition } from './export.ts';
 import {
   CARRIED_TABLES,
@@ -14,6 +15,7 @@ import {
   dropLeftTwins,
   dropTwin,
   fileType,
+  oneServer,
   readColumn,
   totalsOf,
   twinName,
@@ -30,16 +32,19 @@ export interface ImportedPartition {
  * Brings exported partitions into a migrated warehouse, each wholly or not at all: its files go into a table aside, are
  * compared with what was exported, and replace the empty partition in one step. Views feed no rollup: rollups are carried.
  * To be done again after a failure: what is there already is recognised.
- * @throws OperatingError `target_not_empty` when a partition holds other rows: nothing of it is changed; `backup_damaged`.
+ * @throws OperatingError `target_not_empty` when a partition holds other rows: nothing of it is changed; `backup_damaged`; and those
+ *   of {@link oneServer}.
  */
 export async function importPartitions(options: {
+  /** With `reads: 'server'`. */
   warehouse: Warehouse;
   folder: string;
   partitions: readonly ExportedPartition[];
   /** Called after each. */
   onImported?: (done: ImportedPartition) => void;
 }): Promise<void> {
-  const { warehouse, folder, partitions, onImported } = options;
+  const { folder, partitions, onImported } = options;
+  const warehouse = await oneServer(options.warehouse);
   await dropLeftTwins(warehouse);
   await requireRoom(warehouse, partitions);
   for (const partition of partitions) {
@@ -47,9 +52,7 @@ export async function importPartitions(options: {
     if (!wasThere) await importPartition({ warehouse, folder, partition });
     onImported?.({ partition, wasThere });
   }
-  for (const dictionary of ['geo', 'asn', 'organisations']) {
-    await warehouse.command(`SYSTEM RELOAD DICTIONARY ${dictionary}`);
-  }
+  await reloadNetworks(warehouse);
 }
 
 /** Before the first partition is changed. */

@@ -1,7 +1,7 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
-import type { KV } from '@nats-io/kv';
 import { type Lease, listLeases, NODE_COUNT, NODE_COUNTER_KEY, writeLease } from '../../core/clicks/lease.ts';
-import { readClicksStream } from '../loader/clicks-stream.ts';
+import { readClicksStream } from '../../core/clicks/shards.ts';
+import { type Bucket, listKeys } from '../../core/clicks/stream.ts';
 import { createLoaderStore } from '../loader/loader-store.ts';
 import type { SeqRanges } from '../loader/seq-ranges.ts';
 import type { HeldShard } from './hold-loaders.ts';
@@ -27,7 +27,7 @@ export interface StreamRecords {
 const SKIPPED_NODES = 4_096;
 
 /** Leases by node; to be read before the batches and after them, see {@link readRecords}. */
-export async function readLeases(bucket: KV): Promise<ReadonlyMap<number, Lease>> {
+export async function readLeases(bucket: Bucket): Promise<ReadonlyMap<number, Lease>> {
   return new Map((await listLeases(bucket)).map((lease) => [lease.node, lease]));
 }
 
@@ -37,8 +37,8 @@ export async function readLeases(bucket: KV): Promise<ReadonlyMap<number, Lease>
  * @param options.before The leases as they were before the batches were copied, and while no loader worked.
  */
 export async function readRecords(options: {
-  leasesBucket: KV;
-  capsBucket: KV;
+  leasesBucket: Bucket;
+  capsBucket: Bucket;
   before: ReadonlyMap<number, Lease>;
   shards: readonly HeldShard[];
   now: () => number;
@@ -61,13 +61,11 @@ export async function readRecords(options: {
   };
 }
 
-async function readAll(bucket: KV): Promise<[string, string][]> {
-  const keys: string[] = [];
-  for await (const key of await bucket.keys()) keys.push(key);
-  const entries = await Promise.all(
-    keys.map(async (key) => [key, (await bucket.get(key))?.string()] as const),
+async function readAll(bucket: Bucket): Promise<[string, string][]> {
+  const entries = await Promise.all((await listKeys(bucket, '>')).map((key) => bucket.get(key)));
+  return entries.flatMap((entry) =>
+    entry?.operation === 'PUT' ? [[entry.key, entry.string()] as [string, string]] : [],
   );
-  return entries.flatMap(([key, value]) => (value === undefined ? [] : [[key, value] as [string, string]]));
 }
 
 /**
@@ -76,9 +74,9 @@ async function readAll(bucket: KV): Promise<[string, string][]> {
  */
 export async function writeRecords(options: {
   manager: JetStreamManager;
-  leasesBucket: KV;
-  loaderBucket: KV;
-  capsBucket: KV;
+  leasesBucket: Bucket;
+  loaderBucket: Bucket;
+  capsBucket: Bucket;
   records: StreamRecords;
 }): Promise<void> {
   const { manager, leasesBucket, loaderBucket, capsBucket, records } = options;

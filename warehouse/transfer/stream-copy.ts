@@ -1,10 +1,10 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
 import { headers as createHeaders, type MsgHdrs } from '@nats-io/transport-node';
-import { clicksSubject, DEAD_LETTERS_STREAM, DEAD_LETTERS_SUBJECT } from '../../core/clicks/stream.ts';
+import { clicksSubject, readClicksStream } from '../../core/clicks/shards.ts';
+import { DEAD_LETTERS_STREAM, DEAD_LETTERS_SUBJECT } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { readLines, writeLines } from '../../core/files/json-lines.ts';
 import type { MeasuredFile } from '../../core/files/measured-file.ts';
-import { readClicksStream } from '../loader/clicks-stream.ts';
 import { openReader } from '../loader/reader.ts';
 import type { HeldShard } from './hold-loaders.ts';
 

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { OperatingError } from '../../core/errors.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
+import { checkDefinition } from '../cluster/servers.ts';
 
 /**
  * What is carried from one warehouse to another. Conversions and names are not: the scheduler copies them from PostgreSQL
@@ -44,6 +46,21 @@ export const CARRIED_TABLES: readonly CarriedTable[] = [
   // Last: it says that the clicks are there.
   { name: 'watermarks', isReplacing: true },
 ];
+
+/**
+ * The server whose tables are carried, which has all rows. Clicks belong to the shards of a cluster by their campaign, by which
+ * nothing here divides them.
+ * @throws OperatingError `usage` for a cluster of several shards, and those of {@link checkDefinition}.
+ */
+export async function oneServer(warehouse: Warehouse): Promise<Warehouse> {
+  const { cluster } = warehouse;
+  const shards = cluster === '' ? 1 : await checkDefinition(warehouse);
+  if (shards === 1) return await warehouse.server();
+  throw new OperatingError(
+    'usage',
+    `the cluster ${cluster} has ${shards} shards: only a cluster of one shard can be copied or filled; use BACKUP and RESTORE of ClickHouse (docs/backup.md)`,
+  );
+}
 
 /** A column as it is stored; values of MATERIALIZED columns are carried as they were computed. */
 export interface CarriedColumn {

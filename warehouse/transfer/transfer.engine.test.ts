@@ -1,35 +1,44 @@
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { firstShards, readClicksStream } from '../../core/clicks/shards.ts';
+import { type Bucket, LEADERS_BUCKET, openBucket } from '../../core/clicks/stream.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import {
   clickCounts,
   clickRecords,
   freshWarehouse,
   type Pipeline,
+  quietLog,
   startPipeline,
 } from '../../test/support/warehouse.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
-import { readClicksStream } from '../loader/clicks-stream.ts';
+import { LEADERS_TTL_MS, ShardLeases } from '../leadership/shard-leases.ts';
+import { createLoaderStore } from '../loader/loader-store.ts';
+import { ShardLoaders } from '../loader/shard-loaders.ts';
 import { type ExportedPartition, exportSnapshot, takeSnapshot } from './export.ts';
 import { forgetLaterLedger } from './forget.ts';
-import { withLoadersHeld } from './hold-loaders.ts';
+import { type HeldShard, withLoadersHeld } from './hold-loaders.ts';
 import { importPartitions } from './import.ts';
 import { CARRIED_TABLES, unreplicated } from './tables.ts';
 
 const NOW = Date.now();
+const SHARDS = 3;
 const LAST_MONTH = Date.UTC(2026, 9, 22, 12);
 /** Clicks in it. */
 const OCTOBER = 3_000;
+/** Clicks of this month. */
+const RECENT = SHARDS * 300 + 50;
 
 let pipeline: Pipeline;
+let leadersBucket: Bucket;
 let copy: Awaited<ReturnType<typeof freshWarehouse>>;
 let folder: string;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'afflux-export-'));
-  pipeline = await startPipeline();
+  pipeline = await startPipeline({ shards: SHARDS });
+  leadersBucket = await openBucket(pipeline.nc, LEADERS_BUCKET, { ttlMs: LEADERS_TTL_MS });
   copy = await freshWarehouse();
 });
 afterAll(async () => {
@@ -38,11 +47,20 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+async function hold<T>(
+  work: (shards: readonly HeldShard[]) => Promise<T>,
+  finishTimeoutMs?: number,
+): Promise<T> {
+  return await withLoadersHeld(
+    { ...pipeline, leadersBucket, ...(finishTimeoutMs !== undefined && { finishTimeoutMs }) },
+    work,
+  );
+}
+
 async function exportAll(to: string, range = {}): Promise<ExportedPartition[]> {
-  const { warehouse, loaderBucket } = pipeline;
-  const snapshot = await withLoadersHeld(loaderBucket, () => takeSnapshot(warehouse));
+  const snapshot = await hold(() => takeSnapshot(pipeline.warehouse));
   try {
-    return await exportSnapshot({ warehouse, snapshot, folder: to, range });
+    return await exportSnapshot({ snapshot, folder: to, range });
   } finally {
     await snapshot.drop();
   }
@@ -66,13 +84,18 @@ async function contents(warehouse: Warehouse): Promise<unknown> {
   return rows;
 }
 
+async function isLoaded(shard: number): Promise<boolean> {
+  const { lastSeq } = await readClicksStream(pipeline.manager, shard);
+  const { checkpoint } = await createLoaderStore({ bucket: pipeline.loaderBucket, shard }).read();
+  return checkpoint.value?.seq === lastSeq;
+}
+
 /** Publishes clicks, and loads them and whatever waits. */
 async function load(records: Parameters<Pipeline['publish']>[0]): Promise<void> {
   await pipeline.publish(records);
-  const { lastSeq } = await readClicksStream(pipeline.manager, 0);
   const loader = pipeline.loader();
   const running = loader.run();
-  await waitFor(() => pipeline.metrics.progress.checkpointSeq === lastSeq, {
+  await waitFor(async () => await isLoaded(0), {
     deadlineMs: 20_000,
     what: 'the clicks to be loaded',
   });
@@ -80,23 +103,82 @@ async function load(records: Parameters<Pipeline['publish']>[0]): Promise<void> 
   await running;
 }
 
-test('a loader at work stands still for a snapshot', async () => {
-  const loader = pipeline.loader();
-  const running = loader.run();
-  await pipeline.publish(clickRecords(0, 0, 100, { ts: NOW - 3_600_000 }));
-  await waitFor(async () => (await pipeline.counts()).clicks === 100, {
+/** `count` clicks of each shard, from the number `firstSeq`. */
+async function publishEach(firstSeq: number, count: number): Promise<void> {
+  for (const shard of firstShards(SHARDS)) {
+    await pipeline.publish(clickRecords(10 + shard, firstSeq, count, { ts: NOW - 3_600_000 }), { shard });
+  }
+}
+
+async function waitForClicks(clicks: number): Promise<void> {
+  await waitFor(async () => (await pipeline.counts()).clicks === clicks, {
     deadlineMs: 20_000,
-    what: 'a block',
+    what: `${clicks} clicks`,
   });
-  const held = await withLoadersHeld(pipeline.loaderBucket, async (shards) => {
-    await pipeline.publish(clickRecords(0, 100, 300, { ts: NOW - 3_600_000 }));
-    // Longer than a block takes, and than the hold is renewed after.
-    await sleep(3_000);
-    return { shards, clicks: (await pipeline.counts()).clicks };
+}
+
+test('the loaders of all shards stand still for a snapshot, longer than a lease, and go on after it', async () => {
+  const loaders = new ShardLoaders({
+    ...pipeline,
+    leases: new ShardLeases({ bucket: leadersBucket, id: 'loader' }),
+    log: quietLog,
   });
-  expect(held).toMatchObject({ clicks: 100, shards: [{ shard: 0, checkpoint: { seq: 1 } }] });
-  await loader.stop();
-  await running;
+  const running = loaders.run();
+  try {
+    await publishEach(0, 100);
+    await waitForClicks(SHARDS * 100);
+    const beats = await leadersBucket.watch({ key: 'leader.2' });
+    const held = await hold(async (shards) => {
+      await publishEach(100, 200);
+      let renewed = 0;
+      // Of the 1.8 s after which a lease has expired.
+      for await (const beat of beats) if (beat.string() !== 'loader' && ++renewed === 8) break;
+      return { shards, led: loaders.leads(), clicks: (await pipeline.counts()).clicks };
+    });
+    expect(held).toMatchObject({ clicks: SHARDS * 100, led: [] });
+    expect(held.shards.map(({ shard, checkpoint: { seq } }) => [shard, seq])).toEqual([
+      [0, 1],
+      [1, 1],
+      [2, 1],
+    ]);
+    await waitForClicks(SHARDS * 300);
+    expect(await pipeline.counts()).toMatchObject({ distinct: SHARDS * 300, rolledUp: SHARDS * 300 });
+  } finally {
+    await loaders.stop();
+    await running;
+  }
+});
+
+test('a loader that does not know of its lost lease records no block, and one that did is seen', async () => {
+  const before = (await pipeline.counts()).clicks;
+  const loader = pipeline.loader({ shard: 1 });
+  const running = loader.run();
+  await waitFor(() => loader.readiness().ready, { deadlineMs: 20_000, what: 'the loader' });
+  await hold(async () => {
+    await pipeline.publish(clickRecords(11, 300, 50, { ts: NOW - 3_600_000 }), { shard: 1 });
+    // It ends: the intent is not the one that it knows.
+    await running;
+  });
+  expect((await pipeline.counts()).clicks).toBe(before);
+
+  const another = pipeline.loader({ shard: 1 });
+  const worked = hold(async () => {
+    void another.run();
+    await waitForClicks(before + 50);
+  });
+  await expect(worked).rejects.toMatchObject({ code: 'loader_superseded' });
+  await another.stop();
+});
+
+test('a shard that has clicks and no records is refused', async () => {
+  const { loaderBucket } = pipeline;
+  const state = await loaderBucket.get('checkpoint.2');
+  await loaderBucket.delete('checkpoint.2');
+  await expect(hold(async () => 'a copy', 100)).rejects.toMatchObject({
+    code: 'loader_block_pending',
+    message: expect.stringContaining('shard 2'),
+  });
+  await loaderBucket.put('checkpoint.2', state?.value ?? '');
 });
 
 test('an export makes an equal warehouse: in steps, and again without counting anything twice', async () => {
@@ -160,7 +242,7 @@ test('a month that holds other clicks is not changed', async () => {
     code: 'target_not_empty',
     message: expect.stringMatching(/^partition 202610 of clicks already holds 3000 other rows/),
   });
-  expect((await clickCounts(copy)).clicks).toBe(400 + OCTOBER);
+  expect((await clickCounts(copy)).clicks).toBe(RECENT + OCTOBER);
 });
 
 test('a warehouse beside an earlier PostgreSQL forgets its copies and the heads of later rows', async () => {
@@ -186,13 +268,11 @@ test('a block that was begun and not finished is not taken into a snapshot', asy
   });
   void loader.run();
   await pipeline.publish(clickRecords(3, 0, 10));
-  await waitFor(async () => (await pipeline.counts()).clicks === 415 + OCTOBER, {
+  await waitFor(async () => (await pipeline.counts()).clicks === RECENT + OCTOBER + 15, {
     deadlineMs: 20_000,
     what: 'an insert',
   });
-  await expect(
-    withLoadersHeld(pipeline.loaderBucket, async () => 'a copy', { finishTimeoutMs: 300 }),
-  ).rejects.toMatchObject({ code: 'loader_block_pending' });
+  await expect(hold(async () => 'a copy', 300)).rejects.toMatchObject({ code: 'loader_block_pending' });
 });
 
 test('every table of the schema is carried, or made again by somebody else', async () => {
