@@ -46,18 +46,15 @@ export async function importPartitions(options: {
   const { folder, partitions, onImported } = options;
   const warehouse = await oneServer(options.warehouse);
   await dropLeftTwins(warehouse);
-  await requireRoom(warehouse, partitions);
-  for (const partition of partitions) {
-    const wasThere = await isThere(warehouse, partition);
+  // All of them before the first is changed.
+  const present: boolean[] = [];
+  for (const partition of partitions) present.push(await isThere(warehouse, partition));
+  for (const [i, partition] of partitions.entries()) {
+    const wasThere = present[i] === true;
     if (!wasThere) await importPartition({ warehouse, folder, partition });
     onImported?.({ partition, wasThere });
   }
   await reloadNetworks(warehouse);
-}
-
-/** Before the first partition is changed. */
-async function requireRoom(warehouse: Warehouse, partitions: readonly ExportedPartition[]): Promise<void> {
-  for (const partition of partitions) await isThere(warehouse, partition);
 }
 
 /** Whether the partition is in the warehouse. @throws OperatingError `target_not_empty` when other rows are. */
