@@ -40,7 +40,7 @@ const ask = (hoursAgo: number, given: Partial<SalesQuestion> = {}): SalesQuestio
   ...given,
 });
 
-/** While nobody can read the orders. */
+/** While no other transaction can read the orders. */
 async function whileLocked<T>(use: () => Promise<T>): Promise<T> {
   return await books.owner.begin(async (tx) => {
     await tx`lock table conversions in access exclusive mode`;
