@@ -30,6 +30,42 @@ function newSession(): Record<string, string> {
   return { session_id: `session ${count++}`, session_timeout: '60' };
 }
 
+describe('a query without a session', () => {
+  const own = () => new URL(database.url).pathname.slice(1);
+
+  test('finds nothing of the queries before, whatever they said', async () => {
+    const state = "SELECT getSetting('max_block_size') = 9, getSetting('max_threads') = 3, currentDatabase()";
+    const said = { max_block_size: '9', max_threads: '3', param_x: 'one' };
+    for (let i = 0; i < 2; i++) {
+      expect((await ask(`${state}, {x:String}`, said)).text).toBe(`1\t1\t${own()}\tone\n`);
+      expect((await ask(`${state}, {x:String}`, { ...said, param_x: 'two', max_threads: '4' })).text).toBe(
+        `1\t0\t${own()}\ttwo\n`,
+      );
+      expect((await ask(state)).text).toBe(`0\t0\t${own()}\n`);
+      expect((await ask(state, { database: 'system' })).text).toBe('0\t0\tsystem\n');
+      expect((await ask(state, { database: '' })).text).toBe('0\t0\tdefault\n');
+      expect((await ask(state, { max_threads: '3' })).text).toBe(`0\t1\t${own()}\n`);
+      expect(await ask('SELECT {x:String}')).toMatchObject({ code: '456' });
+      expect(await ask('SELECT {x:String}', { param_y: 'one' })).toMatchObject({ code: '456' });
+      expect((await ask(`${state} SETTINGS max_block_size = 9, max_threads = 3`)).text).toContain('1\t1');
+      expect((await ask(state, { readonly: '1' })).text).toBe(`0\t0\t${own()}\n`);
+      expect(await ask(state, { max_threads: '3', no_such_setting: '1' })).toMatchObject({ code: '115' });
+    }
+  });
+
+  test('knows no database that a command has dropped, and one of its name again', async () => {
+    const name = `${own()}_other`;
+    const count = 'SELECT count() FROM numbers';
+    for (const rows of ['1', '2']) {
+      expect(await ask('SELECT 1', { database: name })).toMatchObject({ code: '81' });
+      await ask(`CREATE DATABASE ${name}`);
+      await ask(`CREATE VIEW ${name}.numbers AS SELECT number FROM system.numbers LIMIT ${rows}`);
+      expect((await ask(count, { database: name })).text).toBe(`${rows}\n`);
+      await ask(`DROP DATABASE ${name}`);
+    }
+  });
+});
+
 describe('a session', () => {
   test('keeps temporary tables, and what SET and USE change, for itself', async () => {
     const session = newSession();

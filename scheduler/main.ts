@@ -14,9 +14,10 @@ import { startMirror } from './mirror.ts';
 import { moneyTasks } from './money-tasks.ts';
 import { startNames } from './names.ts';
 import { startPlatformMetrics } from './platform-metrics.ts';
+import { settledDaysTask } from './settled-days-task.ts';
 
-/** Each of the four tasks holds a connection while it works with another; the loops take one each. */
-const POSTGRES_CONNECTIONS = 9;
+/** A task holds a connection while it works with another; of the six not all are due at one moment. The loops take one each. */
+const POSTGRES_CONNECTIONS = 10;
 const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /**
@@ -60,6 +61,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
         telemetry,
       }),
       hashChainTask(ledger),
+      settledDaysTask(warehouse),
     ],
   });
 

@@ -381,7 +381,9 @@ CREATE TABLE campaigns_daily
     valid_clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     impressions SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
-    distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
+    distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
+    settled_ips SimpleAggregateFunction(max, UInt64) CODEC(ZSTD(1)),
+    settled_visitors SimpleAggregateFunction(max, UInt64) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(day)

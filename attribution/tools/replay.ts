@@ -28,6 +28,7 @@ import {
 import { type Customer, kindByItself } from '../decide/customer.ts';
 import { decide, type FraudDecision, outcomeOf } from '../decide/decide.ts';
 import { decidedAmount, type Evidence, parseEvidence } from '../decide/evidence.ts';
+import { createCampaignSales } from '../worker/campaign-sales.ts';
 import { type EarlierDecision, type FactSources, gatherClickFacts } from '../worker/click-facts.ts';
 import type { ClickSource } from '../worker/click-source.ts';
 import { createOrderCounts } from '../worker/order-counts.ts';
@@ -158,7 +159,14 @@ function decidedBeforeVersion5(
 
 async function replayPage(options: ReplayOptions, recorded: readonly Recorded[]): Promise<Difference[]> {
   const { ledger, clicks, clickIds, model } = options;
-  const sources = { sql: ledger, clicks, clickIds, counts: createOrderCounts(), model };
+  const sources = {
+    sql: ledger,
+    clicks,
+    clickIds,
+    counts: createOrderCounts(),
+    sales: createCampaignSales(),
+    model,
+  };
   const rechosen = await rechoose(sources, recorded);
   const others = rechosen.flatMap(wonByAnother);
   const merges = new Map(recorded.map(({ conversion, evidence }) => [conversion.id, evidence.merges]));

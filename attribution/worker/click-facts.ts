@@ -40,6 +40,7 @@ import { couponAsFound, couponTime, type ReportedCoupon } from '../decide/choose
 import { RULES_VERSION } from '../decide/decide.ts';
 import { type CouponEvidence, parseEvidence } from '../decide/evidence.ts';
 import { askEach } from './ask-each.ts';
+import type { CampaignSales } from './campaign-sales.ts';
 import type { ClickSource } from './click-source.ts';
 import type { OrderCounts } from './order-counts.ts';
 
@@ -51,6 +52,7 @@ export interface FactSources {
   readonly clickIds: ClickIdCodec;
   /** What was counted of the orders before, kept for the next batch. */
   readonly counts: OrderCounts;
+  readonly sales: CampaignSales;
   /** Instead of the model of the terms. */
   readonly model?: AttributionModel | undefined;
 }

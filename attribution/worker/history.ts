@@ -2,8 +2,6 @@ import { OperatingError } from '../../core/errors.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../core/time.ts';
 import {
   type ClickToOrder,
-  type HourlySales,
-  readCampaignSales,
   readClickToOrder,
   readSharedCustomers,
   readUndecided,
@@ -18,6 +16,7 @@ import { type CampaignTraffic, hourOf, TRAFFIC_HOURS } from '../../warehouse/loo
 import { ownClick, type Won } from '../decide/choose.ts';
 import { type ComparedDays, isCompared, type OrderHistory } from '../decide/compare-history.ts';
 import { HISTORY_PARTS, type HistoryPart } from '../decide/evidence.ts';
+import type { SoldBy } from './campaign-sales.ts';
 import type { FactSources } from './click-facts.ts';
 import type { Days, DaysQuestion } from './order-counts.ts';
 import { withinTime } from './within-time.ts';
@@ -76,7 +75,7 @@ export async function haveToWaitForHistory(
 
 /** Reads the histories of a batch, by conversion id: a few questions, however many orders it has. */
 export async function gatherHistories(
-  sources: Pick<FactSources, 'sql' | 'clicks' | 'counts'>,
+  sources: Pick<FactSources, 'sql' | 'clicks' | 'counts' | 'sales'>,
   won: readonly Won[],
   mergesOf: (one: Won) => number,
 ): Promise<Map<bigint, OrderHistory>> {
@@ -96,7 +95,7 @@ export async function gatherHistories(
   const [days, times, clicks, shared] = await Promise.all([
     readDays(sources, subjects, undecided),
     readTimes(sources.sql, subjects),
-    readClicks(sources, subjects),
+    readClicks(sources, subjects, undecided),
     readShared(sources.sql, subjects),
   ]);
   return new Map(
@@ -207,6 +206,11 @@ async function askShared<Question, Answer>(
 
 type Read = Map<Subject, Partial<OrderHistory>>;
 
+/** Whether older orders were all tried: what is counted then stays so. */
+function isSettled({ programId, until }: Subject, undecided: ReadonlyMap<number, Undecided>): boolean {
+  return !isBefore(undecided.get(programId)?.oldestUntried, until);
+}
+
 async function readDays(
   { sql, counts }: Pick<FactSources, 'sql' | 'counts'>,
   subjects: readonly Subject[],
@@ -214,8 +218,10 @@ async function readDays(
 ): Promise<Read> {
   const asked = asking(subjects, 'affiliate_days', 'coupon_days').map((subject) => {
     const { affiliateIds, couponId, programId, parts, day } = subject;
-    const isSettled = !isBefore(undecided.get(programId)?.oldestUntried, subject.until);
-    const of = { day, days: DAYS, until: subject.until.getTime(), isSettled };
+    const of = {
+      ...{ day, days: DAYS, until: subject.until.getTime() },
+      isSettled: isSettled(subject, undecided),
+    };
     return {
       subject,
       affiliate: affiliateIds.map((id) => ({ ...of, of: 'affiliate' as const, id })),
@@ -313,19 +319,12 @@ function othersTimes({ affiliateIds, campaignId }: Subject, usual: readonly Usua
 }
 
 async function readClicks(
-  { sql, clicks }: Pick<FactSources, 'sql' | 'clicks'>,
+  { sql, clicks, sales }: Pick<FactSources, 'sql' | 'clicks' | 'sales'>,
   subjects: readonly Subject[],
+  undecided: ReadonlyMap<number, Undecided>,
 ): Promise<Read> {
   const asked = asking(subjects, 'clicks');
   const selling = asking(asked, 'campaign_sales');
-  // One question for all hours of a campaign: its orders are read once, and added up here.
-  const spans = new Map<number, { campaignId: number; from: Date; to: Date }>();
-  for (const { campaignId, hour } of selling) {
-    const known = spans.get(campaignId);
-    const from = Math.min(hour - TRAFFIC_HOURS * HOUR_MS, known?.from.getTime() ?? hour);
-    const to = Math.max(hour, known?.to.getTime() ?? hour);
-    spans.set(campaignId, { campaignId, from: new Date(from), to: new Date(to) });
-  }
   const [trafficOf, salesOf] = await Promise.all([
     askShared(
       asked,
@@ -334,22 +333,18 @@ async function readClicks(
     ),
     askShared(
       selling,
-      ({ campaignId }) => spans.get(campaignId),
-      async (questions) => {
-        const known = questions.filter((question) => question !== undefined);
-        return await withinTime(sql, LIMIT_MS, (tx) => readCampaignSales(tx, known));
+      (subject) => {
+        const { campaignId, hour } = subject;
+        return { campaignId, hour, isSettled: isSettled(subject, undecided) };
       },
+      (questions) => sales.read(sql, questions),
     ),
   ]);
-  const soldBy = createSoldBy();
   return new Map(
     asked.map((subject) => {
       const traffic = trafficOf(subject);
       const sold = subject.parts.includes('campaign_sales') ? salesOf(subject) : undefined;
-      return [
-        subject,
-        { traffic, sales: traffic && sold && salesIn(subject, traffic, soldBy(subject, sold)) },
-      ];
+      return [subject, { traffic, sales: traffic && sold && salesIn(subject, traffic, sold) }];
     }),
   );
 }
@@ -366,27 +361,10 @@ async function trafficInTime(
   }
 }
 
-/** Clicks of a campaign that led to an order, by affiliate, in the hours before that of a click; added up once an hour. */
-function createSoldBy() {
-  const known = new Map<string, Map<number, number>>();
-  return ({ campaignId, hour }: Subject, sales: readonly HourlySales[]): ReadonlyMap<number, number> => {
-    const key = `${campaignId} ${hour}`;
-    const added = known.get(key) ?? new Map<number, number>();
-    if (known.has(key)) return added;
-    known.set(key, added);
-    const from = hour - TRAFFIC_HOURS * HOUR_MS;
-    for (const sold of sales) {
-      if (sold.hour < from || sold.hour >= hour || sold.settledBy > hour) continue;
-      added.set(sold.affiliateId, (added.get(sold.affiliateId) ?? 0) + sold.clicks);
-    }
-    return added;
-  };
-}
-
 function salesIn(
   { affiliateIds }: Subject,
   { clicks, byAffiliate }: CampaignTraffic,
-  sold: ReadonlyMap<number, number>,
+  sold: SoldBy,
 ): OrderHistory['sales'] {
   const others = [...byAffiliate].filter(([affiliateId]) => !affiliateIds.includes(affiliateId));
   return {

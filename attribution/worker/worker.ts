@@ -9,6 +9,7 @@ import {
 import { type Decision, recordDecisions } from '../../ledger/decisions/decisions.ts';
 import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import type { Outcome } from '../decide/decide.ts';
+import { type CampaignSales, createCampaignSales } from './campaign-sales.ts';
 import type { ClickSource } from './click-source.ts';
 import { makeDecisions } from './make-decisions.ts';
 import { createOrderCounts, type OrderCounts } from './order-counts.ts';
@@ -58,15 +59,16 @@ export function createAttributionWorker(options: WorkerOptions): AttributionWork
     postponed: 0,
     failed: 0,
   };
-  const counts = createOrderCounts();
+  const kept = { counts: createOrderCounts(), sales: createCampaignSales() };
   return {
     stats,
-    runBatch: (now) => runBatch({ ...options, counts, stats, now, startedAtMs: performance.now() }),
+    runBatch: (now) => runBatch({ ...options, ...kept, stats, now, startedAtMs: performance.now() }),
   };
 }
 
 interface Batch extends WorkerOptions {
   readonly counts: OrderCounts;
+  readonly sales: CampaignSales;
   readonly stats: WorkerStats;
   readonly now: Date;
   /** On the monotonic clock. */
@@ -87,9 +89,9 @@ async function prepare(
   batch: Batch,
   conversions: readonly ClaimedConversion[],
 ): Promise<PreparedConversion[]> {
-  const { ledger, clicks, clickIds, counts, log, now } = batch;
+  const { ledger, clicks, clickIds, counts, sales, log, now } = batch;
   try {
-    const sources = { sql: ledger, clicks, clickIds, counts };
+    const sources = { sql: ledger, clicks, clickIds, counts, sales };
     const { prepared, waiting } = await prepareDecisions(sources, conversions, now);
     await postpone(batch, waiting);
     return prepared;

@@ -114,7 +114,7 @@ class BlockList {
   /** The most labels that a domain of them has, or had. */
   #referrerLabels = 0;
   /** By affiliate, then by the number of the sub, then by its value. */
-  readonly #subs = new Map<number, Map<number, Map<string, Entries>>>();
+  readonly #subs = new Map<number, (Map<string, Entries> | undefined)[]>();
   #patterns: Entries = [];
   #byVisitor = new WeakMap<object, Entries>();
   /** How many entries of each kind there are: a kind without entries costs nothing. */
@@ -153,8 +153,9 @@ class BlockList {
     if (counts.sub_id > 0) {
       const subs = this.#subs.get(link.affiliateId);
       if (subs) {
-        for (const [sub, values] of subs) {
-          const entries = values.get(traffic[sub] ?? '');
+        for (let sub = 1; sub < subs.length; sub++) {
+          const value = traffic[sub];
+          const entries = value ? subs[sub]?.get(value) : undefined;
           if (entries) found = stricter(found, inForce(entries, ts));
         }
       }
@@ -173,6 +174,8 @@ class BlockList {
     let dot = host.length;
     for (let labels = 1; labels <= this.#referrerLabels && dot > 0; labels++) {
       dot = host.lastIndexOf('.', dot - 1);
+      // No domain of the list has one label.
+      if (labels === 1) continue;
       const entries = this.#referrers.get(host.slice(dot + 1));
       if (entries) found = stricter(found, inForce(entries, ts));
     }
@@ -202,13 +205,12 @@ class BlockList {
       this.#referrerLabels = Math.max(this.#referrerLabels, value.split('.').length);
     } else if (kind === 'sub_id') {
       const [affiliateId, sub] = [row.affiliateId ?? 0, row.sub ?? 0];
-      const subs = this.#subs.get(affiliateId) ?? new Map<number, Map<string, Entries>>();
-      const values = subs.get(sub) ?? new Map<string, Entries>();
+      const subs = this.#subs.get(affiliateId) ?? [];
+      const values = subs[sub] ?? new Map<string, Entries>();
       changeIn(values, value, change);
-      if (values.size === 0) subs.delete(sub);
-      else subs.set(sub, values);
-      if (subs.size === 0) this.#subs.delete(affiliateId);
-      else this.#subs.set(affiliateId, subs);
+      subs[sub] = values.size === 0 ? undefined : values;
+      if (subs.some((entries) => entries !== undefined)) this.#subs.set(affiliateId, subs);
+      else this.#subs.delete(affiliateId);
     } else {
       this.#patterns = change(this.#patterns);
       this.#byVisitor = new WeakMap();

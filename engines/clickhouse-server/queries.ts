@@ -72,6 +72,8 @@ interface EngineText {
   readonly clientText?: string;
   /** Whether it is a SET or USE, which is there to change the session. */
   readonly changesSession?: boolean;
+  /** Whether it only reads. */
+  readonly onlyReads?: boolean;
 }
 
 /** `put` between two parts of the client's text. */
@@ -113,11 +115,12 @@ function selectIntoFile(
   statement: Rows,
   target: { format: string; path: string; mark: string },
 ): EngineText {
-  return putting(
+  const text = putting(
     query.text(0, statement.fileAt),
     `${target.mark} INTO OUTFILE ${quote(target.path)} APPEND COMPRESSION 'none'`,
     statement.format === undefined ? `FORMAT ${target.format}` : query.text(statement.fileAt, statement.end),
   );
+  return { ...text, onlyReads: true };
 }
 
 /** The comment by which a query of a client's id is known in the engine, which gives ids of its own. */
@@ -203,6 +206,7 @@ export class Queries {
       const changesSession = command === 'SET' || command === 'USE';
       return await run({ sql: `${sql}\n${markOf(request)}`, changesSession });
     });
+    this.#shares[OWNER.share].sessions.forgetUnnamed();
     writeFormatHeaders(response, request.defaultFormat);
     writeSummary(response, result, false);
     if (result.output.length === 0) response.end();
@@ -350,13 +354,15 @@ export class Queries {
         loadTable({ name, structure }, format, files[i]?.path ?? ''),
       );
       const context = { ...request.context, settings: new Map([...request.context.settings, ...settings]) };
-      const run = async ({ sql, clientText, changesSession = false }: EngineText): Promise<QueryResult> => {
+      const run = async (text: EngineText): Promise<QueryResult> => {
+        const { sql, clientText, changesSession = false, onlyReads = false } = text;
         try {
           return await held.run({
             sql: [...loads, sql].join('\n'),
             format: request.defaultFormat,
             context,
             changesSession,
+            onlyReads: onlyReads && loads.length === 0,
             ownTables: [...ownTables, ...tables.map(({ name }) => name)],
           });
         } catch (error) {

@@ -263,7 +263,11 @@ const FEW_ATTEMPTS = 10;
 /** Among so many of the oldest ones. */
 const MAX_UNDECIDED = 1_000;
 
-/** By program what is not decided yet; programs without are missing. */
+/**
+ * By program what is not decided yet; programs without are missing. `between`, so that the order is that of the index by
+ * program and state alone: for a state that is equal PostgreSQL may read all orders by their id, of which nearly every one
+ * is decided (0.3 s of 200,000).
+ */
 export async function readUndecided(
   sql: DatabaseSql,
   programIds: readonly number[],
@@ -275,7 +279,7 @@ export async function readUndecided(
     cross join unnest(array['received', 'awaiting_click']) as s (state)
     cross join lateral (
       select received_at, attempts from conversions
-      where program_id = p.id and state = s.state order by id limit ${MAX_UNDECIDED}
+      where program_id = p.id and state between s.state and s.state order by state, id limit ${MAX_UNDECIDED}
     ) c
     group by p.id`;
   return new Map(rows.map(({ programId, ...undecided }) => [programId, undecided]));

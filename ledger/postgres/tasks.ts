@@ -33,6 +33,8 @@ const SCHEDULES = {
   reports: { everySeconds: 300, leaseSeconds: 900 },
   /** So long a row of the books may wait for its place in the chain. */
   hash_chains: { everySeconds: 300, leaseSeconds: 300 },
+  /** Reports of a day are as quick as those of older days so soon after it has ended. */
+  settled_days: { everySeconds: 3_600, leaseSeconds: 900 },
 } as const satisfies Record<string, Schedule>;
 
 export type TaskName = keyof typeof SCHEDULES;

@@ -109,33 +109,40 @@ test('a copy that differs from its sums, or was made by a later version, leaves 
   await requireEmptyDatabase(target.url);
 });
 
-test.runIf(process.env.AFFLUX_TEST_BACKUP === '1')('a copy of an earlier version is brought to this one', async () => {
-  const files = readdirSync(fromProject('ledger/migrations'))
-    .filter((name) => name.endsWith('.sql'))
-    .sort();
-  const old = join(folder, 'migrations');
-  mkdirSync(old);
-  for (const name of files.slice(0, -2))
-    copyFileSync(fromProject(`ledger/migrations/${name}`), join(old, name));
-  const source = await emptyDatabase();
-  await migrateLedger({ url: source.url, folder: old, log: createLogger({ name: 'test', level: 'silent' }) });
-  const ledger = await connectDatabase({ url: source.appUrl, max: 2, name: 'test' });
-  const owner = await connectOwner({ url: source.url, name: 'test' });
-  const parties = await createParties(ledger);
-  const copy = await withLedgerSnapshot(owner, (copyTo) => copyTo(folder));
-  await Promise.all([ledger.end(), owner.end()]);
+test.runIf(process.env.AFFLUX_TEST_BACKUP === '1')(
+  'a copy of an earlier version is brought to this one',
+  async () => {
+    const files = readdirSync(fromProject('ledger/migrations'))
+      .filter((name) => name.endsWith('.sql'))
+      .sort();
+    const old = join(folder, 'migrations');
+    mkdirSync(old);
+    for (const name of files.slice(0, -2))
+      copyFileSync(fromProject(`ledger/migrations/${name}`), join(old, name));
+    const source = await emptyDatabase();
+    await migrateLedger({
+      url: source.url,
+      folder: old,
+      log: createLogger({ name: 'test', level: 'silent' }),
+    });
+    const ledger = await connectDatabase({ url: source.appUrl, max: 2, name: 'test' });
+    const owner = await connectOwner({ url: source.url, name: 'test' });
+    const parties = await createParties(ledger);
+    const copy = await withLedgerSnapshot(owner, (copyTo) => copyTo(folder));
+    await Promise.all([ledger.end(), owner.end()]);
 
-  const target = await emptyDatabase();
-  await restoreLedger({ url: target.url, copy, folder, backup: BACKUP });
-  const restored = await connectOwner({ url: target.url, name: 'test' });
-  try {
-    expect(await restored.begin(schemaHash)).toBe(await db.owner.begin(schemaHash));
-    expect(await readApplied(restored)).toHaveLength(files.length);
-    expect(await restored`select id from programs`).toEqual([{ id: parties.programId }]);
-  } finally {
-    await restored.end();
-  }
-});
+    const target = await emptyDatabase();
+    await restoreLedger({ url: target.url, copy, folder, backup: BACKUP });
+    const restored = await connectOwner({ url: target.url, name: 'test' });
+    try {
+      expect(await restored.begin(schemaHash)).toBe(await db.owner.begin(schemaHash));
+      expect(await readApplied(restored)).toHaveLength(files.length);
+      expect(await restored`select id from programs`).toEqual([{ id: parties.programId }]);
+    } finally {
+      await restored.end();
+    }
+  },
+);
 
 test('what PostgreSQL has restored by itself is settled once', async () => {
   const { programId } = await createParties(db.ledger);

@@ -148,12 +148,16 @@ export interface BenchOrder {
   readonly occurredAt: Date;
 }
 
-/** So many orders, spread evenly over the clicks, with ids of their own. */
+/** Orders are of clicks of the last day: of older ones nothing is compared with the traffic before. */
+const ORDERED_MS = 20 * HOUR_MS;
+
+/** So many orders, spread evenly over the latest clicks, with ids of their own. */
 export function makeOrders(program: BenchProgram, count: number): BenchOrder[] {
   const prefix = Date.now().toString(36);
-  const stride = Math.max(1, Math.floor(program.clicks / count));
+  const latest = Math.min(program.clicks, Math.ceil(ORDERED_MS / program.stepMs));
+  const stride = Math.max(1, Math.floor(latest / count));
   return Array.from({ length: count }, (_, i) => {
-    const click = (i * stride) % program.clicks;
+    const click = program.clicks - latest + ((i * stride) % latest);
     const ts = program.startMs + click * program.stepMs;
     return {
       click,

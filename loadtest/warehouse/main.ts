@@ -7,9 +7,10 @@ import { createLogger } from '../../core/service/log.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { findNatsServer, startNats } from '../../engines/nats.ts';
-import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { connectWarehouse, timeText, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
+import { settleDays } from '../../warehouse/reports/settled-days.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
 import { type Backlog, catchUp } from './backlog.ts';
 import { compareClients } from './clients.ts';
@@ -132,6 +133,8 @@ async function measure(serverUrl: string, database: string, count: number): Prom
       progress(`${done} of ${count} clicks (${DAYS} days, seed ${seed})`);
     },
   });
+  await warehouse.insertRows('watermarks', [{ shard: 0, complete_to: timeText(endMs) }]);
+  await settleDays(warehouse);
   await settle(warehouse);
   const sizes = await readSizes(warehouse, count);
   progress('asking');

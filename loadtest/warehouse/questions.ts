@@ -1,9 +1,9 @@
-import { WEEK_MS } from '../../core/time.ts';
+import { DAY_MS, WEEK_MS } from '../../core/time.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { lookupClicks } from '../../warehouse/lookups/lookups.ts';
 import { type VelocityKey, velocityOf } from '../../warehouse/lookups/velocity.ts';
 import { listVelocity } from '../../warehouse/lookups/velocity-list.ts';
-import { runReport } from '../../warehouse/reports/reports.ts';
+import { MAX_REPORT_ROWS, runReport } from '../../warehouse/reports/reports.ts';
 
 /** Timed questions of each kind, after some that warm the engine up. */
 const QUESTIONS = 200;
@@ -83,6 +83,19 @@ function reportQuestions(to: Date): Question[] {
           groupBy: ['hour'],
           filters: [{ dimension: 'campaign', values: [Math.max(1, campaign)] }],
           limit: 1_000,
+        });
+      },
+    },
+    {
+      name: 'day and campaign report with distinct visitors, 30 days',
+      ask: async (asked) => {
+        const day = Math.floor(to.getTime() / DAY_MS) * DAY_MS;
+        await runReport(asked, {
+          from: new Date(day - 30 * DAY_MS),
+          to: new Date(day),
+          groupBy: ['day', 'campaign'],
+          metrics: ['clicks', 'unique_visitors'],
+          limit: MAX_REPORT_ROWS,
         });
       },
     },

@@ -67,6 +67,8 @@ export interface ColumnText {
 
 const column = (meaning: string, example: string, unit = ''): ColumnText => ({ meaning, unit, example });
 const TIME = 'UTC';
+const SETTLED_EXAMPLE =
+  '`bitAnd(max(…), 4294967295)` where `bitShiftRight(max(…), 32)` is `sum(valid_clicks)`';
 const STATE_EXAMPLE = '`uniqCombinedMerge(14)(…)`';
 const MINOR = 'minor units of `currency`';
 const MAJOR = '`currency`';
@@ -104,6 +106,8 @@ export const COLUMN_TEXTS: Readonly<Record<string, ColumnText>> = {
   impressions: column('impressions among `clicks`', '10'),
   ips: column('state of the distinct addresses of valid clicks', STATE_EXAMPLE),
   distinct_visitors: column('state of the distinct visitors of valid clicks', STATE_EXAMPLE),
+  settled_ips: column('what reports read in the place of `ips`', SETTLED_EXAMPLE),
+  settled_visitors: column('what reports read in the place of `distinct_visitors`', SETTLED_EXAMPLE),
   visitors: column('distinct visitors of valid clicks; about 1 % of error', '81'),
   addresses: column('distinct addresses of valid clicks; about 1 % of error', '80'),
   // The visitor.

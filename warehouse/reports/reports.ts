@@ -27,6 +27,7 @@ import {
   type ReportMetric,
   type ReportTable,
   type Source,
+  textSql,
   UNIQUE_COLUMNS,
 } from './report-tables.ts';
 
@@ -154,7 +155,9 @@ export interface ReportForm {
   value(name: ReportDimension, column: string): string;
   metric(name: ReportMetric): string;
 }
-const PLAIN: ReportForm = { name: (name) => name, value: (_name, column) => column, metric: metricSql };
+const PLAIN: ReportForm = { name: (name) => name, value: textSql, metric: metricSql };
+/** For the keys of rows, which are compared with values. */
+const KEYS: ReportForm = { ...PLAIN, value: (_name, column) => column };
 
 /** The query of a report. @throws InputError as {@link runReport}. */
 export function planReport(options: ReportOptions, maxRows: number, form = PLAIN): ReportPlan {
@@ -164,11 +167,13 @@ export function planReport(options: ReportOptions, maxRows: number, form = PLAIN
   const from = Math.floor(options.from.getTime() / table.stepMs) * table.stepMs;
   const to = Math.ceil(options.to.getTime() / table.stepMs) * table.stepMs;
   const page = 'LIMIT {limit:UInt32} OFFSET {offset:UInt64}';
-  const counted = rowsSql({ asked, table, uniques: NO_UNIQUES, within: '', form: PLAIN });
-  const whole = { asked, table, uniques: table.uniques, form };
-  const sql = uniquesArePaged(asked, options.limit)
-    ? rowsSql({ ...whole, within: `SELECT ${groupBy.join(', ')} FROM (${counted} ${page})` })
-    : `${rowsSql({ ...whole, within: '' })} ${page}`;
+  const counted = rowsSql({ asked, table, uniques: NO_UNIQUES, within: '', form: KEYS });
+  const settled = settledOf(asked, table);
+  const whole = { asked, table, uniques: table.uniques, settled, form };
+  const sql =
+    settled === undefined && uniquesArePaged(asked, options.limit)
+      ? rowsSql({ ...whole, within: `SELECT ${groupBy.join(', ')} FROM (${counted} ${page})` })
+      : `${rowsSql({ ...whole, within: '' })} ${page}`;
   const params = {
     from,
     to,
@@ -183,6 +188,15 @@ export function planReport(options: ReportOptions, maxRows: number, form = PLAIN
 
 const UNIQUES: readonly string[] = ['unique_ips', 'unique_visitors'];
 
+function hasUniques({ metrics }: Pick<Asked, 'metrics'>): boolean {
+  return metrics.some((name) => UNIQUES.includes(name));
+}
+
+/** How the distinct are read as numbers, where they are wanted and the table has them for the rows of the report. */
+function settledOf(asked: Asked, { settled }: ReportTable): ReportTable['settled'] {
+  return hasUniques(asked) && settled?.by.every((name) => asked.groupBy.includes(name)) ? settled : undefined;
+}
+
 /**
  * Distinct visitors cost some twenty times what counts do. Where they do not decide the order, counts alone find the
  * rows of the page first, and the distinct are counted for these only. By times alone the page is everything.
@@ -190,36 +204,46 @@ const UNIQUES: readonly string[] = ['unique_ips', 'unique_visitors'];
 function uniquesArePaged({ groupBy, metrics, orderBy }: Asked, limit: number): boolean {
   return (
     limit <= MAX_REPORT_ROWS &&
-    metrics.some((name) => UNIQUES.includes(name)) &&
+    hasUniques({ metrics }) &&
     groupBy.some((name) => dimensionKind(name) !== 'time') &&
     !sortColumns({ groupBy, metrics, orderBy }).some(({ by }) => UNIQUES.includes(by))
   );
 }
 
 /**
- * Every row of a report in its order. `uniques`: how the distinct are counted; `within`: a query of the keys to which
- * the rows are confined, or ''.
+ * Every row of a report in its order. `uniques`: how the distinct are counted; `settled`: those that are numbers already,
+ * so that the others alone are counted; `within`: a query of the keys to which the rows are confined, or ''.
  */
 function rowsSql(options: {
   asked: Asked;
   table: ReportTable;
   uniques: string;
+  settled?: ReportTable['settled'];
   within: string;
   form: ReportForm;
 }): string {
-  const { asked, table, uniques, within, form } = options;
+  const { asked, table, uniques, settled, within, form } = options;
   const { groupBy, metrics, filters } = asked;
   const keyList = groupBy.map((name) => `k_${name}`);
   const grouped = keyList.length > 0 ? `GROUP BY ${keyList.join(', ')}` : '';
   const ofEvent = asked.eventName === undefined ? '' : 'AND t.event_name = {event:String}';
-  const select = (of: ReportTable, counts: string, from: string): string => {
-    const source = { ...of, unevenHours: asked.unevenHours };
+  const where = (source: Source): string =>
+    `WHERE t.${source.time} >= fromUnixTimestamp64Milli({from:Int64}) AND t.${source.time} < fromUnixTimestamp64Milli({to:Int64})
+     ${whereFilters(filters, source)}`;
+  const sourceOf = (of: ReportTable): Source => ({ ...of, unevenHours: asked.unevenHours });
+  const select = (of: ReportTable, counts: string, from: string, only = ''): string => {
+    const source = sourceOf(of);
     const keys = groupBy.map((name) => dimensionSql(name, source));
     return `SELECT ${[...keys.map((key, i) => `${key} AS ${keyList[i]}`), counts].join(', ')} FROM ${from}
-     WHERE t.${source.time} >= fromUnixTimestamp64Milli({from:Int64}) AND t.${source.time} < fromUnixTimestamp64Milli({to:Int64})
-     ${whereFilters(filters, source)} ${of === ORDERS_TABLE ? ofEvent : ''} ${within === '' ? '' : `AND (${keys.join(', ')}) IN (${within})`} ${grouped}`;
+     ${where(source)} ${of === ORDERS_TABLE ? ofEvent : ''} ${within === '' ? '' : `AND (${keys.join(', ')}) IN (${within})`} ${only} ${grouped}`;
   };
-  const clicksPart = () => select(table, `${table.counts}, ${uniques}`, `${table.name} AS t`);
+  const fromClicks = (counts: string, only?: string): string =>
+    select(table, counts, `${table.name} AS t`, only);
+  const clicksPart = (): string =>
+    settled === undefined
+      ? fromClicks(`${table.counts}, ${uniques}`)
+      : `${fromClicks(`${table.counts}, ${settled.uniques}`)} UNION ALL
+         ${fromClicks(`0 AS m_clicks, 0 AS m_valid, ${uniques}`, `AND ${settled.unsettled(where(sourceOf(table)))}`)}`;
   const nothing = CONVERSION_COLUMNS.map((name) => `0 AS m_${name}`).join(', ');
   const ordersPart = () =>
     `SELECT ${[...keyList, `${ORDERS_TABLE.counts}, ${ORDERS_TABLE.uniques}`, ...CONVERSION_COLUMNS.map((name) => `m_${name}`), 'm_currencies'].join(', ')}
@@ -231,14 +255,14 @@ function rowsSql(options: {
     : table.name === ORDERS_TABLE.name
       ? ordersPart()
       : bothParts();
-  // Clicks alone are grouped already: summing single rows once more took a twentieth of the query's time.
-  const total = (name: string): string =>
-    `${asked.conversions ? `sum(m_${name})` : `m_${name}`} AS s_${name}`;
+  // What has one part is grouped already: summing single rows once more took a twentieth of the query's time.
+  const hasParts = asked.conversions || settled !== undefined;
+  const total = (name: string): string => `${hasParts ? `sum(m_${name})` : `m_${name}`} AS s_${name}`;
   const totals = ['clicks', 'valid', ...UNIQUE_COLUMNS, ...(asked.conversions ? CONVERSION_COLUMNS : [])]
     .map(total)
     .concat(asked.conversions ? ['arraySort(groupUniqArrayArray(m_currencies)) AS s_currencies'] : []);
   return `SELECT ${[...groupBy.map((name) => `${form.value(name, `k_${name}`)} AS ${form.name(name)}`), ...metrics.map((name) => `${form.metric(name)} AS ${name}`)].join(', ')}
-    FROM (SELECT ${[...keyList, ...totals].join(', ')} FROM (${source}) ${asked.conversions ? grouped : ''})
+    FROM (SELECT ${[...keyList, ...totals].join(', ')} FROM (${source}) ${hasParts ? grouped : ''})
     ORDER BY ${sortColumns(asked)
       .map(({ by, descending }) => `${isReportDimension(by) ? `k_${by}` : by}${descending ? ' DESC' : ''}`)
       .join(', ')}`;

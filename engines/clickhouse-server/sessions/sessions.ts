@@ -1,5 +1,6 @@
+import { assert } from '../../../core/errors.ts';
 import { asQueryError, QueryError } from '../errors.ts';
-import type { User } from '../users/users.ts';
+import { OWNER, type User } from '../users/users.ts';
 import { joined, type QueryContext, quote, quoteName, statementsOf } from './context.ts';
 import type { ClickHouseEngine, EngineSession, QueryResult } from './engine.ts';
 
@@ -19,6 +20,8 @@ export interface EngineQuery {
   readonly context: QueryContext;
   /** Whether it is a SET or USE, which is there to change the session. */
   readonly changesSession: boolean;
+  /** Whether it only reads, so that nothing of it stays in the session but its context. */
+  readonly onlyReads: boolean;
   /** Names of temporary tables, quoted, that the query makes for itself. */
   readonly ownTables: readonly string[];
 }
@@ -32,10 +35,12 @@ export interface QuerySession {
 
 export interface Sessions {
   /**
-   * The session that the request names, or one of its own: none is used twice, so nothing can leak from one query to the next.
+   * The session that the request names, or one that nothing of an earlier query is in force in.
    * @throws QueryError 373 while another request uses the session, 372 when it must exist and does not.
    */
   open(request: SessionRequest | undefined, user: User): QuerySession;
+  /** A command may have changed what sessions say of themselves, such as their database: queries begin with new ones. */
+  forgetUnnamed(): void;
   /** Ends the sessions that no request uses. */
   close(): void;
 }
@@ -52,9 +57,10 @@ const SESSION_IS_LOCKED = 373;
 export function createSessions(engine: ClickHouseEngine, options: { maxNamed: number }): Sessions {
   const { maxNamed } = options;
   const named = new Map<string, NamedSession>();
+  const idle = createIdleSessions();
 
   function open(request: SessionRequest | undefined, user: User): QuerySession {
-    if (request === undefined) return openOnce(engine, user);
+    if (request === undefined) return openUnnamed(engine, idle, user);
     const key = `${user.name} ${request.id}`;
     const session = named.get(key) ?? create(request, user, key);
     const held = session.hold(request.timeoutMs);
@@ -87,17 +93,90 @@ export function createSessions(engine: ClickHouseEngine, options: { maxNamed: nu
 
   function close(): void {
     for (const session of [...named.values()]) session.endIfIdle();
+    idle.forget();
   }
 
-  return { open, close };
+  return { open, forgetUnnamed: idle.forget, close };
 }
 
-function openOnce(engine: ClickHouseEngine, user: User): QuerySession {
-  const session = engine.open(user.statements);
+/** For one query. */
+function openUnnamed(engine: ClickHouseEngine, idle: IdleSessions, user: User): QuerySession {
+  let session: EngineSession | undefined;
+  let again: Omit<Idle, 'session'> | undefined;
   return {
-    run: ({ context, sql, format }) => session.run(joined(statementsOf(context)) + sql, format),
-    close: () => session.close(),
+    async run({ context, sql, format, onlyReads }) {
+      assert(session === undefined, 'a session of one query runs one');
+      const key = user === OWNER && onlyReads ? keyOf(context) : undefined;
+      const said = joined(statementsOf(context));
+      const known = idle.take(key);
+      const since = idle.forgotten();
+      session = known?.session ?? engine.open(user.statements);
+      const result = await session.run(known?.said === said ? sql : said + sql, format);
+      // Not after a failure: the context may be in force in part.
+      if (key !== undefined) again = { key, said, since };
+      return result;
+    },
+    close() {
+      if (session && again) idle.put({ ...again, session });
+      else session?.close();
+    },
   };
+}
+
+/** As many as queries that run at a time. Each keeps 130 KB in the engine. */
+const MAX_IDLE = 16;
+
+/**
+ * Sessions for the next query: a new one takes longer than a short query. One that a query was run in serves those alone
+ * that say the same things, whatever their values: these take the place of all that the query before has left.
+ */
+interface IdleSessions {
+  take(key: string | undefined): Idle | undefined;
+  put(one: Idle): void;
+  forget(): void;
+  /** How often all were forgotten. */
+  forgotten(): number;
+}
+
+interface Idle {
+  readonly key: string;
+  /** The statements that are in force. */
+  readonly said: string;
+  /** How often all had been forgotten when they were. */
+  readonly since: number;
+  readonly session: EngineSession;
+}
+
+function createIdleSessions(): IdleSessions {
+  // In the order of their last use.
+  let idle: Idle[] = [];
+  let forgotten = 0;
+  return {
+    take(key) {
+      const at = idle.findLastIndex((one) => one.key === key);
+      return at < 0 ? undefined : idle.splice(at, 1)[0];
+    },
+    put(one) {
+      if (one.since !== forgotten) {
+        one.session.close();
+        return;
+      }
+      idle.push(one);
+      if (idle.length > MAX_IDLE) idle.shift()?.session.close();
+    },
+    forget() {
+      forgotten++;
+      for (const { session } of idle) session.close();
+      idle = [];
+    },
+    forgotten: () => forgotten,
+  };
+}
+
+/** What a context says, without the values; undefined for what its session cannot say again. */
+function keyOf({ database, role, settings, parameters }: QueryContext): string | undefined {
+  if (role || settings.has('readonly')) return undefined;
+  return JSON.stringify([Boolean(database), [...settings.keys()].sort(), [...parameters.keys()].sort()]);
 }
 
 /** What SET and USE have made of a session. */

@@ -80,6 +80,8 @@ export function accessConfig(reads: AnalystReads | undefined): string {
   return `<clickhouse>
   <profiles>
     <default>
+      <query_profiler_real_time_period_ns>0</query_profiler_real_time_period_ns>
+      <query_profiler_cpu_time_period_ns>0</query_profiler_cpu_time_period_ns>
       <input_format_values_interpret_expressions>0</input_format_values_interpret_expressions>
       <input_format_values_deduce_templates_of_expressions>0</input_format_values_deduce_templates_of_expressions>
       <constraints>${FIXED_SETTINGS.map(fixed).join('')}</constraints>

@@ -1,0 +1,96 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { HOUR_MS, MINUTE_MS } from '../../core/time.ts';
+import { freshLedger } from '../../test/support/ledger.ts';
+import { createCampaignSales, type SalesQuestion } from './campaign-sales.ts';
+
+const NOW = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
+const AFFILIATES = 3;
+const CAMPAIGN = 1;
+
+let books: Awaited<ReturnType<typeof freshLedger>>;
+
+/** An order every quarter of an hour of the last two days, by a click of up to five hours before. */
+async function addOrders(campaignId: number, name: string): Promise<void> {
+  await books.owner.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`;
+    await tx`
+      insert into conversions (program_id, currency, order_id, amount_minor, payload_hash, state, source, occurred_at,
+        received_at, decided_at, click_ts, click_node, click_seq, click_ip, campaign_id, affiliate_id, link_id, terms_id,
+        next_attempt_at)
+      select 1, 'EUR', ${name} || i, 100, decode(repeat('ab', 32), 'hex'), 'attributed', 'postback', t, t, t,
+        t - make_interval(mins => 7 * (i % 43)), 1, i, '1.2.3.4', ${campaignId}::integer, 1 + i % ${AFFILIATES}, 1, 1, null
+      from (
+        select i, ${new Date(NOW)}::timestamptz - make_interval(mins => 15 * i) as t from generate_series(1, 192) i
+      ) s`;
+  });
+}
+
+beforeAll(async () => {
+  books = await freshLedger({ max: 2 });
+  await addOrders(CAMPAIGN, 'a');
+});
+afterAll(async () => {
+  await books.close();
+});
+
+const ask = (hoursAgo: number, given: Partial<SalesQuestion> = {}): SalesQuestion => ({
+  campaignId: CAMPAIGN,
+  hour: NOW - hoursAgo * HOUR_MS,
+  isSettled: true,
+  ...given,
+});
+
+/** While no other transaction can read the orders. */
+async function whileLocked<T>(use: () => Promise<T>): Promise<T> {
+  return await books.owner.begin(async (tx) => {
+    await tx`lock table conversions in access exclusive mode`;
+    return await use();
+  });
+}
+
+test('kept hours are answered as when they are read, and nothing is read for them', async () => {
+  const hours = Array.from({ length: 24 }, (_, i) => i);
+  const fresh = await Promise.all(
+    hours.map(async (hoursAgo) => (await createCampaignSales().read(books.ledger, [ask(hoursAgo)]))[0]),
+  );
+  expect(new Set(fresh.map((sold) => JSON.stringify([...(sold ?? [])]))).size).toBeGreaterThan(3);
+  const sales = createCampaignSales();
+  await sales.read(books.ledger, [ask(23), ask(0)]);
+  await whileLocked(async () => {
+    expect(
+      await sales.read(
+        books.ledger,
+        hours.map((hoursAgo) => ask(hoursAgo)),
+      ),
+    ).toEqual(fresh);
+    // Not kept, and not read in its time.
+    expect(await sales.read(books.ledger, [ask(0), ask(30), ask(0, { campaignId: 2 })])).toEqual([
+      fresh[0],
+      undefined,
+      undefined,
+    ]);
+  });
+  expect(await sales.read(books.ledger, [ask(30), ask(0)])).toEqual([expect.any(Map), fresh[0]]);
+  await whileLocked(async () =>
+    expect(await sales.read(books.ledger, [ask(25), ask(0)])).not.toContain(undefined),
+  );
+});
+
+test('nothing is kept while older orders are undecided', async () => {
+  const sales = createCampaignSales();
+  const of = { campaignId: 3, isSettled: false };
+  expect(await sales.read(books.ledger, [ask(0, of)])).toEqual([new Map()]);
+  await addOrders(3, 'b');
+  const [sold] = await sales.read(books.ledger, [ask(0, { ...of, isSettled: true })]);
+  expect(sold?.size).toBe(AFFILIATES);
+});
+
+test('an order counts for clicks of an hour that began when it was 15 minutes old', async () => {
+  const sales = createCampaignSales();
+  const [sold] = await sales.read(books.ledger, [ask(0)]);
+  const [expected] = await books.owner<{ clicks: number }[]>`
+    select count(*)::integer as clicks from conversions
+    where campaign_id = ${CAMPAIGN}::integer and click_ts >= ${new Date(NOW - 24 * HOUR_MS)} and click_ts < ${new Date(NOW)}
+      and received_at < ${new Date(NOW - 15 * MINUTE_MS)}`;
+  expect([...(sold?.values() ?? [])].reduce((a, b) => a + b, 0)).toBe(expected?.clicks);
+});
