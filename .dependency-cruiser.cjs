@@ -64,7 +64,7 @@ const rooms = {
     lookups: ['clickhouse', 'watermark', 'reports'],
     audit: ['clickhouse', 'watermark', 'loader'],
     analysts: ['clickhouse'],
-    transfer: ['clickhouse', 'loader'],
+    transfer: ['clickhouse', 'cluster', 'geo', 'leadership', 'loader'],
   },
   ledger: {
     postgres: [],

@@ -156,7 +156,7 @@ async function requireEmptyStores(config: Config): Promise<void> {
   }
 }
 
-/** Leadership is nothing to bring back: loaders divide the shards anew. */
+/** Leadership is nothing to bring back: loaders divide the shards again. */
 const OTHER_STREAMS = [
   DEAD_LETTERS_STREAM,
   ...[LEASES_BUCKET, LOADER_BUCKET, LEADERS_BUCKET, CAPS_BUCKET].map((bucket) => `KV_${bucket}`),

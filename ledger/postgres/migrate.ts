@@ -115,7 +115,7 @@ export async function createSchema(
   return later;
 }
 
-/** Where nobody else uses the tables. @throws OperatingError `migration_failed`. */
+/** In tables that no other session uses. @throws OperatingError `migration_failed`. */
 export async function applyAll(tx: DatabaseTransaction, migrations: readonly Migration[]): Promise<void> {
   for (const migration of migrations) await apply(tx, migration);
 }

@@ -106,7 +106,7 @@ export class ShardLeases {
     return true;
   }
 
-  /** Takes a lease from whoever holds it, who notices at the next heartbeat. */
+  /** Takes a lease also from a leader that lives, which notices at the next heartbeat. */
   async take(shard: number): Promise<void> {
     for (let attempt = 1; attempt <= MAX_TRIES; attempt++) {
       await this.look([]);

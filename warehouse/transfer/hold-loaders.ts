@@ -36,7 +36,7 @@ interface HoldOptions {
  * Runs `work` while no loader inserts. The leases of all shards are taken, as by a loader that leads them, so loaders finish
  * their blocks and wait until the leases are given back, or expire. The fence is the recorded intent of each shard: once
  * its block is finished it is written again as it is, and no loader that still expects the revision before can record
- * another. Whether one did all the same is seen after `work`. Clicks wait in the stream meanwhile.
+ * another. Whether one did is seen after `work`. Clicks wait in the stream meanwhile.
  * @throws OperatingError `loader_block_pending` when a block was begun and no loader finishes it; `loader_superseded` when a
  *   loader worked anyway: the result of `work` is worth nothing then.
  */

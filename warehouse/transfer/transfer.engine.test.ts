@@ -141,8 +141,12 @@ test('the loaders of all shards stand still for a snapshot, longer than a lease,
       [1, 1],
       [2, 1],
     ]);
-    await waitForClicks(SHARDS * 300);
-    expect(await pipeline.counts()).toMatchObject({ distinct: SHARDS * 300, rolledUp: SHARDS * 300 });
+    await waitFor(async () => (await Promise.all(firstShards(SHARDS).map(isLoaded))).every(Boolean), {
+      deadlineMs: 20_000,
+      what: 'the waiting clicks to be loaded',
+    });
+    const all = SHARDS * 300;
+    expect(await pipeline.counts()).toMatchObject({ clicks: all, distinct: all, rolledUp: all });
   } finally {
     await loaders.stop();
     await running;
