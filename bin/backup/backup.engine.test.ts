@@ -9,7 +9,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openLease } from '../../core/clicks/lease.ts';
 import { listClickShards } from '../../core/clicks/shards.ts';
 import {
@@ -43,7 +43,7 @@ import {
   startPipeline,
 } from '../../test/support/warehouse.ts';
 import { auditWarehouse } from '../../warehouse/audit/audit.ts';
-import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
+import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { LEADERS_TTL_MS, ShardLeases } from '../../warehouse/leadership/shard-leases.ts';
 import { ShardLoaders } from '../../warehouse/loader/shard-loaders.ts';
 import { RESTORE_MARK } from '../environment.ts';
@@ -202,28 +202,40 @@ test('what is not whole, was changed or is not opened is refused, and nothing is
   expect(() => readdirSync(other.home)).toThrow(/ENOENT/);
 });
 
-test('another machine has the same platform, its waiting clicks, and pays no payout twice', async () => {
-  const environment = await emptyEnvironment(other.home);
-  const { config } = await restoreBackup({
-    environment,
-    folder,
-    passphrase: async () => PASSPHRASE,
-    log: quietLog,
-  });
-  expect(readFileSync(join(other.home, 'secrets.json'))).toEqual(
-    readFileSync(join(work, 'home', 'secrets.json')),
-  );
-  expect(readFileSync(join(other.home, 'payouts', 'run_1.csv'), 'utf8')).toBe('DE89370400440532013000');
-  expect(readFileSync(join(other.home, 'reports', 'report.csv'), 'utf8')).toBe('day,clicks');
+describe('another machine', () => {
+  let environment: Awaited<ReturnType<typeof emptyEnvironment>>;
+  let warehouse: Warehouse;
+  let nc: Awaited<ReturnType<typeof connectNats>>;
+  let ledger: Database;
+  const restore = () =>
+    restoreBackup({ environment, folder, passphrase: async () => PASSPHRASE, log: quietLog });
 
-  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'test' });
-  const nc = await connectNats({ url: config.natsUrl, name: 'test' });
-  const ledger = await connectDatabase({ url: config.databaseUrl, max: 2, name: 'test' });
-  try {
+  beforeAll(async () => {
+    // The mount point of a disk of its own.
+    mkdirSync(join(other.home, 'clickhouse', 'lost+found'), { recursive: true });
+    environment = await emptyEnvironment(other.home);
+    const { config } = await restore();
+    warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'test' });
+    nc = await connectNats({ url: config.natsUrl, name: 'test' });
+    ledger = await connectDatabase({ url: config.databaseUrl, max: 2, name: 'test' });
+  }, 120_000);
+  afterAll(async () => {
+    await Promise.all([warehouse?.close(), nc?.close(), ledger?.end()]);
+  });
+
+  test('has the same secrets and files', () => {
+    expect(readFileSync(join(other.home, 'secrets.json'))).toEqual(
+      readFileSync(join(work, 'home', 'secrets.json')),
+    );
+    expect(readFileSync(join(other.home, 'payouts', 'run_1.csv'), 'utf8')).toBe('DE89370400440532013000');
+    expect(readFileSync(join(other.home, 'reports', 'report.csv'), 'utf8')).toBe('day,clicks');
+  });
+
+  test('loads the waiting clicks of every shard, once, and gives out no node again', async () => {
     expect((await clickCounts(warehouse)).clicks).toBe(300);
-    const leasesBucket = await openBucket(nc, LEASES_BUCKET);
     const manager = await ensureStreams(nc);
     expect(await listClickShards(manager)).toEqual([0, 1, 2]);
+    const leasesBucket = await openBucket(nc, LEASES_BUCKET);
     const leaders = await openBucket(nc, LEADERS_BUCKET, { ttlMs: LEADERS_TTL_MS });
     const loaders = new ShardLoaders({
       warehouse,
@@ -246,7 +258,9 @@ test('another machine has the same platform, its waiting clicks, and pays no pay
     expect((await auditWarehouse({ warehouse, nc })).filter(({ ok }) => !ok)).toEqual([]);
     // Far from every number that the lost platform has given out.
     expect((await openLease(leasesBucket, Date.now())).node).toBeGreaterThan(4_000);
+  });
 
+  test('pays no payout twice', async () => {
     const before = payments.submissions();
     const result = await run(ledger, payments.provider);
     expect(payments.submissions()).toBe(before);
@@ -259,28 +273,27 @@ test('another machine has the same platform, its waiting clicks, and pays no pay
     ]);
     expect((await auditLedger(ledger)).filter(({ ok }) => !ok)).toEqual([]);
     expect(await ledger`select from sessions`).toEqual([]);
-  } finally {
-    await Promise.all([warehouse.close(), nc.close(), ledger.end()]);
-  }
-  const again = () =>
-    restoreBackup({ environment, folder, passphrase: async () => PASSPHRASE, log: quietLog });
-  // Ended after everything was there: it is finished, and what has come since is left as it is.
-  writeFileSync(join(other.home, RESTORE_MARK), JSON.stringify({ backup: manifest.id }));
-  await again();
-  expect(readdirSync(other.home)).not.toContain(RESTORE_MARK);
-  writeFileSync(join(other.home, RESTORE_MARK), JSON.stringify({ backup: 'another' }));
-  await expect(again()).rejects.toMatchObject({
-    code: 'target_not_empty',
-    message: expect.stringContaining('another backup'),
   });
-  rmSync(join(other.home, RESTORE_MARK));
-  await expect(again()).rejects.toMatchObject({
-    code: 'target_not_empty',
-    message: expect.stringContaining('the data folder'),
-  });
-  rmSync(other.home, { recursive: true });
-  await expect(again()).rejects.toMatchObject({
-    code: 'target_not_empty',
-    message: expect.stringContaining('PostgreSQL'),
+
+  test('finishes a restore that was ended, and is restored into only when it is empty', async () => {
+    // Ended after everything was there: it is finished, and what has come since is left as it is.
+    writeFileSync(join(other.home, RESTORE_MARK), JSON.stringify({ backup: manifest.id }));
+    await restore();
+    expect(readdirSync(other.home)).not.toContain(RESTORE_MARK);
+    writeFileSync(join(other.home, RESTORE_MARK), JSON.stringify({ backup: 'another' }));
+    await expect(restore()).rejects.toMatchObject({
+      code: 'target_not_empty',
+      message: expect.stringContaining('another backup'),
+    });
+    rmSync(join(other.home, RESTORE_MARK));
+    await expect(restore()).rejects.toMatchObject({
+      code: 'target_not_empty',
+      message: expect.stringContaining('the data folder'),
+    });
+    rmSync(other.home, { recursive: true });
+    await expect(restore()).rejects.toMatchObject({
+      code: 'target_not_empty',
+      message: expect.stringContaining('PostgreSQL'),
+    });
   });
 });
