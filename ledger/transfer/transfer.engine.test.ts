@@ -103,14 +103,23 @@ test('a copy that differs from its sums, or was made by a later version, leaves 
     code: 'backup_damaged',
     message: expect.stringMatching(/^table programs: 1 rows of sum \d+ were restored, 1 of 1 were copied/),
   });
-  await expect(restore({ schema: 'other' })).rejects.toMatchObject({ code: 'backup_damaged' });
   const later = [...copy.migrations, { name: '9999_later.sql', checksum: '0' }];
   await expect(restore({ migrations: later })).rejects.toMatchObject({ code: 'store_newer' });
   await requireEmptyDatabase(target.url);
 });
 
+test('a schema that was changed by hand is refused', async () => {
+  const copy = await withLedgerSnapshot(db.owner, (copyTo) => copyTo(folder));
+  const target = await emptyDatabase();
+  await expect(
+    restoreLedger({ url: target.url, copy: { ...copy, schema: 'other' }, folder, backup: BACKUP }),
+  ).rejects.toMatchObject({ code: 'backup_damaged', message: expect.stringContaining('by hand') });
+  await requireEmptyDatabase(target.url);
+});
+
 test.runIf(process.env.AFFLUX_TEST_BACKUP === '1')(
   'a copy of an earlier version is brought to this one',
+  { timeout: 120_000 },
   async () => {
     const files = readdirSync(fromProject('ledger/migrations'))
       .filter((name) => name.endsWith('.sql'))
