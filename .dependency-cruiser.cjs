@@ -42,6 +42,7 @@ const rooms = {
     net: ['.'],
     telemetry: ['.', 'config', 'service'],
     uws: ['.', 'config', 'service'],
+    files: [],
   },
   collector: {
     '.': ['request', 'links', 'routing', 'durability', 'clicks'],
@@ -63,6 +64,7 @@ const rooms = {
     lookups: ['clickhouse', 'watermark', 'reports'],
     audit: ['clickhouse', 'watermark', 'loader'],
     analysts: ['clickhouse'],
+    transfer: ['clickhouse', 'cluster', 'geo', 'leadership', 'loader'],
   },
   ledger: {
     postgres: [],
@@ -78,6 +80,7 @@ const rooms = {
     partners: ['postgres', 'programs', 'conversions'],
     audit: ['postgres', 'access', 'books', 'cases', 'conversions', 'payouts'],
     setup: ['postgres', 'access', 'programs', 'payouts'],
+    transfer: ['postgres', 'access'],
   },
   attribution: {
     '.': ['worker'],
@@ -125,8 +128,9 @@ const rooms = {
     operations: ['http', 'schemas', 'auth', 'orders', 'programs', 'reports', 'setup'],
   },
   bin: {
-    '.': ['commands', 'supervisor', 'demo', 'grafana'],
+    '.': ['commands', 'supervisor', 'demo', 'grafana', 'backup'],
     commands: ['.'],
+    backup: ['.', 'commands', 'supervisor'],
     grafana: ['.'],
     supervisor: ['.', 'commands', 'demo'],
     demo: ['.', 'commands'],

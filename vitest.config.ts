@@ -61,6 +61,8 @@ const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files
   AFFLUX_TEST_FAILOVER: { value: 1, files: ['test/postgres-failover'] },
   /** Whether a release is built and run: 1 or 0. */
   AFFLUX_TEST_RELEASE: { value: 1, files: ['test/release'] },
+  /** Whether whole platforms are saved, killed meanwhile, and restored elsewhere, and a copy of an earlier version: 1 or 0. */
+  AFFLUX_TEST_BACKUP: { value: 1, files: ['test/backup', 'ledger/transfer'] },
   /** Whether the pages are walked through in full, with pictures, and not the main ways only: 1 or 0. */
   AFFLUX_TEST_PAGES: {
     value: 1,

@@ -29,9 +29,10 @@ and NATS_URL name servers of your own; logins and certificates: "Servers of your
   addPayoutCommands(program);
   addRateCommands(program);
   addAuditCommand(program);
+  addBackupCommands(program, version);
+  addWarehouseCommands(program, version);
   addKeyCommands(program);
   addGeoCommands(program);
-  addWarehouseCommands(program);
   addDeadLetterCommands(program);
   addEraseCommand(program);
   addUserCommands(program);
@@ -280,6 +281,108 @@ the loader with its stream, and the ledger from its entries up. Exit code 1 when
     .action(async (options: { json: boolean }) => (await import('./commands/audit.ts')).audit(options));
 }
 
+function addBackupCommands(program: Command, version: string): void {
+  const backup = program
+    .command('backup')
+    .summary('save the whole platform, check a backup, restore it')
+    .description(
+      'A folder with PostgreSQL, ClickHouse, the clicks that wait in NATS, files and secrets, which fit each other (docs/backup.md).',
+    );
+  const passphrase = [
+    '--passphrase-file <file>',
+    'a file with the passphrase; else it is asked for',
+  ] as const;
+  backup
+    .command('create <folder>')
+    .summary('make a backup in a new folder; the platform may run')
+    .description(
+      `Writes everything into <folder>.unfinished, which gets its name once it is whole. Clicks and orders go on; the loader stands
+still for some seconds. Reads DATABASE_OWNER_URL, CLICKHOUSE_URL, NATS_URL; embedded engines that do not run are started for it.`,
+    )
+    .option(...passphrase)
+    .option('--without-secrets', 'leave out keys, passwords and payment files')
+    .action(async (folder: string, given: { passphraseFile?: string; withoutSecrets?: boolean }) =>
+      (await import('./backup/backup.ts')).createBackupCommand(folder, {
+        ...given,
+        version,
+        secrets: given.withoutSecrets !== true,
+      }),
+    );
+  backup
+    .command('verify <folder>')
+    .summary('check that every byte of a backup is what was written')
+    .description(
+      'Needs no platform. With --deep it also restores the backup into engines of its own, in a folder that it removes after it, and runs the audit there. Exit code 1 when something is wrong.',
+    )
+    .option('--deep', 'restore it beside, and audit that', false)
+    .option('--scratch <folder>', 'where --deep restores; default: the folder for temporary files')
+    .option(...passphrase)
+    .action(
+      async (folder: string, given: { deep: boolean; scratch?: string; passphraseFile?: string }) =>
+        await (await import('./backup/backup.ts')).verifyBackupCommand(folder, given),
+    );
+  backup
+    .command('restore <folder>')
+    .summary('make the platform again, in an empty data folder and empty stores')
+    .description(
+      `Refuses whatever holds data. A restore that was ended goes on when it is run again; until it is whole nothing starts on the
+data folder. Reads AFFLUX_HOME, DATABASE_OWNER_URL, CLICKHOUSE_URL, NATS_URL.`,
+    )
+    .option(...passphrase)
+    .action(async (folder: string, given: { passphraseFile?: string }) =>
+      (await import('./backup/backup.ts')).restoreBackupCommand(folder, given),
+    );
+  addSettleCommand(backup);
+}
+
+function addSettleCommand(backup: Command): void {
+  backup
+    .command('settle')
+    .summary('after PostgreSQL was restored by its own tools: make the other stores fit')
+    .description(
+      `"restore" does it by itself. Payouts that can have been paid since then are asked at the provider, runs wait for a second person,
+sessions end, no id comes again, and ClickHouse forgets what it copied of later rows. All processes must be stopped. Reads
+DATABASE_OWNER_URL, CLICKHOUSE_URL.`,
+    )
+    .requiredOption('--at <time>', 'the moment that PostgreSQL was restored to', parseTime)
+    .action(async (given: { at: Date }) => (await import('./backup/backup.ts')).settleCommand(given));
+}
+
+function addWarehouseCommands(program: Command, version: string): void {
+  const warehouse = program
+    .command('warehouse')
+    .summary('ClickHouse, embedded or your own: its account, and moving the clicks to another one');
+  warehouse
+    .command('export <folder>')
+    .summary('write Parquet files of every table and month, with their sums')
+    .option(
+      '--from <month>',
+      'the first month, such as 2026-01; clicks and rollups by month alone',
+      parseMonth,
+    )
+    .option('--to <month>', 'the last month', parseMonth)
+    .action(async (folder: string, given: { from?: string; to?: string }) =>
+      (await import('./backup/warehouse.ts')).exportWarehouse(folder, { ...given, version }),
+    );
+  warehouse
+    .command('import <folder>')
+    .summary('bring an export into the ClickHouse of CLICKHOUSE_URL, each month wholly or not at all')
+    .description(
+      `Compares rows and sums with those of the export, and refuses months that hold other clicks. What an earlier run has brought is
+recognised, so that it can be run again. Stop loader, attribution and scheduler before the export, and start them after it.`,
+    )
+    .action(async (folder: string) => (await import('./backup/warehouse.ts')).importWarehouse(folder));
+  warehouse
+    .command('credentials')
+    .summary('give the dictionaries the user and password of CLICKHOUSE_URL')
+    .description(
+      `Dictionaries of countries and networks read their tables under the account that made them. Run it when that has a new
+password, while the old one is still valid or at once after: clicks cannot be stored without the dictionaries. On a cluster it
+is done on every server. Safe to repeat. Reads CLICKHOUSE_URL, CLICKHOUSE_CLUSTER.`,
+    )
+    .action(async () => (await import('./commands/migrate.ts')).renewCredentials());
+}
+
 function addKeyCommands(program: Command): void {
   const keys = program
     .command('keys')
@@ -328,19 +431,6 @@ DATABASE_URL, CLICK_KEYS, DATA_KEYS.`,
     .action(async (kind: 'click' | 'data' | 'count', fingerprint: string) =>
       (await import('./commands/keys.ts')).forgetKey(kind, fingerprint),
     );
-}
-
-function addWarehouseCommands(program: Command): void {
-  const warehouse = program.command('warehouse').summary('ClickHouse, embedded or your own');
-  warehouse
-    .command('credentials')
-    .summary('give the dictionaries the user and password of CLICKHOUSE_URL')
-    .description(
-      `Dictionaries of countries and networks read their tables under the account that made them. Run it when that has a new
-password, while the old one is still valid or at once after: clicks cannot be stored without the dictionaries. On a cluster it
-is done on every server. Safe to repeat. Reads CLICKHOUSE_URL, CLICKHOUSE_CLUSTER.`,
-    )
-    .action(async () => (await import('./commands/migrate.ts')).renewCredentials());
 }
 
 function addGeoCommands(program: Command): void {
@@ -500,6 +590,12 @@ function parseAddresses(text: string): readonly string[] {
 function parseHttpUrl(text: string): string {
   if (URL.canParse(text) && ['http:', 'https:'].includes(new URL(text).protocol)) return text;
   throw new InvalidArgumentError('must be a URL starting with http:// or https://.');
+}
+
+/** As ClickHouse names the partition of a month: `202601`. */
+function parseMonth(text: string): string {
+  if (/^\d{4}-(0[1-9]|1[0-2])$/.test(text)) return text.replace('-', '');
+  throw new InvalidArgumentError('must be a month such as 2026-01.');
 }
 
 function parseTime(text: string): Date {

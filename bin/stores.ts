@@ -16,8 +16,13 @@ export async function withLedger<T>(name: string, work: (ledger: Database) => Pr
   return await work(ledger).finally(() => ledger.end());
 }
 
-export async function withWarehouse<T>(name: string, work: (warehouse: Warehouse) => Promise<T>): Promise<T> {
-  const warehouse = await connectWarehouse({ ...clickhouseServer(readConfig()), name });
+export async function withWarehouse<T>(
+  name: string,
+  work: (warehouse: Warehouse) => Promise<T>,
+  /** `server`: the tables of one server, not those of a whole cluster. */
+  reads: 'cluster' | 'server' = 'cluster',
+): Promise<T> {
+  const warehouse = await connectWarehouse({ ...clickhouseServer(readConfig()), name, reads });
   return await work(warehouse).finally(() => warehouse.close());
 }
 

@@ -4,7 +4,14 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import type { Registry } from 'prom-client';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import { firstShards, shardOfCampaign } from '../core/clicks/shards.ts';
-import { CAPS_BUCKET, connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
+import {
+  CAPS_BUCKET,
+  CAPS_TTL_MS,
+  connectNats,
+  ensureStreams,
+  LEASES_BUCKET,
+  openBucket,
+} from '../core/clicks/stream.ts';
 import type { Config } from '../core/config/config.ts';
 import { natsServer } from '../core/config/servers.ts';
 import { strictTransport } from '../core/hsts.ts';
@@ -27,7 +34,7 @@ import { createPublisher } from './durability/publisher.ts';
 import { ShardCommitter } from './durability/shard-committer.ts';
 import { openShardStores, type ShardStores, spooledShards } from './durability/shard-stores.ts';
 import { type KeyCheck, openKeyCheck } from './keys.ts';
-import { CAPS_TTL_MS, followCaps } from './links/caps.ts';
+import { followCaps } from './links/caps.ts';
 import { followLinks, type LinkStore } from './links/links.ts';
 import { observeCommits, registerCollectorMetrics } from './metrics.ts';
 import { openAsnList } from './request/asn.ts';

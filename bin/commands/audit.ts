@@ -61,7 +61,8 @@ export async function runAudit(config: Config): Promise<AuditReport> {
   }
 }
 
-function describe(report: AuditReport): string {
+/** The report in words. */
+export function describe(report: AuditReport): string {
   const rows = report.checks.map(({ store, name, ok, detail }) => [
     ok ? 'ok' : 'FAILED',
     store,

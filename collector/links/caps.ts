@@ -32,8 +32,6 @@ export function capEntity(kind: 'link' | 'campaign', id: number): string {
   return `${kind === 'link' ? 'l' : 'c'}${id}`;
 }
 
-/** Counts are needed on their day only; the second day covers clocks that differ. */
-export const CAPS_TTL_MS = 2 * DAY_MS;
 const WRITE_EVERY_MS = 1_000;
 /** Of a cap for one network, at least one click: the visitors of an office or a carrier's gateway fit. */
 const NETWORK_SHARE = 0.1;

@@ -27,8 +27,8 @@ export interface Lease {
   readonly updatedAtMs: number;
 }
 
-const NODE_COUNT = 65_536;
-const COUNTER_KEY = 'counter';
+export const NODE_COUNT = 65_536;
+export const NODE_COUNTER_KEY = 'counter';
 /** Of racing collectors each loses at most one round to every other; this bounds hundreds that start at once. */
 const MAX_TRIES = 1_000;
 
@@ -43,11 +43,11 @@ export function shardOfLease({ shard = 0 }: Pick<Lease, 'shard'>): number {
 /** Takes the next node number, opens its lease, and returns it. Two callers never get the same one. */
 export async function openLease(bucket: KV, nowMs: number, shard = 0): Promise<Lease> {
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
-    const counter = await untilLed(() => bucket.get(COUNTER_KEY));
+    const counter = await untilLed(() => bucket.get(NODE_COUNTER_KEY));
     const node = counter ? Number(counter.string()) % NODE_COUNT : 0;
     const next = String((node + 1) % NODE_COUNT);
     // One that was not answered and yet took effect is lost to itself when it is repeated: the number stays unused.
-    const taken = await untilLed(() => compareAndSet(bucket, COUNTER_KEY, next, counter?.revision ?? 0));
+    const taken = await untilLed(() => compareAndSet(bucket, NODE_COUNTER_KEY, next, counter?.revision ?? 0));
     if (taken === undefined) continue;
     const previous = await untilLed(() => readLease(bucket, node));
     if (previous?.state === 'open') continue;

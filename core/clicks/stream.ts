@@ -9,7 +9,7 @@ import {
 import { type KV, Kvm } from '@nats-io/kv';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { errorText, OperatingError } from '../errors.ts';
-import { HOUR_MS } from '../time.ts';
+import { DAY_MS, HOUR_MS } from '../time.ts';
 import { withoutPassword } from '../url.ts';
 import { accessOptions, keepServers, type NatsServer } from './nats-access.ts';
 import { isNameInUse, isStreamMissing, isUnanswered, lacksServers, untilLed } from './nats-errors.ts';
@@ -29,6 +29,8 @@ export const LOADER_BUCKET = 'afflux_loader';
 export const LEADERS_BUCKET = 'afflux_leaders';
 /** KV bucket of the clicks of links and campaigns with a daily cap: `<day>.<collector>.<part>`. */
 export const CAPS_BUCKET = 'afflux_caps';
+/** Counts are needed on their day only; the second day covers clocks that differ. */
+export const CAPS_TTL_MS = 2 * DAY_MS;
 
 /** A batch is one message; NATS allows 1 MB, and 256 KiB keeps one batch's latency and memory small. */
 export const MAX_BATCH_BYTES = 256 * 1024;

@@ -81,7 +81,7 @@ export async function migrateLedger(
     const applied: string[] = [];
     for (const migration of pending) {
       const isApplied = await withTables({ owner, log, migration, tableWait }, (watch) =>
-        inLockedTransaction(owner, lockTimeoutMs, (tx) => apply(tx, { migration, tableWait, watch })),
+        inLockedTransaction(owner, lockTimeoutMs, (tx) => applyWatched(tx, { migration, tableWait, watch })),
       );
       if (!isApplied) continue;
       log.info({ migration: migration.name }, 'ledger migrated');
@@ -96,13 +96,38 @@ export async function migrateLedger(
   }
 }
 
+/**
+ * Makes, in an empty database, the schema that had these migrations; in a transaction of the caller, so that nothing of it
+ * is seen before its data are. @returns the migrations that came later, for {@link applyAll}.
+ * @throws OperatingError `migration_failed`, and those of {@link pendingMigrations}: `store` names where they come from.
+ */
+export async function createSchema(
+  tx: DatabaseTransaction,
+  { store, applied }: { store: string; applied: readonly AppliedMigration[] },
+): Promise<readonly Migration[]> {
+  const migrations = readMigrations(fromProject(MIGRATIONS_FOLDER));
+  const later = pendingMigrations({ store, migrations, applied });
+  await prepare(tx);
+  await applyAll(
+    tx,
+    migrations.filter((migration) => !later.includes(migration)),
+  );
+  return later;
+}
+
+/** In tables that no other session uses. @throws OperatingError `migration_failed`. */
+export async function applyAll(tx: DatabaseTransaction, migrations: readonly Migration[]): Promise<void> {
+  for (const migration of migrations) await apply(tx, migration);
+}
+
 async function findPending(sql: DatabaseSql, options: LedgerMigrationOptions): Promise<Migration[]> {
   const { store = 'the PostgreSQL database', folder = fromProject(MIGRATIONS_FOLDER) } = options;
   const applied = await readApplied(sql);
   return pendingMigrations({ store, migrations: readMigrations(folder), applied });
 }
 
-async function readApplied(sql: DatabaseSql): Promise<AppliedMigration[]> {
+/** What the database was migrated by. */
+export async function readApplied(sql: DatabaseSql): Promise<AppliedMigration[]> {
   const [table] = await sql<{ exists: boolean }[]>`
     select to_regclass('schema_migrations') is not null as exists`;
   if (!table?.exists) return [];
@@ -295,7 +320,7 @@ async function describeBlocker(owner: Database, pid: number): Promise<string | u
 }
 
 /** Returns whether it was applied here: another process may have been the first. */
-async function apply(
+async function applyWatched(
   tx: DatabaseTransaction,
   { migration, tableWait, watch }: { migration: Migration; tableWait: TableWait; watch: Watch },
 ): Promise<boolean> {
@@ -305,13 +330,19 @@ async function apply(
     select pg_backend_pid() as pid, set_config('lock_timeout', ${String(tableWait.timeoutMs)}, true)`;
   const watching = watch(own.pid);
   try {
+    await apply(tx, migration);
+    return true;
+  } finally {
+    await watching.stop();
+  }
+}
+
+async function apply(tx: DatabaseTransaction, migration: Migration): Promise<void> {
+  try {
     await tx.unsafe(migration.text);
     await tx`insert into schema_migrations (name, checksum) values (${migration.name}, ${migration.checksum})`;
-    return true;
   } catch (error) {
     if (error instanceof DatabaseError && error.code === LOCK_TIMED_OUT) throw error;
     throw new OperatingError('migration_failed', `${migration.name}: ${errorText(error)}`, { cause: error });
-  } finally {
-    await watching.stop();
   }
 }

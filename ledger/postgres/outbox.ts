@@ -100,6 +100,24 @@ export async function forgetOutbox(sql: DatabaseSql, ids: readonly bigint[]): Pr
   await sql`delete from outbox where id = any(${ids}::bigint[])`;
 }
 
+/** Conversions of one statement. */
+const REFILL_ROWS = 50_000;
+
+/** Has every conversion given to the mirror, for one that is empty. Repeating it changes nothing. */
+export async function refillOutbox(sql: DatabaseSql): Promise<void> {
+  for (let after = 0n; ; ) {
+    const [step] = await sql<{ last: bigint | null }[]>`
+      with taken as (
+        insert into outbox (conversion_id)
+        select id from conversions where id > ${after} order by id limit ${REFILL_ROWS}
+        returning conversion_id
+      )
+      select max(conversion_id) as last from taken`;
+    if (step?.last == null) return;
+    after = step.last;
+  }
+}
+
 /** How many changes wait, and since when the oldest does; null when none does. */
 export async function outboxLag(sql: DatabaseSql): Promise<{ waiting: number; oldestAt: Date | null }> {
   const [row] = await sql<{ waiting: number; oldestAt: Date | null }[]>`

@@ -1,10 +1,10 @@
-import type { Database } from './db.ts';
+import type { DatabaseSql } from './db.ts';
 
 /**
  * The schema as text, read from PostgreSQL's catalog: columns, constraints, indexes, triggers, functions, grants.
  * Two databases with the same text have the same schema, whatever way they came to it.
  */
-export async function dumpSchema(owner: Database): Promise<string> {
+export async function dumpSchema(owner: DatabaseSql): Promise<string> {
   const lines = await owner<{ line: string }[]>`
     with tables as (
       select c.oid, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace

@@ -58,11 +58,14 @@ export async function checkWarehouseMigrations(options: WarehouseMigrationOption
 export async function migrateWarehouse(
   options: WarehouseMigrationOptions & {
     log: Logger;
+    /** Only to the schema of a store that these were applied to; by default to the newest. */
+    asOf?: readonly AppliedMigration[];
   },
 ): Promise<{ applied: number }> {
-  const { warehouse, log } = options;
+  const { warehouse, log, asOf } = options;
   const run = (statement: string): Promise<void> => retried(() => warehouse.everywhere(statement));
-  const pending = await findPending(options);
+  const later = new Set(asOf ? migrationsAfter(asOf).map(({ name }) => name) : []);
+  const pending = (await findPending(options)).filter(({ name }) => !later.has(name));
   await run(APPLIED_TABLE);
   for (const { name, text, checksum } of pending) {
     for (const statement of statementsOf(text)) {
@@ -76,13 +79,20 @@ export async function migrateWarehouse(
   return { applied: pending.length };
 }
 
+/** What a copy with these migrations lacks. @throws OperatingError as {@link pendingMigrations} does. */
+function migrationsAfter(applied: readonly AppliedMigration[]): Migration[] {
+  const migrations = readMigrations(fromProject(MIGRATIONS_FOLDER));
+  return pendingMigrations({ store: 'the copy', migrations, applied });
+}
+
 async function findPending(options: WarehouseMigrationOptions): Promise<Migration[]> {
   const { warehouse, store = 'the ClickHouse database' } = options;
   const migrations = readMigrations(fromProject(MIGRATIONS_FOLDER));
   return pendingMigrations({ store, migrations, applied: await readApplied(warehouse) });
 }
 
-async function readApplied(warehouse: Warehouse): Promise<AppliedMigration[]> {
+/** What the warehouse was migrated by. */
+export async function readApplied(warehouse: Warehouse): Promise<AppliedMigration[]> {
   const tables = await warehouse.query(
     "SELECT 1 FROM system.tables WHERE database = currentDatabase() AND name = 'migrations'",
   );

@@ -5,6 +5,8 @@ import type { Warehouse } from '../clickhouse/client.ts';
 import { onCluster, TOKEN_SECONDS } from '../clickhouse/cluster.ts';
 import { migrateWarehouse } from '../clickhouse/migrate.ts';
 import { windowFault } from '../loader/inserter.ts';
+import { takeSnapshot } from '../transfer/export.ts';
+import { importPartitions } from '../transfer/import.ts';
 import { checkDefinition, checkPlacement, checkServers, ofShard, pathFault } from './servers.ts';
 
 let shards: TwoShards;
@@ -54,6 +56,13 @@ describe('a cluster is refused', () => {
     }
     await shards.one.command('TRUNCATE TABLE campaigns_daily');
   });
+});
+
+it('of several shards is neither copied nor filled', async () => {
+  const refused = { code: 'usage', message: expect.stringContaining('apart has 2 shards') };
+  const warehouse = named('apart');
+  await expect(takeSnapshot(warehouse)).rejects.toMatchObject(refused);
+  await expect(importPartitions({ warehouse, folder: '', partitions: [] })).rejects.toMatchObject(refused);
 });
 
 it('asks one server, and all of a cluster, whether they agree', async () => {

@@ -49,14 +49,7 @@ export async function loadGeo(
   await replaceTable(warehouse, { name: 'geo_networks', orderBy: 'network' }, countries.lines);
   await replaceTable(warehouse, { name: 'asn_networks', orderBy: 'network' }, owners.lines);
   await replaceTable(warehouse, { name: 'asn_owners', orderBy: 'asn' }, owners.names);
-  for (const dictionary of ['geo', 'asn', 'organisations']) {
-    for (const place of new Set([
-      warehouse.database,
-      readingDatabase(warehouse.database, warehouse.cluster),
-    ])) {
-      await warehouse.everywhere(`SYSTEM RELOAD DICTIONARY ${quotedName(place)}.${dictionary}`);
-    }
-  }
+  await reloadNetworks(warehouse);
   const versions = [countries.version, owners.version];
   await warehouse.insertRows(
     'geo_versions',
@@ -69,6 +62,16 @@ export async function loadGeo(
     })),
   );
   return { countries: countries.version, owners: owners.version };
+}
+
+/** Lets every server read the lists of networks from its tables now. */
+export async function reloadNetworks(warehouse: Warehouse): Promise<void> {
+  const { database, cluster } = warehouse;
+  for (const dictionary of ['geo', 'asn', 'organisations']) {
+    for (const place of new Set([database, readingDatabase(database, cluster)])) {
+      await warehouse.everywhere(`SYSTEM RELOAD DICTIONARY ${quotedName(place)}.${dictionary}`);
+    }
+  }
 }
 
 /** The versions loaded last; empty when none was. */

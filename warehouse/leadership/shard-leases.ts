@@ -1,6 +1,7 @@
 import type { KV } from '@nats-io/kv';
 import { compareAndSet } from '../../core/clicks/lease.ts';
 import { isLostRace } from '../../core/clicks/nats-errors.ts';
+import { OperatingError } from '../../core/errors.ts';
 import type { Leadership } from './shares.ts';
 
 /** How often a loader shows that it lives, renews its leases and looks at those of others. */
@@ -12,6 +13,9 @@ export const HEARTBEAT_MS = 400;
 const EXPIRES_AFTER_MS = 1_800;
 /** NATS forgets the keys of loaders that ended; far longer than a lease, so that no living one loses its own. */
 export const LEADERS_TTL_MS = 60_000;
+
+/** Between a look and a claim the leader's heartbeat can fall, once in hundreds of times. */
+const MAX_TRIES = 100;
 
 const LEADER_KEY = /^leader\.(\d+)$/;
 const LOADER_KEY = /^loader\.(.+)$/;
@@ -100,6 +104,18 @@ export class ShardLeases {
     if (taken === undefined) return false;
     this.#held.set(shard, taken);
     return true;
+  }
+
+  /** Takes a lease also from a leader that lives, which notices at the next heartbeat. */
+  async take(shard: number): Promise<void> {
+    for (let attempt = 1; attempt <= MAX_TRIES; attempt++) {
+      await this.look([]);
+      if (await this.claim(shard)) return;
+    }
+    throw new OperatingError(
+      'timeout',
+      `the lease of shard ${shard} changed ${MAX_TRIES} times while it was taken`,
+    );
   }
 
   holds(shard: number): boolean {
