@@ -4,6 +4,7 @@ import { parseIp } from '../../core/ip.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { emailHash } from '../../ledger/conversions/emails.ts';
 import { hashAccount } from '../../ledger/payouts/methods.ts';
+import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { mirrorBatch } from '../../scheduler/mirror.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { clickRecord, encodeClicks } from '../../test/support/warehouse.ts';
@@ -313,6 +314,42 @@ describe('the explorer', () => {
       ({ seen_in }) => seen_in === 'own_sessions',
     );
     expect(own.map(({ value }) => value)).toEqual(['198.18.0.10', '78']);
+  });
+
+  test('finds the clicks of an affiliate whose links went to the one it was merged into', async () => {
+    const tenant = await api.tenant('merged');
+    const { programId, affiliateId: old } = tenant;
+    await api.warehouse.insertBytes({
+      sql: INSERT_CLICKS_SQL,
+      data: [
+        encodeClicks([
+          clickRecord({
+            node: 5,
+            ts: NOW,
+            program_id: programId,
+            campaign_id: tenant.campaignId,
+            affiliate_id: old,
+            link_id: tenant.linkId,
+            flags: 0,
+          }),
+        ]),
+      ],
+      settings: { async_insert: 0 },
+    });
+    const heir = await createAffiliate(api.ledger, {
+      programId,
+      refCode: 'heir',
+      name: 'Heir',
+      email: 'heir@example.com',
+      status: 'active',
+    });
+    const merged = await api.call('POST', `/v1/affiliates/aff_${old}/merge`, {
+      key: tenant.keys.operator,
+      json: { into_affiliate_id: `aff_${heir.id}`, note: 'one person' },
+    });
+    expect(merged.status).toBe(200);
+    const { body } = await get(path('affiliate', `aff_${old}`), api.operatorKey);
+    expect(body).toMatchObject({ clicks: { total: 1 }, sampled_clicks: 1 });
   });
 
   test('counts 100 affiliates of an account, the one that is asked for among them, and says so', async () => {
