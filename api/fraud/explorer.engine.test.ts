@@ -198,8 +198,8 @@ describe('the explorer', () => {
         [],
       ]);
     }
-    const theirs = await get(path('ip', '203.0.113.9'), mine.keys.fraud);
-    expect(theirs.body).toMatchObject({
+    const tsuccessors = await get(path('ip', '203.0.113.9'), mine.keys.fraud);
+    expect(tsuccessors.body).toMatchObject({
       clicks: { total: 0, first_seen: null },
       orders: { total: 0 },
       related: [],
@@ -336,16 +336,16 @@ describe('the explorer', () => {
       ],
       settings: { async_insert: 0 },
     });
-    const heir = await createAffiliate(api.ledger, {
+    const successor = await createAffiliate(api.ledger, {
       programId,
-      refCode: 'heir',
-      name: 'Heir',
-      email: 'heir@example.com',
+      refCode: 'successor',
+      name: 'Successor',
+      email: 'successor@example.com',
       status: 'active',
     });
     const merged = await api.call('POST', `/v1/affiliates/aff_${old}/merge`, {
       key: tenant.keys.operator,
-      json: { into_affiliate_id: `aff_${heir.id}`, note: 'one person' },
+      json: { into_affiliate_id: `aff_${successor.id}`, note: 'one person' },
     });
     expect(merged.status).toBe(200);
     const { body } = await get(path('affiliate', `aff_${old}`), api.operatorKey);
@@ -427,9 +427,9 @@ describe('the explorer', () => {
     expect(await found(`order of ${foreign.programId}`, mine.keys.fraud)).toEqual([]);
     const { body } = await get(path('ip', IP, '/clicks'), api.operatorKey);
     const clicks = body.data as { click_id: string; program_id: string; affiliate: string }[];
-    const theirs = clicks.find(({ program_id }) => program_id === `prg_${foreign.programId}`);
-    expect(await found(String(theirs?.click_id))).toContain(`affiliate aff_${foreign.affiliateId}`);
-    expect(await found(String(theirs?.click_id), mine.keys.fraud)).toEqual([]);
+    const tsuccessors = clicks.find(({ program_id }) => program_id === `prg_${foreign.programId}`);
+    expect(await found(String(tsuccessors?.click_id))).toContain(`affiliate aff_${foreign.affiliateId}`);
+    expect(await found(String(tsuccessors?.click_id), mine.keys.fraud)).toEqual([]);
   });
 });
 
