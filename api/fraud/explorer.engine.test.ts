@@ -4,6 +4,7 @@ import { parseIp } from '../../core/ip.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { emailHash } from '../../ledger/conversions/emails.ts';
 import { hashAccount } from '../../ledger/payouts/methods.ts';
+import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { mirrorBatch } from '../../scheduler/mirror.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { clickRecord, encodeClicks } from '../../test/support/warehouse.ts';
@@ -197,8 +198,8 @@ describe('the explorer', () => {
         [],
       ]);
     }
-    const theirs = await get(path('ip', '203.0.113.9'), mine.keys.fraud);
-    expect(theirs.body).toMatchObject({
+    const tsuccessors = await get(path('ip', '203.0.113.9'), mine.keys.fraud);
+    expect(tsuccessors.body).toMatchObject({
       clicks: { total: 0, first_seen: null },
       orders: { total: 0 },
       related: [],
@@ -315,6 +316,42 @@ describe('the explorer', () => {
     expect(own.map(({ value }) => value)).toEqual(['198.18.0.10', '78']);
   });
 
+  test('finds the clicks of an affiliate whose links went to the one it was merged into', async () => {
+    const tenant = await api.tenant('merged');
+    const { programId, affiliateId: old } = tenant;
+    await api.warehouse.insertBytes({
+      sql: INSERT_CLICKS_SQL,
+      data: [
+        encodeClicks([
+          clickRecord({
+            node: 5,
+            ts: NOW,
+            program_id: programId,
+            campaign_id: tenant.campaignId,
+            affiliate_id: old,
+            link_id: tenant.linkId,
+            flags: 0,
+          }),
+        ]),
+      ],
+      settings: { async_insert: 0 },
+    });
+    const successor = await createAffiliate(api.ledger, {
+      programId,
+      refCode: 'successor',
+      name: 'Successor',
+      email: 'successor@example.com',
+      status: 'active',
+    });
+    const merged = await api.call('POST', `/v1/affiliates/aff_${old}/merge`, {
+      key: tenant.keys.operator,
+      json: { into_affiliate_id: `aff_${successor.id}`, note: 'one person' },
+    });
+    expect(merged.status).toBe(200);
+    const { body } = await get(path('affiliate', `aff_${old}`), api.operatorKey);
+    expect(body).toMatchObject({ clicks: { total: 1 }, sampled_clicks: 1 });
+  });
+
   test('counts 100 affiliates of an account, the one that is asked for among them, and says so', async () => {
     const shared = await api.tenant('shared');
     const added = await api.ledger<{ id: number }[]>`
@@ -390,9 +427,9 @@ describe('the explorer', () => {
     expect(await found(`order of ${foreign.programId}`, mine.keys.fraud)).toEqual([]);
     const { body } = await get(path('ip', IP, '/clicks'), api.operatorKey);
     const clicks = body.data as { click_id: string; program_id: string; affiliate: string }[];
-    const theirs = clicks.find(({ program_id }) => program_id === `prg_${foreign.programId}`);
-    expect(await found(String(theirs?.click_id))).toContain(`affiliate aff_${foreign.affiliateId}`);
-    expect(await found(String(theirs?.click_id), mine.keys.fraud)).toEqual([]);
+    const tsuccessors = clicks.find(({ program_id }) => program_id === `prg_${foreign.programId}`);
+    expect(await found(String(tsuccessors?.click_id))).toContain(`affiliate aff_${foreign.affiliateId}`);
+    expect(await found(String(tsuccessors?.click_id), mine.keys.fraud)).toEqual([]);
   });
 });
 

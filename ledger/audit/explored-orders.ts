@@ -223,6 +223,24 @@ export async function findLinksByCode(
     select id, code from links where code = ${code} and (${programId}::integer is null or program_id = ${programId})`;
 }
 
+/**
+ * The campaigns that affiliates have, or had, links in: all that they can have clicks of. A link leaves its affiliate only
+ * for the one that the affiliate was merged into, and never its campaign.
+ */
+export async function readLinkedCampaignIds(
+  sql: DatabaseSql,
+  affiliateIds: readonly number[],
+): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    with recursive present (id) as (
+      select unnest(${[...affiliateIds]}::integer[])
+      union
+      select a.merged_into from present join affiliates a on a.id = present.id where a.merged_into is not null
+    )
+    select distinct campaign_id as id from links where affiliate_id in (select id from present) order by id`;
+  return rows.map(({ id }) => id);
+}
+
 /** The campaigns of programs, by which some tables of the warehouse know them. */
 export async function readCampaignIds(sql: DatabaseSql, programIds: readonly number[]): Promise<number[]> {
   const rows = await sql<{ id: number }[]>`

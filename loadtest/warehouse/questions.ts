@@ -1,6 +1,15 @@
 import { DAY_MS, WEEK_MS } from '../../core/time.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
+import {
+  clickTotals,
+  orderIds,
+  plainAddress,
+  SAMPLED_CLICKS,
+  SUMMED_ORDERS,
+  sampleClicks,
+} from '../../warehouse/lookups/explorer.ts';
 import { lookupClicks } from '../../warehouse/lookups/lookups.ts';
+import { type Subject, select } from '../../warehouse/lookups/subjects.ts';
 import { type VelocityKey, velocityOf } from '../../warehouse/lookups/velocity.ts';
 import { listVelocity } from '../../warehouse/lookups/velocity-list.ts';
 import { MAX_REPORT_ROWS, runReport } from '../../warehouse/reports/reports.ts';
@@ -56,6 +65,7 @@ export async function prepareQuestions(warehouse: Warehouse, endMs: number): Pro
         await listVelocity(asked, { key: 'ip', sort: 'clicks', clicks: 5, minutes: 5, now, limit: 100 });
       },
     },
+    ...(await explorerQuestions(warehouse, now)),
     {
       name: '1,000 look-ups',
       ask: async (asked, i) => {
@@ -66,6 +76,32 @@ export async function prepareQuestions(warehouse: Warehouse, endMs: number): Pro
         }
       },
     },
+  ];
+}
+
+/** What the first page of the explorer asks of the warehouse, of the busiest of each kind. */
+async function explorerQuestions(warehouse: Warehouse, now: Date): Promise<Question[]> {
+  const { rows } = await warehouse.query<{ ip: string; print: string; campaigns: number[] }>(
+    `SELECT toString(topK(1)(ip)[1]) AS ip, toString(topK(1)(fingerprint)[1]) AS print,
+       groupUniqArrayIf(campaign_id, affiliate_id = 1) AS campaigns FROM clicks`,
+  );
+  const [busiest] = rows;
+  if (!busiest) throw new Error('no clicks to explore');
+  const page = (name: string, subject: Subject): Question => ({
+    name: `explorer's first page of the busiest ${name}`,
+    ask: async (asked) => {
+      const selection = select(subject, undefined);
+      await Promise.all([
+        clickTotals(asked, { selection, now }),
+        sampleClicks(asked, { selection, now, limit: SAMPLED_CLICKS }),
+        orderIds(asked, { selection, now, limit: SUMMED_ORDERS + 1 }),
+      ]);
+    },
+  });
+  return [
+    page('ip', { kind: 'ip', ip: plainAddress(busiest.ip) }),
+    page('fingerprint', { kind: 'fingerprint', fingerprint: busiest.print }),
+    page('affiliate', { kind: 'affiliates', affiliateIds: [1], campaignIds: busiest.campaigns }),
   ];
 }
 

@@ -93,6 +93,20 @@ export async function freshWarehouse(
   };
 }
 
+/** A warehouse that counts the rows which its queries read. */
+export function countingRows(warehouse: Warehouse): { watched: Warehouse; readRows: () => number } {
+  let readRows = 0;
+  const watched: Warehouse = {
+    ...warehouse,
+    query: async (...asked) => {
+      const answer = await warehouse.query<never>(...asked);
+      readRows += answer.readRows;
+      return answer;
+    },
+  };
+  return { watched, readRows: () => readRows };
+}
+
 export interface Pipeline {
   readonly warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
   readonly natsUrl: string;

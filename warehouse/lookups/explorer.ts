@@ -70,37 +70,83 @@ function counted({ clicks, times, isRolledUp }: Selection, step: TimelineStep | 
   return `SELECT ts AS at, 1 AS count, ${RAW_FLAG_GROUP} AS name, bitAnd(flags, 256) = 0 AS is_click FROM clicks WHERE ${all}`;
 }
 
-/** A click as it is shown. */
-export interface ExploredClick extends ClickIdentity {
-  readonly programId: number;
-  readonly campaignId: number;
+/** What a click leads on by. */
+export interface ClickKeys extends ClickIdentity {
   readonly affiliateId: number;
   readonly linkId: number;
   /** Dotted IPv4 or IPv6; "::" where it is not known. */
   readonly ip: string;
   readonly asn: number;
   readonly organisation: string;
-  readonly country: string;
   readonly fingerprint: string;
+}
+
+/** A click as it is shown. */
+export interface ExploredClick extends ClickKeys {
+  readonly programId: number;
+  readonly campaignId: number;
+  readonly country: string;
   /** Bits of `ClickFlag`. */
   readonly flags: number;
   readonly userAgent: string;
   readonly referrer: string;
 }
 
+interface ClicksWanted {
+  readonly selection: Selection;
+  readonly now: Date;
+  readonly limit: number;
+  readonly before?: ClickIdentity | undefined;
+}
+
+type ClickRow = Readonly<Record<string, string | number>>;
+
 /** The newest clicks of a key, those before `before`; the newest first. */
-export async function newestClicks(
-  warehouse: Warehouse,
-  options: { selection: Selection; now: Date; limit: number; before?: ClickIdentity | undefined },
-): Promise<ExploredClick[]> {
-  const { selection, limit, before } = options;
+export async function newestClicks(warehouse: Warehouse, wanted: ClicksWanted): Promise<ExploredClick[]> {
+  const columns = 'program_id, campaign_id, country, flags, user_agent, referrer';
+  const rows = await newestRows(warehouse, columns, wanted);
+  return rows.map((row) => ({
+    ...clickKeys(row),
+    programId: Number(row.program_id),
+    campaignId: Number(row.campaign_id),
+    country: String(row.country),
+    flags: Number(row.flags),
+    userAgent: String(row.user_agent),
+    referrer: String(row.referrer),
+  }));
+}
+
+/**
+ * Keys of the newest clicks, the newest first. Each click is read from another place of the table, where the texts take
+ * most of the time.
+ */
+export async function sampleClicks(warehouse: Warehouse, wanted: ClicksWanted): Promise<ClickKeys[]> {
+  return (await newestRows(warehouse, '', wanted)).map(clickKeys);
+}
+
+function clickKeys(row: ClickRow): ClickKeys {
+  return {
+    ts: Number(row.ts_ms),
+    node: Number(row.node),
+    seq: Number(row.seq),
+    affiliateId: Number(row.affiliate_id),
+    linkId: Number(row.link_id),
+    ip: plainAddress(String(row.address)),
+    asn: Number(row.asn),
+    organisation: String(row.organisation),
+    fingerprint: String(row.print),
+  };
+}
+
+/** The newest clicks with what {@link clickKeys} reads, and more columns. */
+async function newestRows(warehouse: Warehouse, more: string, wanted: ClicksWanted): Promise<ClickRow[]> {
+  const { selection, limit, before } = wanted;
   assert(limit >= 1 && limit <= SAMPLED_CLICKS, `at most ${SAMPLED_CLICKS} clicks at once`);
-  const times = selection.times ?? (await newestTimes(warehouse, options));
+  const times = selection.times ?? (await newestTimes(warehouse, wanted));
   if (times.length === 0) return [];
-  const { rows } = await warehouse.query<Record<string, string | number>>(
-    `SELECT toUnixTimestamp64Milli(ts) AS ts_ms, node, seq, program_id, campaign_id, affiliate_id, link_id,
-       toString(ip) AS address, asn, dictGet('organisations', 'organisation', asn) AS organisation, country,
-       toString(fingerprint) AS print, flags, user_agent, referrer
+  const { rows } = await warehouse.query<ClickRow>(
+    `SELECT toUnixTimestamp64Milli(ts) AS ts_ms, node, seq, affiliate_id, link_id, toString(ip) AS address, asn,
+       dictGet('organisations', 'organisation', asn) AS organisation, toString(fingerprint) AS print ${more && `, ${more}`}
      FROM clicks
      WHERE ${atTimes(times)} AND ${selection.clicks}
        ${before ? 'AND (toUnixTimestamp64Milli(ts), node, seq) < ({beforeMs:Int64}, {node:UInt16}, {seq:UInt32})' : ''}
@@ -112,23 +158,7 @@ export async function newestClicks(
     },
     SETTINGS,
   );
-  return rows.map((row) => ({
-    ts: Number(row.ts_ms),
-    node: Number(row.node),
-    seq: Number(row.seq),
-    programId: Number(row.program_id),
-    campaignId: Number(row.campaign_id),
-    affiliateId: Number(row.affiliate_id),
-    linkId: Number(row.link_id),
-    ip: plainAddress(String(row.address)),
-    asn: Number(row.asn),
-    organisation: String(row.organisation),
-    country: String(row.country),
-    fingerprint: String(row.print),
-    flags: Number(row.flags),
-    userAgent: String(row.user_agent),
-    referrer: String(row.referrer),
-  }));
+  return rows;
 }
 
 /** IPv4 as people write it. */
@@ -140,14 +170,14 @@ export function plainAddress(text: string): string {
 const WINDOWS_MS = [HOUR_MS, DAY_MS, WEEK_MS, EXPLORED_DAYS * DAY_MS];
 
 /**
- * The times of the newest clicks, Unix milliseconds: of `limit` before the time of `before`, of all that share the last
- * one's, and of `before` itself. Only the clicks themselves tell those of one millisecond apart.
+ * The times of the newest clicks, Unix milliseconds: of `limit` before the time of `before`, and of `before` itself. Which
+ * ones share the last time does not matter: only the clicks themselves tell those of one millisecond apart. (WITH TIES
+ * would read every click of the key.)
  */
 async function newestTimes(
   warehouse: Warehouse,
-  options: { selection: Selection; now: Date; limit: number; before?: ClickIdentity | undefined },
+  { selection, now, limit, before }: ClicksWanted,
 ): Promise<number[]> {
-  const { selection, now, limit, before } = options;
   const oldestMs = now.getTime() - EXPLORED_DAYS * DAY_MS;
   const endMs = before?.ts ?? now.getTime();
   let times: number[] = [];
@@ -156,7 +186,7 @@ async function newestTimes(
     const { rows } = await warehouse.query<{ ms: string }>(
       `SELECT toUnixTimestamp64Milli(ts) AS ms FROM clicks
        WHERE ${selection.clicks} AND ts >= ${FROM} ${before ? "AND ts < {before:DateTime64(3, 'UTC')}" : ''}
-       ORDER BY ts DESC LIMIT {limit:UInt32} WITH TIES`,
+       ORDER BY ts DESC LIMIT {limit:UInt32}`,
       { ...selection.params, from: timeText(fromMs), limit, ...(before && { before: timeText(before.ts) }) },
       SETTINGS,
     );

@@ -113,7 +113,7 @@ export type Subject =
   | { readonly kind: 'subnet'; readonly network: Network }
   | { readonly kind: 'fingerprint'; readonly fingerprint: string }
   | { readonly kind: 'asn'; readonly asn: number }
-  /** One affiliate, or all that are paid to one account, with the campaigns of their programs. */
+  /** One affiliate, or all that are paid to one account, with the campaigns that they have clicks in. */
   | {
       readonly kind: 'affiliates';
       readonly affiliateIds: readonly number[];

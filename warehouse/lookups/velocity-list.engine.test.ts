@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ClickRecord } from '../../core/clicks/click-record.ts';
 import { parseIp } from '../../core/ip.ts';
 import { MINUTE_MS } from '../../core/time.ts';
-import { clickRecord, encodeClicks, freshWarehouse } from '../../test/support/warehouse.ts';
+import { clickRecord, countingRows, encodeClicks, freshWarehouse } from '../../test/support/warehouse.ts';
 import { timeText } from '../clickhouse/client.ts';
 import { INSERT_CLICKS_SQL } from '../loader/inserter.ts';
 import { listedNetwork } from './subjects.ts';
@@ -219,5 +219,21 @@ describe('the list of velocity', () => {
         field: 'value',
       });
     }
+  });
+
+  it('reads the orders of everybody once, where keys are found by their clicks', async () => {
+    const others = 60_000;
+    await warehouse.command(
+      `INSERT INTO conversions (conversion_id, version, program_id, ip, occurred_at)
+       SELECT 1000000 + number, 1, 20, toIPv6('::ffff:192.0.2.200'), fromUnixTimestamp64Milli(toInt64(${NOW}), 'UTC') FROM numbers(${others})`,
+    );
+    const { watched, readRows } = countingRows(warehouse);
+    const exceeding = { key: 'ip', sort: 'clicks', clicks: 2, minutes: 1_440, limit: 100, now } as const;
+    const { rows } = await listVelocity(watched, exceeding);
+    expect(rows.map(({ value, clicks, orders }) => [value, clicks, orders])).toEqual(
+      [0, 3, 1].map((place) => [ADDRESSES[place]?.ip, ADDRESSES[place]?.clicks, ADDRESSES[place]?.orders]),
+    );
+    expect(readRows()).toBeGreaterThan(51);
+    expect(readRows()).toBeLessThan(1.5 * others);
   });
 });

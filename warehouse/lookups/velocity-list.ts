@@ -31,9 +31,9 @@ interface Source {
   readonly orders: string;
   /** Leaves out what stands for several. */
   readonly isOne: (expression: string) => string;
-  /** From the text of a value to the type of the column. */
-  readonly parse: string;
-  /** Narrows the rows to some values by the table's own order. */
+  /** The type of the expressions. */
+  readonly type: 'IPv6' | 'UInt32' | 'UInt64';
+  /** Narrows the rows to an array of values by the table's own order. */
   readonly among?: (values: string) => string;
 }
 
@@ -50,40 +50,39 @@ const SOURCES: Readonly<Record<ListedKey, Source>> = {
     clicks: 'ip',
     orders: 'ip',
     isOne: (ip) => `${ip} != ${visitorNetwork(ip, 'first')}`,
-    parse: 'toIPv6',
-    among: (values) =>
-      `subnet IN (SELECT ${subnetSql('ip')} FROM (SELECT toIPv6(arrayJoin(${values})) AS ip))`,
+    type: 'IPv6',
+    among: (values) => `subnet IN arrayMap(at -> ${subnetSql('at')}, ${values})`,
   },
   subnet: {
     table: 'velocity_ip',
     clicks: listedSubnet('subnet'),
     orders: listedSubnet(subnetSql('ip')),
     isOne: () => `ip != ${UNKNOWN}`,
-    parse: 'toIPv6',
+    type: 'IPv6',
     among: (values) =>
-      `subnet IN (SELECT if(at = ${visitorNetwork('at', 'last')}, ${visitorNetwork('at', 'first')}, at) FROM (SELECT toIPv6(arrayJoin(${values})) AS at))`,
+      `subnet IN arrayMap(at -> if(at = ${visitorNetwork('at', 'last')}, ${visitorNetwork('at', 'first')}, at), ${values})`,
   },
-  asn: { table: 'velocity_ip', clicks: ASN, orders: ASN, isOne: isNotZero, parse: 'toUInt32' },
+  asn: { table: 'velocity_ip', clicks: ASN, orders: ASN, isOne: isNotZero, type: 'UInt32' },
   fingerprint: {
     table: 'velocity_fingerprint',
     clicks: 'fingerprint',
     orders: 'fingerprint',
     isOne: isNotZero,
-    parse: 'toUInt64',
+    type: 'UInt64',
   },
   affiliate: {
     table: 'clicks_minutely',
     clicks: 'affiliate_id',
     orders: 'affiliate_id',
     isOne: isNotZero,
-    parse: 'toUInt32',
+    type: 'UInt32',
   },
   link: {
     table: 'clicks_minutely',
     clicks: 'link_id',
     orders: 'link_id',
     isOne: isNotZero,
-    parse: 'toUInt32',
+    type: 'UInt32',
   },
 };
 
@@ -154,12 +153,12 @@ export async function listVelocity(
     options.sort !== 'first_seen' || Number(facts.get(value)?.first ?? 0) >= now - minutes * MINUTE_MS;
   const listed = found.filter(isListed);
   const page = listed.slice(0, limit);
-  const rows = page.map(({ value, clicks, orders }): ListedVelocity => {
+  const rows = page.map(({ value, clicks }): ListedVelocity => {
     const fact = facts.get(value);
     return {
       value: plainAddress(value),
       clicks: Number(clicks),
-      orders: Number(orders),
+      orders: Number(fact?.orders ?? 0),
       campaigns: Number(fact?.campaigns ?? 0),
       userAgents: SOURCES[options.key].table === 'clicks_minutely' ? null : Number(fact?.agents ?? 0),
       firstSeen: new Date(Number(fact?.first ?? 0)),
@@ -188,26 +187,27 @@ const SORT_SQL: Readonly<Record<VelocitySort, string>> = {
 interface KeyRow {
   readonly value: string;
   readonly clicks: string;
-  readonly orders: string;
   readonly by: number;
 }
 
-/** The keys of a page by their figures of the window, and one more. */
+/**
+ * The keys of a page by their figures of the window, and one more. Those that need clicks to be listed and are sorted by
+ * them are found without the orders, which are counted for the page.
+ */
 async function readKeys(warehouse: Warehouse, options: VelocityListOptions, now: number): Promise<KeyRow[]> {
   const { key, sort, clicks, orders, minutes, after } = options;
   const source = SOURCES[key];
   const { time, count } = ROWS[source.table];
   const conditions = (at: string, expression: string) =>
     `${at} >= {from:DateTime64(3, 'UTC')} AND ${at} <= {now:DateTime64(3, 'UTC')} AND ${source.isOne(expression)} ${searched(options, expression)}`;
+  const ofClicks = `SELECT ${source.clicks} AS key, ${count} AS c, 0 AS o, toUnixTimestamp64Milli(toDateTime64(min(${time}), 3, 'UTC')) AS first
+       FROM ${source.table} WHERE ${conditions(time, source.clicks)} ${ofProgram(options, source.table)} GROUP BY key`;
+  const ofOrders = `SELECT ${source.orders} AS key, 0, count(), toUnixTimestamp64Milli(min(occurred_at))
+       FROM conversions FINAL WHERE ${conditions('occurred_at', source.orders)} ${ofProgram(options, 'conversions')} GROUP BY key`;
+  const byClicks = sort === 'clicks' && clicks !== undefined && orders === undefined;
   const { rows } = await warehouse.query<KeyRow>(
     `SELECT toString(key) AS value, sum(c) AS clicks, sum(o) AS orders, min(first) AS first_ms, toFloat64(${SORT_SQL[sort]}) AS by
-     FROM (
-       SELECT ${source.clicks} AS key, ${count} AS c, 0 AS o, toUnixTimestamp64Milli(toDateTime64(min(${time}), 3, 'UTC')) AS first
-       FROM ${source.table} WHERE ${conditions(time, source.clicks)} ${ofProgram(options, source.table)} GROUP BY key
-       UNION ALL
-       SELECT ${source.orders} AS key, 0, count(), toUnixTimestamp64Milli(min(occurred_at))
-       FROM conversions FINAL WHERE ${conditions('occurred_at', source.orders)} ${ofProgram(options, 'conversions')} GROUP BY key
-     )
+     FROM (${byClicks ? ofClicks : `${ofClicks} UNION ALL ${ofOrders}`})
      GROUP BY key
      HAVING (clicks > 0 OR orders > 0)
        ${clicks === undefined ? '' : 'AND clicks > {clicks:UInt64}'} ${orders === undefined ? '' : 'AND orders > {orders:UInt64}'}
@@ -230,6 +230,8 @@ async function readKeys(warehouse: Warehouse, options: VelocityListOptions, now:
 
 interface FactRow {
   readonly value: string;
+  /** Of the window. */
+  readonly orders: string;
   readonly campaigns: string;
   readonly agents: string;
   readonly first: string;
@@ -237,35 +239,41 @@ interface FactRow {
   readonly organisation: string;
 }
 
-/** Distinct values are counted for the keys of a page, not for all. */
+/** Orders of the window, and what the whole day says: for the keys of a page, not for all. */
 async function readFacts(
   warehouse: Warehouse,
   options: VelocityListOptions,
   { now, values }: { now: number; values: readonly string[] },
 ): Promise<ReadonlyMap<string, FactRow>> {
   if (values.length === 0) return new Map();
-  const { key } = options;
+  const { key, minutes } = options;
   const source = SOURCES[key];
   const { time, agents } = ROWS[source.table];
-  const wanted = '{values:Array(String)}';
+  const wanted = `CAST({values:Array(String)} AS Array(${source.type}))`;
   const within = (at: string) =>
-    `${at} >= {from:DateTime64(3, 'UTC')} AND ${at} <= {now:DateTime64(3, 'UTC')}`;
-  const isWanted = (expression: string) => `${expression} IN (SELECT ${source.parse}(arrayJoin(${wanted})))`;
+    `${at} >= {day:DateTime64(3, 'UTC')} AND ${at} <= {now:DateTime64(3, 'UTC')}`;
   const { rows } = await warehouse.query<FactRow>(
-    `SELECT toString(key) AS value, length(groupUniqArrayArray(c)) AS campaigns, max(a) AS agents, min(f) AS first, max(l) AS last,
+    `SELECT toString(key) AS value, sum(o) AS orders, length(groupUniqArrayArray(c)) AS campaigns, max(a) AS agents, min(f) AS first, max(l) AS last,
        ${key === 'asn' ? "dictGet('organisations', 'organisation', key)" : "''"} AS organisation
      FROM (
-       SELECT ${source.clicks} AS key, groupUniqArray(campaign_id) AS c, ${agents} AS a,
+       SELECT ${source.clicks} AS key, 0 AS o, groupUniqArray(campaign_id) AS c, ${agents} AS a,
          toUnixTimestamp64Milli(toDateTime64(min(${time}), 3, 'UTC')) AS f, toUnixTimestamp64Milli(toDateTime64(max(${time}), 3, 'UTC')) AS l
-       FROM ${source.table}
-       WHERE ${within(time)} AND ${isWanted(source.clicks)} ${source.among ? `AND ${source.among(wanted)}` : ''} ${ofProgram(options, source.table)}
+       FROM ${source.table} PREWHERE ${source.clicks} IN ${wanted}
+       WHERE ${within(time)} ${source.among ? `AND indexHint(${source.among(wanted)})` : ''} ${ofProgram(options, source.table)}
        GROUP BY key
        UNION ALL
-       SELECT ${source.orders} AS key, groupUniqArrayIf(campaign_id, campaign_id != 0), 0, toUnixTimestamp64Milli(min(occurred_at)), toUnixTimestamp64Milli(max(occurred_at))
-       FROM conversions FINAL WHERE ${within('occurred_at')} AND ${isWanted(source.orders)} ${ofProgram(options, 'conversions')}
+       SELECT ${source.orders} AS key, countIf(occurred_at >= {from:DateTime64(3, 'UTC')}), groupUniqArrayIf(campaign_id, campaign_id != 0), 0,
+         toUnixTimestamp64Milli(min(occurred_at)), toUnixTimestamp64Milli(max(occurred_at))
+       FROM conversions FINAL WHERE ${within('occurred_at')} AND ${source.orders} IN ${wanted} ${ofProgram(options, 'conversions')}
        GROUP BY key
      ) GROUP BY key`,
-    { now: timeText(now), from: timeText(now - DAY_MS), values, ...programParams(options) },
+    {
+      now: timeText(now),
+      day: timeText(now - DAY_MS),
+      from: timeText(now - minutes * MINUTE_MS),
+      values,
+      ...programParams(options),
+    },
     SETTINGS,
   );
   return new Map(rows.map((row) => [row.value, row]));

@@ -11,20 +11,20 @@ import {
 import { mirroredTo } from '../../../ledger/postgres/outbox.ts';
 import { namesById } from '../../../ledger/programs/names.ts';
 import {
+  type ClickKeys,
   type ClickTotals,
   clickTotals,
-  type ExploredClick,
-  newestClicks,
   orderIds,
   SAMPLED_CLICKS,
   SUMMED_ORDERS,
+  sampleClicks,
 } from '../../../warehouse/lookups/explorer.ts';
 import { EXPLORED_DAYS } from '../../../warehouse/lookups/subjects.ts';
 import type { ApiContext } from '../../http/context.ts';
 import { formatId, parseId } from '../../schemas/ids.ts';
 import { formatMoney, formatOptionalTime, formatTime } from '../../schemas/schemas.ts';
 import { customerValues, type Explored, type ExplorerKey } from './subject.ts';
-import { addressKeys, type explorationView, formatClick, type RelatedView } from './views.ts';
+import { addressKeys, type explorationView, formatClickKeys, type RelatedView } from './views.ts';
 
 /** The first page of the explorer: what a key is, its figures, and what goes with it. */
 
@@ -43,12 +43,12 @@ export async function explore(
   const ordersTo = await mirroredTo(ledger);
   const [totals, clicks, ids] = await Promise.all([
     clickTotals(warehouse, { selection, now }),
-    newestClicks(warehouse, { selection, now, limit: SAMPLED_CLICKS }),
+    sampleClicks(warehouse, { selection, now, limit: SAMPLED_CLICKS }),
     orderIds(warehouse, { selection, now, limit: SUMMED_ORDERS + 1 }),
   ]);
   const summed = ids.slice(0, SUMMED_ORDERS);
   const facts = await readOrderFacts(ledger, summed);
-  const ofClicks = relatedOfClicks(clicks.map((click) => formatClick(context, click)));
+  const ofClicks = relatedOfClicks(clicks.map(formatClickKeys));
   const ofOrders = relatedOfOrders(facts);
   const affiliates = affiliatesIn([...ofClicks, ...ofOrders]);
   const ofPeople = await relatedOfPeople(ledger, explored, { affiliates, from });
@@ -78,7 +78,7 @@ function organisationOf({ key }: Explored, clicks: readonly { organisation: stri
   return key === 'asn' ? (clicks[0]?.organisation ?? null) : null;
 }
 
-function formatTotals({ byFlagGroup, firstSeen }: ClickTotals, newest: ExploredClick | undefined) {
+function formatTotals({ byFlagGroup, firstSeen }: ClickTotals, newest: ClickKeys | undefined) {
   const total = Object.entries(byFlagGroup).reduce(
     (sum, [group, clicks]) => sum + (group === 'impression' ? 0 : clicks),
     0,
@@ -113,7 +113,7 @@ function formatOrders(
 }
 
 /** Counts the keys of clicks. */
-function relatedOfClicks(clicks: readonly ReturnType<typeof formatClick>[]): RelatedView[] {
+function relatedOfClicks(clicks: readonly ReturnType<typeof formatClickKeys>[]): RelatedView[] {
   return CLICK_KEYS.flatMap((key) => {
     const counts = new Map<string, number>();
     for (const click of clicks) {

@@ -1,10 +1,9 @@
 import { z } from 'zod';
 import { DAY_MS } from '../../../core/time.ts';
 import {
-  type AccountHolder,
   findAccountHolders,
   findCustomerOrders,
-  readCampaignIds,
+  readLinkedCampaignIds,
   readOrders,
 } from '../../../ledger/audit/explored-orders.ts';
 import type { Conversion } from '../../../ledger/conversions/conversions.ts';
@@ -122,8 +121,7 @@ async function subjectOf(
     }
     case 'affiliate': {
       const affiliate = visibleAffiliate(principal, await getAffiliate(ledger, idOf('affiliate', value)));
-      const holder = { affiliateId: affiliate.id, programId: affiliate.programId };
-      return { subject: await affiliatesOf(ledger, [holder]), value, name: affiliate.name };
+      return { subject: await affiliatesOf(ledger, [affiliate.id]), value, name: affiliate.name };
     }
     case 'link': {
       const link = inProgram(principal, await getLink(ledger, idOf('link', value)), 'link with this id');
@@ -199,18 +197,22 @@ async function accountOf(
   const { holders, isPartial } = await findAccountHolders(ledger, { affiliateId: id, programId });
   const [own] = holders;
   if (own?.affiliateId !== id) throw notFound('payout account of this affiliate');
-  return { subject: await affiliatesOf(ledger, holders), value, name: own.hint, isPartial };
+  return {
+    subject: await affiliatesOf(
+      ledger,
+      holders.map(({ affiliateId }) => affiliateId),
+    ),
+    value,
+    name: own.hint,
+    isPartial,
+  };
 }
 
-async function affiliatesOf(
-  ledger: ApiContext['ledger'],
-  affiliates: readonly Pick<AccountHolder, 'affiliateId' | 'programId'>[],
-): Promise<Subject> {
-  const programIds = affiliates.map(({ programId }) => programId);
+async function affiliatesOf(ledger: ApiContext['ledger'], affiliateIds: readonly number[]): Promise<Subject> {
   return {
     kind: 'affiliates',
-    affiliateIds: affiliates.map(({ affiliateId }) => affiliateId),
-    campaignIds: await readCampaignIds(ledger, programIds),
+    affiliateIds,
+    campaignIds: await readLinkedCampaignIds(ledger, affiliateIds),
   };
 }
 

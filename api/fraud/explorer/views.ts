@@ -8,7 +8,7 @@ import {
   CONVERSION_STATUSES,
   type Conversion,
 } from '../../../ledger/conversions/conversions.ts';
-import type { ExploredClick } from '../../../warehouse/lookups/explorer.ts';
+import type { ClickKeys, ExploredClick } from '../../../warehouse/lookups/explorer.ts';
 import { isNetworkOnly, networkAround } from '../../../warehouse/lookups/subjects.ts';
 import type { ApiContext } from '../../http/context.ts';
 import { formatId, formatOptionalId, idText } from '../../schemas/ids.ts';
@@ -55,6 +55,18 @@ export function addressKeys(ip: string | null): { ip: string | null; subnet: str
   return { ip: isNetworkOnly(ip) ? null : ip, subnet: networkAround(ip).text };
 }
 
+/** The keys of a click, and who runs its autonomous system. */
+export function formatClickKeys(click: ClickKeys) {
+  return {
+    affiliate: formatId('affiliate', click.affiliateId),
+    link: formatId('link', click.linkId),
+    ...addressKeys(click.ip),
+    asn: click.asn === 0 ? null : `AS${click.asn}`,
+    organisation: click.organisation,
+    fingerprint: click.fingerprint === '0' ? null : click.fingerprint,
+  };
+}
+
 export function formatClick(
   { clickIds }: Pick<ApiContext, 'clickIds'>,
   click: ExploredClick,
@@ -64,14 +76,9 @@ export function formatClick(
     at: formatTime(new Date(click.ts)),
     program_id: formatId('program', click.programId),
     campaign_id: formatId('campaign', click.campaignId),
-    affiliate: formatId('affiliate', click.affiliateId),
-    link: formatId('link', click.linkId),
+    ...formatClickKeys(click),
     flags: FLAGS.filter((flag) => (click.flags & ClickFlag[flag]) !== 0).map(snakeCase),
-    ...addressKeys(click.ip),
-    asn: click.asn === 0 ? null : `AS${click.asn}`,
-    organisation: click.organisation,
     country: click.country,
-    fingerprint: click.fingerprint === '0' ? null : click.fingerprint,
     user_agent: click.userAgent,
     referrer: click.referrer,
   };
