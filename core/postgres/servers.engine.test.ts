@@ -80,14 +80,29 @@ test('what a server that answers refuses is said, and not that the other one is 
   await expect(open(wrong)`select 1`).rejects.toMatchObject({ code: '28P01' });
 });
 
-/** A way to the primary that stops carrying anything, in either direction, while both ends keep their connections. */
-async function layCable(): Promise<{ port: number; cut(): void; close(): Promise<void> }> {
+/** A way to a server that stops carrying anything, in either direction, while both ends keep their connections. */
+async function layCable(to: number): Promise<{
+  port: number;
+  cut(): void;
+  /** Whether new connections are ended at once. */
+  refuse(isShut: boolean): void;
+  /** Ends the connections that are open. */
+  drop(): void;
+  close(): Promise<void>;
+}> {
   const sockets = new Set<Socket>();
   let isCut = false;
+  let isShut = false;
   const server = createServer((near) => {
+    if (isShut) {
+      near.destroy();
+      return;
+    }
     sockets.add(near);
     if (isCut) return;
-    const far = connect(ports()[0], '127.0.0.1');
+    const far = connect(to, '127.0.0.1');
+    near.on('close', () => isCut || far.destroy());
+    far.on('close', () => isCut || near.destroy());
     sockets.add(far);
     near.on('data', (bytes) => isCut || far.write(bytes)).on('error', () => undefined);
     far.on('data', (bytes) => isCut || near.write(bytes)).on('error', () => undefined);
@@ -98,6 +113,12 @@ async function layCable(): Promise<{ port: number; cut(): void; close(): Promise
     cut: () => {
       isCut = true;
     },
+    refuse(shut) {
+      isShut = shut;
+    },
+    drop() {
+      for (const socket of sockets) socket.destroy();
+    },
     async close() {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
@@ -106,8 +127,8 @@ async function layCable(): Promise<{ port: number; cut(): void; close(): Promise
 }
 
 test('a server that dies without a word is left, with every connection to it', async () => {
-  const cable = await layCable();
   const [primary] = ports();
+  const cable = await layCable(primary);
   // The processes' login, whose statements are answered in time or never.
   const owner = open(pair.primary.url, 1);
   await owner.unsafe(`create role afflux_app login password 'p@ss'; revoke temporary on database afflux from public;
@@ -158,5 +179,90 @@ describe('a change of the primary', () => {
       [5, 6, 7].map((id) => pool`insert into notes select ${id} from pg_sleep(0.05)`.execute()),
     );
     expect(await portOf(pool)).toBe(standby);
+  });
+});
+
+describe('an old primary that was not fenced', () => {
+  let other: ServerPair;
+  let way: Awaited<ReturnType<typeof layCable>>;
+  /** The old primary, behind a way that can be shut, and the promoted standby. */
+  let url: string;
+
+  beforeAll(async () => {
+    other = await startServerPair({ isSynchronous: false });
+    await open(other.primary.url)`create table notes (id integer primary key, at integer)`;
+    await other.caughtUp();
+    way = await layCable(Number(new URL(other.primary.url).port));
+    url = other.url.replace(/127\.0\.0\.1:\d+/, `127.0.0.1:${way.port}`);
+  });
+  afterAll(async () => {
+    await way?.close();
+    await other?.close();
+  });
+
+  test('is left by every session, and never taken again', async () => {
+    const early = open(url, 2);
+    await early`select 1`;
+    await other.promote();
+    const [old, promoted] = [other.primary.url, other.standby.url].map((one) => Number(new URL(one).port));
+    // A session is held at the old primary, and another one is refused there, so that it goes to the promoted server.
+    const held = early.begin(async (tx) => {
+      await tx`insert into notes values (1, inet_server_port())`;
+      way.refuse(true);
+      await early`insert into notes values (2, inet_server_port())`;
+      await tx`insert into notes values (3, inet_server_port())`;
+    });
+    await expect(held).rejects.toMatchObject({ code: 'CONNECTION_CLOSED' });
+    way.refuse(false);
+    await Promise.all(
+      [4, 5].map((id) =>
+        early`insert into notes select ${id}, inet_server_port() from pg_sleep(0.05)`.execute(),
+      ),
+    );
+    const notesAt = async (one: string) => await open(one, 1)`select id, at from notes order by id`;
+    expect(await notesAt(other.primary.url)).toEqual([]);
+    expect(await notesAt(other.standby.url)).toEqual([2, 4, 5].map((id) => ({ id, at: promoted })));
+    // A new pool asks both, whatever their order.
+    const errors: object[] = [];
+    const late = openPostgres({
+      ...{ url, max: 1, name: 'test', as: 'owner' },
+      log: { error: (fields: object) => void errors.push(fields) } as never,
+    });
+    pools.push(late);
+    expect(await portOf(late)).toBe(promoted);
+    expect(errors).toMatchObject([
+      { taken: { timeline: 2 }, left: { timeline: 1, host: `127.0.0.1:${way.port}` } },
+    ]);
+    // With the promoted one out of the way nothing is written to the old one.
+    const [head, tail] = url.split(/(?<=@).*(?=\/afflux)/) as [string, string];
+    const next = await layCable(promoted as number);
+    try {
+      const pool = open(`${head}127.0.0.1:${next.port},127.0.0.1:${old}${tail}`, 2);
+      expect(await portOf(pool)).toBe(promoted);
+      next.refuse(true);
+      next.drop();
+      const message = expect.stringMatching(/it is an old primary \(timeline 1, and 2 was seen\)/);
+      const fault = async () =>
+        await pool`insert into notes values (6)`.then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+      // The first one can meet the session that is just ending.
+      const isRefused = async () => ((await fault()) as { code?: string }).code === 'NO_PRIMARY';
+      await waitFor(isRefused, { deadlineMs: 10_000, what: 'the pool to look for a server' });
+      expect(await fault()).toMatchObject({ code: 'NO_PRIMARY', message });
+    } finally {
+      await next.close();
+    }
+  });
+
+  test('is not taken for another database, nor a copy of a primary for one', async () => {
+    // Two databases that know nothing of each other.
+    const hosts = [other.standby.url, pair.standby.url].map((one) => new URL(one).host).join(',');
+    const both = other.url.replace(/(?<=@).*(?=\/afflux)/, hosts);
+    await expect(open(both)`select 1`).rejects.toMatchObject({
+      code: 'NO_PRIMARY',
+      message: expect.stringContaining('can both be written to'),
+    });
   });
 });

@@ -36,7 +36,9 @@ export function withSettings(url: string, kind: SessionKind): string {
 }
 
 const SESSION = `select pg_backend_pid() as pid, session_user as login, current_user as role, current_database() as database,
-  pg_is_in_recovery() as is_standby, current_setting('default_transaction_read_only')::boolean as is_read_only,
+  pg_is_in_recovery() as is_standby, (select system_identifier::text from pg_control_system()) as system,
+  case when not pg_is_in_recovery() then left(pg_walfile_name(pg_current_wal_lsn()), 8) end as timeline,
+  current_setting('default_transaction_read_only')::boolean as is_read_only,
   rolsuper or rolcreaterole or rolreplication or rolbypassrls as is_privileged,
   array(select pg_get_userbyid(roleid) from pg_auth_members where member = r.oid) as roles,
   exists (
@@ -55,6 +57,9 @@ interface Session {
   readonly role: string;
   readonly database: string;
   readonly isStandby: boolean;
+  readonly system: string;
+  /** Hexadecimal; null of a standby. The control file tells it only after the next checkpoint. */
+  readonly timeline: string | null;
   readonly isReadOnly: boolean;
   readonly isPrivileged: boolean;
   /** That the login is a member of. */
@@ -67,23 +72,33 @@ interface Session {
   readonly idleTimeout: number;
 }
 
+/** A server that can be written to. Its standby, once promoted, is the same system on a higher timeline. */
+export interface Primary {
+  readonly system: string;
+  readonly timeline: number;
+}
+
 /**
  * Makes sure that a new connection is a session of PostgreSQL with what was asked for: a connection pooler in between
  * may drop time-outs in silence and let locks outlive us, and a URL may log in as a role that could edit the books.
+ * Returns the server, undefined for a standby.
  * @throws OperatingError `postgres_pooled`, `postgres_login` or `postgres_session`; ConnectionError for a server that is not
  *   what `attributes` says.
  */
 export async function checkSession(
   connection: Connection,
   { kind, attributes }: { kind: SessionKind; attributes: SessionAttributes },
-): Promise<void> {
+): Promise<Primary | undefined> {
   const { rows } = await connection.query({ text: SESSION, parameters: [] }, { isPrepared: true });
   const session = rows[0] as Session;
   if (session.pid !== connection.pid) throw pooled();
   checkAttributes(session, attributes);
-  if (kind === 'owner') return;
-  checkLogin(session);
-  checkTimeouts(session);
+  if (kind === 'application') {
+    checkLogin(session);
+    checkTimeouts(session);
+  }
+  const { system, timeline } = session;
+  return timeline === null ? undefined : { system, timeline: Number.parseInt(timeline, 16) };
 }
 
 function checkAttributes({ isStandby, isReadOnly }: Session, attributes: SessionAttributes): void {
