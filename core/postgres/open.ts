@@ -4,7 +4,7 @@ import type { Logger } from '../service/log.ts';
 import { readDatabaseUrl, type SessionAttributes } from '../url.ts';
 import { Connection, ConnectionError } from './connection.ts';
 import { isServerFull } from './pool.ts';
-import { checkSession, explainRefusal, type Primary, type SessionKind, withSettings } from './session.ts';
+import { checkSession, explainRefusal, type Server, type SessionKind, withSettings } from './session.ts';
 
 /** Opens sessions at the servers of one database: at the one that gave the last session, then at the others in their order. */
 
@@ -29,14 +29,19 @@ export interface OpenOptions {
   readonly log?: Pick<Logger, 'error'> | undefined;
 }
 
-/** An attempt at one server. */
-type Attempt =
-  | { readonly server: number; readonly connection: Connection; readonly primary: Primary | undefined }
-  | { readonly server: number; readonly error: unknown };
-type Opened = Extract<Attempt, { connection: Connection }>;
+/** What has come of asking one host. */
+interface Opened {
+  readonly host: number;
+  readonly connection: Connection;
+  readonly server: Server;
+}
+interface Failure {
+  readonly host: number;
+  readonly error: unknown;
+}
 
 /**
- * Returns what opens a session, which is then checked as {@link checkSession} says. Where several servers are named, the first
+ * Returns what opens a session, which is then checked as {@link checkSession} says. Where several hosts are named, the first
  * session asks all of them, because an old primary that came back can be written to as well. From then on a server that is
  * behind the newest primary seen is refused.
  * @throws what the first server that answered refuses it with; else ConnectionError, which names every server.
@@ -44,129 +49,123 @@ type Opened = Extract<Attempt, { connection: Connection }>;
 export function createOpener(options: OpenOptions): () => Promise<Connection> {
   const { urls, attributes } = readDatabaseUrl(options.url);
   const timeoutMs = urls.length > 1 ? CONNECT_TIMEOUT_OF_SEVERAL_MS : CONNECT_TIMEOUT_MS;
-  const hostOf = (server: number) => new URL(urls[server] as string).host;
+  const places = urls.map((url) => new URL(url).host);
   let current: number | undefined;
-  let newest: Primary | undefined;
+  let newest: Server | undefined;
 
-  async function attempt(server: number): Promise<Attempt> {
+  async function ask(host: number): Promise<Opened | Failure> {
     try {
-      const url = urls[server] as string;
-      return { server, ...(await openSession({ ...options, url, attributes, timeoutMs })) };
+      const url = urls[host] as string;
+      return { host, ...(await openSession({ ...options, url, attributes, timeoutMs })) };
     } catch (error) {
-      return { server, error };
+      return { host, error };
     }
   }
 
-  /** Takes a session, unless its server is behind. */
-  function take({ server, connection, primary }: Opened): Connection {
-    const fault = primary && newest && faultOf(primary, newest, urls.length > 1);
-    if (fault) {
+  /** @throws ConnectionError when the server is behind. */
+  function take({ host, connection, server }: Opened): Connection {
+    const fault = newest && faultOf(server, newest, urls.length > 1);
+    if (fault !== undefined) {
       connection.destroy();
-      options.log?.error({ host: hostOf(server), ...primary }, `PostgreSQL: ${fault}`);
+      options.log?.error({ host: places[host], server }, `PostgreSQL: ${fault}`);
       throw new ConnectionError(fault, { code: 'NO_PRIMARY' });
     }
-    current = server;
-    newest = primary ?? newest;
-    connection.serverName = `${hostOf(server)} ${primary?.system} ${primary?.timeline}`;
+    current = host;
+    if (server.timeline !== undefined) newest = server;
     return connection;
   }
 
-  /** The newest primary of all servers; without one the errors of all. */
+  /** Of all hosts. */
   async function openNewest(): Promise<Connection> {
-    const attempts = await Promise.all(urls.map((_, server) => attempt(server)));
-    const opened = attempts.filter((one): one is Opened => 'connection' in one);
+    const answers = await Promise.all(places.map((_, host) => ask(host)));
+    const opened = answers.flatMap((one) => ('connection' in one ? [one] : []));
     const [best, ...others] = opened.toSorted((a, b) => timelineOf(b) - timelineOf(a));
     for (const { connection } of others) connection.destroy();
-    if (!best)
-      throw failureOf(attempts.map(({ server, ...one }) => ({ host: hostOf(server), ...one })) as Failure[]);
-    const [second] = others;
-    if (!second?.primary || !best.primary) return take(best);
-    const hosts = `${hostOf(best.server)} and ${hostOf(second.server)}`;
-    if (timelineOf(second) === timelineOf(best) || second.primary.system !== best.primary.system) {
+    if (!best) throw failureOf(answers.flatMap((one) => ('error' in one ? [one] : [])));
+    const second = others.find(({ server }) => server.started !== best.server.started);
+    if (!second) return take(best);
+    if (timelineOf(second) === timelineOf(best) || second.server.system !== best.server.system) {
       best.connection.destroy();
-      throw new ConnectionError(
-        `${hosts} can both be written to, and none is the newer one: stop one of them`,
-        {
-          code: 'NO_PRIMARY',
-        },
-      );
+      const both = `${places[best.host]} and ${places[second.host]} can both be written to`;
+      throw new ConnectionError(`${both}, and neither follows from the other: stop one of them`, {
+        code: 'NO_PRIMARY',
+      });
     }
     options.log?.error(
-      {
-        taken: { host: hostOf(best.server), ...best.primary },
-        left: { host: hostOf(second.server), ...second.primary },
-      },
+      { taken: places[best.host], left: places[second.host] },
       'PostgreSQL: an old primary can still be written to: stop it',
     );
     return take(best);
   }
 
-  return async () => {
-    if (current === undefined && urls.length > 1 && attributes !== 'any') return await openNewest();
+  /** The host of the last session first. */
+  async function openNext(): Promise<Connection> {
     const failures: Failure[] = [];
     const first = current ?? 0;
     for (let i = 0; i < urls.length; i++) {
-      const server = (first + i) % urls.length;
-      const one = await attempt(server);
+      const host = (first + i) % urls.length;
+      const one = await ask(host);
       try {
         if ('error' in one) throw one.error;
         return take(one);
       } catch (error) {
         // The primary is there: no other server is one.
-        if (server === current && isServerFull(error)) throw error;
-        failures.push({ host: hostOf(server), error });
+        if (host === current && isServerFull(error)) throw error;
+        failures.push({ host, error });
       }
     }
     throw failureOf(failures);
-  };
+  }
+
+  function failureOf(failures: readonly Failure[]): unknown {
+    const [only, ...others] = failures;
+    if (only && others.length === 0) return only.error;
+    // A server that is full is the primary or may be it.
+    const refusal =
+      failures.find(({ error }) => isServerFull(error)) ?? failures.find(({ error }) => isRefusal(error));
+    if (refusal) return refusal.error;
+    const each = failures.map(({ host, error }) => `${places[host]}: ${errorText(error)}`);
+    return new ConnectionError(`none of the servers is usable: ${each.join('; ')}`, {
+      code: 'NO_PRIMARY',
+      cause: only?.error,
+    });
+  }
+
+  const asksAll = urls.length > 1 && attributes !== 'any';
+  return () => (asksAll && current === undefined ? openNewest() : openNext());
 }
 
-function timelineOf({ primary }: Opened): number {
-  return primary?.timeline ?? 0;
+function timelineOf({ server }: Opened): number {
+  return server.timeline ?? 0;
 }
 
-/** Why the server is not the one to write to, in words. */
-function faultOf(primary: Primary, newest: Primary, isOfSeveral: boolean): string | undefined {
-  if (primary.system !== newest.system) {
-    // One name leads where its owner has it lead; two hosts of one URL are the same database.
+/** Why a server is not the one to write to, in words. */
+function faultOf(server: Server, newest: Server, isOfSeveral: boolean): string | undefined {
+  const { system, timeline = newest.timeline } = server;
+  if (system !== newest.system) {
+    // One name leads where its owner has it lead; the hosts of one URL are one database.
     return isOfSeveral
-      ? 'it is another database than before, which this process does not take until it is started again'
+      ? 'it is another database than before: start this process again if it is the right one'
       : undefined;
   }
-  if (primary.timeline >= newest.timeline) return undefined;
-  return `it is an old primary (timeline ${primary.timeline}, and ${newest.timeline} was seen): stop it`;
-}
-
-interface Failure {
-  readonly host: string;
-  readonly error: unknown;
+  if (timeline === undefined || newest.timeline === undefined || timeline >= newest.timeline)
+    return undefined;
+  return `it is an old primary (timeline ${timeline}, and ${newest.timeline} was seen): stop it`;
 }
 
 /** A server that is starting or stopping: nothing is wrong with what it was asked. */
 const PASSING = /^57P0/;
 
-function failureOf(failures: readonly Failure[]): unknown {
-  const [only, ...others] = failures;
-  if (only && others.length === 0) return only.error;
-  const full = failures.find(({ error }) => isServerFull(error));
-  const refusal =
-    full ??
-    failures.find(
-      ({ error }) =>
-        !(error instanceof ConnectionError) &&
-        !(error instanceof pg.DatabaseError && PASSING.test(error.code ?? '')),
-    );
-  if (refusal) return refusal.error;
-  const each = failures.map(({ host, error }) => `${host}: ${errorText(error)}`);
-  return new ConnectionError(`none of the servers is usable: ${each.join('; ')}`, {
-    code: 'NO_PRIMARY',
-    cause: only?.error,
-  });
+function isRefusal(error: unknown): boolean {
+  return (
+    !(error instanceof ConnectionError) &&
+    !(error instanceof pg.DatabaseError && PASSING.test(error.code ?? ''))
+  );
 }
 
 async function openSession(
   options: OpenOptions & { attributes: SessionAttributes; timeoutMs: number },
-): Promise<Omit<Opened, 'server'>> {
+): Promise<Omit<Opened, 'host'>> {
   const { url, name, as, attributes, timeoutMs, answerTimeoutMs = ANSWER_TIMEOUT_MS } = options;
   let connection: Connection;
   try {
@@ -187,9 +186,10 @@ async function openSession(
   connection.limitAnswers(false);
   const timer = setTimeout(() => connection.destroy(), timeoutMs);
   try {
-    const primary = await checkSession(connection, { kind: as, attributes });
+    const server = await checkSession(connection, { kind: as, attributes });
     connection.limitAnswers(true);
-    return { connection, primary };
+    connection.serverName = `${server.system} ${server.timeline} ${server.started}`;
+    return { connection, server };
   } catch (error) {
     connection.destroy();
     throw error;

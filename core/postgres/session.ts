@@ -37,6 +37,7 @@ export function withSettings(url: string, kind: SessionKind): string {
 
 const SESSION = `select pg_backend_pid() as pid, session_user as login, current_user as role, current_database() as database,
   pg_is_in_recovery() as is_standby, (select system_identifier::text from pg_control_system()) as system,
+  extract(epoch from pg_postmaster_start_time())::text as started,
   case when not pg_is_in_recovery() then left(pg_walfile_name(pg_current_wal_lsn()), 8) end as timeline,
   current_setting('default_transaction_read_only')::boolean as is_read_only,
   rolsuper or rolcreaterole or rolreplication or rolbypassrls as is_privileged,
@@ -58,6 +59,8 @@ interface Session {
   readonly database: string;
   readonly isStandby: boolean;
   readonly system: string;
+  /** Unix time, to the microsecond. */
+  readonly started: string;
   /** Hexadecimal; null of a standby. The control file tells it only after the next checkpoint. */
   readonly timeline: string | null;
   readonly isReadOnly: boolean;
@@ -72,23 +75,26 @@ interface Session {
   readonly idleTimeout: number;
 }
 
-/** A server that can be written to. Its standby, once promoted, is the same system on a higher timeline. */
-export interface Primary {
+/** What a session has been opened at. */
+export interface Server {
+  /** The same of a primary and its standbys. */
   readonly system: string;
-  readonly timeline: number;
+  /** When it was started: two names with the same one lead to one server. */
+  readonly started: string;
+  /** Undefined of a standby. A standby that is promoted begins a higher one. */
+  readonly timeline: number | undefined;
 }
 
 /**
  * Makes sure that a new connection is a session of PostgreSQL with what was asked for: a connection pooler in between
  * may drop time-outs in silence and let locks outlive us, and a URL may log in as a role that could edit the books.
- * Returns the server, undefined for a standby.
  * @throws OperatingError `postgres_pooled`, `postgres_login` or `postgres_session`; ConnectionError for a server that is not
  *   what `attributes` says.
  */
 export async function checkSession(
   connection: Connection,
   { kind, attributes }: { kind: SessionKind; attributes: SessionAttributes },
-): Promise<Primary | undefined> {
+): Promise<Server> {
   const { rows } = await connection.query({ text: SESSION, parameters: [] }, { isPrepared: true });
   const session = rows[0] as Session;
   if (session.pid !== connection.pid) throw pooled();
@@ -97,8 +103,8 @@ export async function checkSession(
     checkLogin(session);
     checkTimeouts(session);
   }
-  const { system, timeline } = session;
-  return timeline === null ? undefined : { system, timeline: Number.parseInt(timeline, 16) };
+  const { system, started, timeline } = session;
+  return { system, started, timeline: timeline === null ? undefined : Number.parseInt(timeline, 16) };
 }
 
 function checkAttributes({ isStandby, isReadOnly }: Session, attributes: SessionAttributes): void {
