@@ -1,7 +1,7 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../engines/engine.ts';
-import { waitFor } from '../../test/support/engines.ts';
+import { freshPostgresDatabase, waitFor } from '../../test/support/engines.ts';
 import { type ServerPair, startServerPair } from '../../test/support/servers/standby.ts';
 import { hostUrls } from '../url.ts';
 import { openPostgres, type Postgres } from './postgres.ts';
@@ -182,84 +182,99 @@ describe('a change of the primary', () => {
   });
 });
 
-describe('an old primary that was not fenced', () => {
-  let other: ServerPair;
-  let way: Awaited<ReturnType<typeof layCable>>;
-  /** The old primary, behind a way that can be shut, and the promoted standby. */
-  let url: string;
-
+describe('an old primary that comes back', () => {
   beforeAll(async () => {
-    other = await startServerPair({ isSynchronous: false });
-    await open(other.primary.url)`create table notes (id integer primary key, at integer)`;
-    await other.caughtUp();
-    way = await layCable(Number(new URL(other.primary.url).port));
-    url = other.url.replace(/127\.0\.0\.1:\d+/, `127.0.0.1:${way.port}`);
-  });
-  afterAll(async () => {
-    await way?.close();
-    await other?.close();
+    const owner = open(pair.primary.url, 1);
+    await owner.unsafe('alter system reset default_transaction_read_only');
+    await owner`select pg_reload_conf()`;
+    const isWritable = async () =>
+      (await owner<{ off: boolean }[]>`select current_setting('transaction_read_only') = 'off' as off`)[0]
+        ?.off;
+    await waitFor(async () => (await isWritable()) === true, {
+      deadlineMs: 10_000,
+      what: 'the old primary to be writable',
+    });
   });
 
-  test('is left by every session, and never taken again', async () => {
-    const early = open(url, 2);
-    await early`select 1`;
-    await other.promote();
-    const [old, promoted] = [other.primary.url, other.standby.url].map((one) => Number(new URL(one).port));
-    // A session is held at the old primary, and another one is refused there, so that it goes to the promoted server.
-    const held = early.begin(async (tx) => {
-      await tx`insert into notes values (1, inet_server_port())`;
-      way.refuse(true);
-      await early`insert into notes values (2, inet_server_port())`;
-      await tx`insert into notes values (3, inet_server_port())`;
-    });
-    await expect(held).rejects.toMatchObject({ code: 'CONNECTION_CLOSED' });
-    way.refuse(false);
-    await Promise.all(
-      [4, 5].map((id) =>
-        early`insert into notes select ${id}, inet_server_port() from pg_sleep(0.05)`.execute(),
-      ),
+  const codeOf = async (statement: PromiseLike<unknown>) =>
+    await Promise.resolve(statement).then(
+      () => '',
+      (error: unknown) => (error as { code?: string }).code ?? '',
     );
-    const notesAt = async (one: string) => await open(one, 1)`select id, at from notes order by id`;
-    expect(await notesAt(other.primary.url)).toEqual([]);
-    expect(await notesAt(other.standby.url)).toEqual([2, 4, 5].map((id) => ({ id, at: promoted })));
-    // A new pool asks both, whatever their order.
-    const errors: object[] = [];
-    const late = openPostgres({
-      ...{ url, max: 1, name: 'test', as: 'owner' },
-      log: { error: (fields: object) => void errors.push(fields) } as never,
-    });
-    pools.push(late);
-    expect(await portOf(late)).toBe(promoted);
-    expect(errors).toEqual([{ taken: `127.0.0.1:${promoted}`, left: `127.0.0.1:${way.port}` }]);
-    // With the promoted one out of the way nothing is written to the old one.
-    const [head, tail] = url.split(/(?<=@).*(?=\/afflux)/) as [string, string];
-    const next = await layCable(promoted as number);
+
+  test('is left by every session of a pool once one is opened at the newer server', async () => {
+    const [old, promoted] = ports();
+    const [way, newer] = [await layCable(old), await layCable(promoted)];
     try {
-      const pool = open(`${head}127.0.0.1:${next.port},127.0.0.1:${old}${tail}`, 2);
-      expect(await portOf(pool)).toBe(promoted);
-      next.refuse(true);
-      next.drop();
-      const message = expect.stringMatching(/it is an old primary \(timeline 1, and 2 was seen\)/);
-      const fault = async () =>
-        await pool`insert into notes values (6)`.then(
-          () => undefined,
-          (error: unknown) => error,
+      newer.refuse(true);
+      const pool = open(urlOf([way.port, newer.port]), 3);
+      expect(await portOf(pool)).toBe(old);
+      newer.refuse(false);
+      const held = pool.begin(async (tx) => {
+        await tx`insert into notes values (101)`;
+        way.refuse(true);
+        await pool`insert into notes values (102)`;
+        await tx`insert into notes values (103)`;
+      });
+      expect(await codeOf(held)).toBe('CONNECTION_CLOSED');
+      way.refuse(false);
+      await Promise.all(
+        [104, 105].map((id) => pool`insert into notes select ${id} from pg_sleep(0.05)`.execute()),
+      );
+      const notesAt = async (url: string) =>
+        (await open(url, 1)<{ id: number }[]>`select id from notes where id > 100 order by id`).map(
+          ({ id }) => id,
         );
-      // The first one can meet the session that is just ending.
-      const isRefused = async () => ((await fault()) as { code?: string }).code === 'NO_PRIMARY';
-      await waitFor(isRefused, { deadlineMs: 10_000, what: 'the pool to look for a server' });
-      expect(await fault()).toMatchObject({ code: 'NO_PRIMARY', message });
+      expect(await notesAt(pair.primary.url)).toEqual([]);
+      expect(await notesAt(pair.standby.url)).toEqual([102, 104, 105]);
     } finally {
-      await next.close();
+      await Promise.all([way.close(), newer.close()]);
+    }
+  });
+
+  test('is not taken by a pool that starts, nor by one that has lost the newer server', async () => {
+    const [old, promoted] = ports();
+    const errors: object[] = [];
+    const log = { error: (fields: object) => void errors.push(fields) } as never;
+    const newer = await layCable(promoted);
+    try {
+      const pool = openPostgres({ url: urlOf([old, newer.port]), max: 2, name: 'test', as: 'owner', log });
+      pools.push(pool);
+      expect(await portOf(pool)).toBe(promoted);
+      expect(errors).toEqual([{ taken: `127.0.0.1:${newer.port}`, left: `127.0.0.1:${old}` }]);
+      newer.refuse(true);
+      newer.drop();
+      // The first statement can meet the session that is just ending.
+      await waitFor(async () => (await codeOf(pool`insert into notes values (106)`)) === 'NO_PRIMARY', {
+        deadlineMs: 10_000,
+        what: 'the pool to look for a server',
+      });
+      await expect(pool`insert into notes values (106)`).rejects.toThrow(
+        `127.0.0.1:${old}: it is an old primary (timeline 1, and 2 was seen)`,
+      );
+    } finally {
+      await newer.close();
     }
   });
 
   test('two databases that have nothing to do with each other are refused', async () => {
-    const hosts = [other.standby.url, pair.standby.url].map((one) => new URL(one).host).join(',');
-    const both = other.url.replace(/(?<=@).*(?=\/afflux)/, hosts);
-    await expect(open(both)`select 1`).rejects.toMatchObject({
-      code: 'NO_PRIMARY',
-      message: expect.stringContaining('can both be written to'),
-    });
+    const database = await freshPostgresDatabase();
+    try {
+      const { username, password, host, pathname } = new URL(database.url);
+      const owner = open(pair.standby.url, 1);
+      await owner.unsafe(`create role ${username}_twin superuser login password '${password}'`);
+      await owner.unsafe(`create database ${pathname.slice(1)}`);
+      const there = open(database.url, 1);
+      await there.unsafe(`create role ${username}_twin superuser login password '${password}'`);
+      const [, promoted] = ports();
+      const both = `postgres://${username}_twin:${password}@${host},127.0.0.1:${promoted}${pathname}`;
+      try {
+        await expect(open(both)`select 1`).rejects.toThrow('can both be written to');
+      } finally {
+        await there.unsafe(`drop role ${username}_twin`);
+      }
+    } finally {
+      await database.drop();
+    }
   });
 });
