@@ -48,7 +48,7 @@ export const OPERATING_ERRORS = {
   nothing_to_replay: 'no dead letter was named',
   other_shard: 'the server is of another shard than the clicks',
   owner_unknown: 'the owner of the schema is not configured',
-  payout_file_failed: 'a payout file cannot be written',
+  payout_file_failed: 'a payout file cannot be written or read',
   payout_provider_refused: "the payout provider refuses to work for the operator's account",
   port_unavailable: 'the port is in use, or not permitted',
   postgres_login: 'the login of PostgreSQL is not the one that processes work as',
