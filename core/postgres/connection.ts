@@ -46,7 +46,7 @@ function preparedName(text: string): string | undefined {
  * server may not be written to any more (25006).
  */
 const LAST_ANSWERS = /^(08|57P0|25P03|25P04|0A000|26000|25006)/;
-/** `read_only_sql_transaction`: no transaction of ours is begun as one, so the server has become a standby or the like. */
+/** `read_only_sql_transaction`: a transaction of ours that is begun as one writes nothing, so the server has become a standby or the like. */
 const READ_ONLY = '25006';
 
 /** One connection. What is sent while it waits for an answer is sent at once, and answered in the same order. */
