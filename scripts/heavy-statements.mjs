@@ -26,7 +26,7 @@ const LARGE_TABLES = [
 const FIRST_WATCHED = '0053';
 const LARGE = `(?:public\\.)?"?(${LARGE_TABLES.join('|')})"?(?=[ (,;]|$)`;
 const TABLE = '(?:if exists )?(?:only )?';
-/** Clauses of an `alter table` of a large table, each judged alone. */
+/** Clauses of an `alter table` of a large table, each for itself. */
 const HEAVY_CLAUSES = [
   [/ (?:set data )?type /, 'rewrites it'],
   [/^set (?:logged|unlogged|tablespace|access method)/, 'rewrites it'],

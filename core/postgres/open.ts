@@ -1,6 +1,5 @@
 import pg from 'pg';
 import { errorText } from '../errors.ts';
-import type { Logger } from '../service/log.ts';
 import { readDatabaseUrl, type SessionAttributes } from '../url.ts';
 import { Connection, ConnectionError } from './connection.ts';
 import { isServerFull } from './pool.ts';
@@ -26,7 +25,7 @@ export interface OpenOptions {
   readonly name: string;
   readonly as: SessionKind;
   readonly answerTimeoutMs?: number | undefined;
-  readonly log?: Pick<Logger, 'error'> | undefined;
+  readonly log?: { error(fields: object, message: string): void } | undefined;
 }
 
 /** What has come of asking one host. */

@@ -235,7 +235,7 @@ describe('an old primary that comes back', () => {
   test('is not taken by a pool that starts, nor by one that has lost the newer server', async () => {
     const [old, promoted] = ports();
     const errors: object[] = [];
-    const log = { error: (fields: object) => void errors.push(fields) } as never;
+    const log = { error: (fields: object) => void errors.push(fields) };
     const newer = await layCable(promoted);
     try {
       const pool = openPostgres({ url: urlOf([old, newer.port]), max: 2, name: 'test', as: 'owner', log });
