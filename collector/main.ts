@@ -70,7 +70,10 @@ export async function startCollector(options: {
   const { config, log, slot } = options;
   const lists = { countryOf: await openCountries(config.geoDatabase), ...openAsnList({ log }) };
   const nc = await connectNats({ ...natsServer(config), name: 'collector' });
-  const sql = openPostgres({ url: config.databaseUrl, name: 'afflux-collector', max: 1, as: 'application' });
+  const sql = openPostgres({
+    ...{ url: config.databaseUrl, name: 'afflux-collector' },
+    ...{ max: 1, as: 'application', log },
+  });
   const stateFolder = collectorSlotFolder(config.home, slot ?? 0);
   const keys = await openKeyCheck({
     sql,

@@ -54,7 +54,7 @@ export const OPERATING_ERRORS = {
   owner_unknown: 'the owner of the schema is not configured',
   passphrase_missing: 'a passphrase is needed for the secrets of a backup',
   passphrase_wrong: 'the passphrase does not open the secrets of a backup',
-  payout_file_failed: 'a payout file cannot be written',
+  payout_file_failed: 'a payout file cannot be written or read',
   payout_provider_refused: "the payout provider refuses to work for the operator's account",
   port_unavailable: 'the port is in use, or not permitted',
   postgres_login: 'the login of PostgreSQL is not the one that processes work as',

@@ -90,6 +90,26 @@ describe('what a migration does to a large table', () => {
     ['-- why\nupdate audit_log set before = null', 'every row'],
     ['do $$ begin delete from outbox; delete from journals where true; end $$', 'every row'],
     ['lock table conversions in access exclusive mode', 'every row'],
+    ['truncate outbox, journals', 'every row'],
+    ['merge into conversions c using x on x.id = c.id when matched then delete', 'every row'],
+    ['create index a on conversions(program_id)', 'reads all of it without any writes meanwhile'],
+    [
+      'alter table entries add constraint c check (a > 0), add constraint d check (b > 0) not valid',
+      'add the constraint "not valid"',
+    ],
+    ['alter table sources add foreign key (a) references conversions(id)', 'writing to the table'],
+  ];
+
+  /** Files whose last statement holds everybody up by what the ones before have done. */
+  const HEAVY_BY_OTHERS: readonly (readonly [text: string, effect: string])[] = [
+    [
+      'alter table entries add constraint c check (a > 0) not valid;\nalter table entries validate constraint c',
+      'validate it in a later file',
+    ],
+    [
+      'create function f() returns void language sql as $$ update conversions set a = 1 $$;\nselect f()',
+      'every row',
+    ],
   ];
 
   test('wants a reason where it holds everybody up', () => {
@@ -102,6 +122,13 @@ describe('what a migration does to a large table', () => {
         [expect.stringMatching(new RegExp(`\\.sql:[45]: the statement on the large table \\w+ .*${effect}`))],
       ]);
     }
+  });
+
+  test('looks at what stands before in the file', () => {
+    const faults = faultsOf(HEAVY_BY_OTHERS.map(([text]) => text));
+    expect(faults).toEqual(
+      HEAVY_BY_OTHERS.map(([, effect]) => [expect.stringMatching(new RegExp(`\\.sql:2: .*${effect}`))]),
+    );
   });
 
   test('takes the reason above the statement', () => {

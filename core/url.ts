@@ -60,8 +60,8 @@ export function readDatabaseUrl(text: string): { urls: string[]; attributes: Ses
   const all = hostUrls(text).map((url) => new URL(url));
   const given = all[0]?.searchParams.get(ATTRIBUTES_PARAMETER) as SessionAttributes | null | undefined;
   for (const { searchParams } of all) searchParams.delete(ATTRIBUTES_PARAMETER);
-  // One name leads where its owner has it lead; of several hosts the primary is meant.
-  return { urls: all.map(({ href }) => href), attributes: given ?? (all.length > 1 ? 'read-write' : 'any') };
+  // One name, too, can still lead to a standby after a failover, which answers a collector with links of before.
+  return { urls: all.map(({ href }) => href), attributes: given ?? 'read-write' };
 }
 
 /** Hosts and database of a URL, as messages show it. */

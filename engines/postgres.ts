@@ -246,7 +246,9 @@ async function stopLeftoverPostmaster(dataDir: string, log: Logger): Promise<voi
 
 /** Makes the database if it is missing, once the server answers. */
 async function hasDatabase(url: string, database: string, giveUp: () => Promise<void>): Promise<Answer> {
-  const sql = openPostgres({ url, max: 1, name: 'engine', as: 'owner' });
+  // Also of a standby it is asked only whether it answers.
+  const any = `${url}?target_session_attrs=any`;
+  const sql = openPostgres({ url: any, max: 1, name: 'engine', as: 'owner' });
   try {
     const [known] = await sql`SELECT 1 FROM pg_database WHERE datname = ${database}`;
     if (!known) await sql`CREATE DATABASE ${sql(database)}`;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { InputError, OperatingError } from '../../core/errors.ts';
+import { ConnectionError } from '../../core/postgres/connection.ts';
 import { PROBLEMS } from './problems.ts';
 import { translateError } from './translate-error.ts';
 
@@ -65,4 +66,16 @@ test('an input error keeps its field and its reason apart', () => {
     'invalid_input',
     [{ field: 'rate', message: 'is: not known', code: 'no_rate' }],
   ]);
+});
+
+test('an answer that did not come says nothing of what was done', () => {
+  for (const error of [
+    new ConnectionError('PostgreSQL does not answer', { code: 'ETIMEDOUT' }),
+    new ConnectionError('the connection to PostgreSQL has ended'),
+    new OperatingError('nats_unreachable', 'x'),
+  ]) {
+    const { message: detail } = translateError(error);
+    expect(detail).toContain('repeat it with the same Idempotency-Key');
+    expect(detail).not.toContain('nothing');
+  }
 });

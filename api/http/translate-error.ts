@@ -82,9 +82,10 @@ function fromOperatingError(error: OperatingError): Problem {
   }
 }
 
+/** A commit that was sent and not answered may have been done. */
 function unavailable(store: string, cause: unknown): Problem {
   return new Problem('unavailable', {
-    detail: `${store} does not answer; nothing was changed, try again`,
+    detail: `${store} does not answer; try again. A change may have been made: repeat it with the same Idempotency-Key`,
     headers: { 'retry-after': String(RETRY_AFTER_S) },
     cause,
   });

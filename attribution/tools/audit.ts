@@ -2,10 +2,11 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
+import { OperatingError } from '../../core/errors.ts';
 import { auditLedger } from '../../ledger/audit/audit.ts';
 import type { AuditCheck } from '../../ledger/audit/checks.ts';
 import { latestDecidedSince } from '../../ledger/conversions/conversions.ts';
-import { findUnknownBatches } from '../../ledger/payouts/files.ts';
+import { countFileBatches, findUnknownBatches } from '../../ledger/payouts/files.ts';
 import { listPaymentFileBatches } from '../../ledger/payouts/providers/payment-file.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import { type ConversionSums, conversionSums, outboxLag } from '../../ledger/postgres/outbox.ts';
@@ -120,16 +121,33 @@ async function checkDailyCounts({ warehouse, countKey: key }: AuditOptions): Pro
   return { name: 'daily counts', ok: fault === undefined, detail };
 }
 
-/** A file is written once its batch is committed: one that the books do not know was paid by books that are lost. */
-async function checkPaymentFiles({ ledger, paymentFolder }: AuditOptions): Promise<Check> {
+/**
+ * A file is written once its batch is committed: one that the books do not know was paid by books that are lost. Where none of
+ * the books' files can be seen, nothing is said of any.
+ */
+export async function checkPaymentFiles({
+  ledger,
+  paymentFolder,
+}: Pick<AuditOptions, 'ledger' | 'paymentFolder'>): Promise<Check> {
   const name = 'payment_files';
-  const keys = await listPaymentFileBatches(paymentFolder);
-  const unknown = await findUnknownBatches(ledger, keys);
-  if (unknown.length === 0) {
-    return { name, ok: true, detail: `the books have the batches of all ${keys.length} payment files here` };
+  let keys: string[];
+  try {
+    keys = await listPaymentFileBatches(paymentFolder);
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    return { name, ok: false, detail: error.message };
   }
-  const detail = `${unknown.length} payment files are of batches that the books do not have: ${unknown.join(', ')}`;
-  return { name, ok: false, detail };
+  const unknown = await findUnknownBatches(ledger, keys);
+  if (unknown.length > 0) {
+    const detail = `${unknown.length} payment files are of batches that the books do not have: ${unknown.join(', ')}`;
+    return { name, ok: false, detail };
+  }
+  const booked = await countFileBatches(ledger);
+  if (keys.length === 0 && booked > 0) {
+    const detail = `${booked} batches were handed over as files, and none of them is in ${paymentFolder}: run the audit where they are`;
+    return { name, ok: false, detail };
+  }
+  return { name, ok: true, detail: `the books have the batches of all ${keys.length} payment files here` };
 }
 
 /** Only the latest decisions are made again: all of them would take as long as they took at the time. */

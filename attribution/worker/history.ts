@@ -100,12 +100,12 @@ export async function gatherHistories(
   ]);
   return new Map(
     subjects.map((subject): [bigint, OrderHistory] => {
-      const { id, programId, until, parts } = subject;
+      const { id, until, parts } = subject;
       const read = { ...NOTHING, ...days.get(subject), ...times.get(subject), ...clicks.get(subject) };
       const history = { ...read, ...shared.get(subject) };
       const basis = {
         until: until.toISOString(),
-        complete: !isBefore(undecided.get(programId)?.oldest, until),
+        complete: isSettled(subject, undecided),
         unread: parts.filter((part) => history[MEMBER_OF[part]] === undefined),
       };
       return [id, { ...history, basis }];
@@ -206,9 +206,9 @@ async function askShared<Question, Answer>(
 
 type Read = Map<Subject, Partial<OrderHistory>>;
 
-/** Whether older orders were all tried: what is counted then stays so. */
+/** Whether all older orders are decided: what is counted then stays so, and the decision says that it is complete. */
 function isSettled({ programId, until }: Subject, undecided: ReadonlyMap<number, Undecided>): boolean {
-  return !isBefore(undecided.get(programId)?.oldestUntried, until);
+  return !isBefore(undecided.get(programId)?.oldest, until);
 }
 
 async function readDays(

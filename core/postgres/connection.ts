@@ -46,19 +46,23 @@ function preparedName(text: string): string | undefined {
  * server may not be written to any more (25006).
  */
 const LAST_ANSWERS = /^(08|57P0|25P03|25P04|0A000|26000|25006)/;
-/** `read_only_sql_transaction`: no transaction of ours is begun as one, so the server has become a standby or the like. */
+/** `read_only_sql_transaction`: a transaction of ours that is begun as one writes nothing, so the server has become a standby or the like. */
 const READ_ONLY = '25006';
 
 /** One connection. What is sent while it waits for an answer is sent at once, and answered in the same order. */
 export class Connection {
   readonly openedAtMs = Date.now();
+  /** Equal for connections to the same primary. */
+  serverName = '';
   readonly #client: pg.Client;
   readonly #listeners = new Set<(error: ConnectionError) => void>();
   #lost: ConnectionError | undefined;
   #isSpoilt = false;
   #isServerLost = false;
   readonly #answerTimeoutMs: number | undefined;
+  #isLimited = true;
   #unanswered = 0;
+  #answers = 0;
   #answerTimer: NodeJS.Timeout | undefined;
 
   /**
@@ -127,19 +131,39 @@ export class Connection {
     }
   }
 
+  /** Whether answers are awaited for `answerTimeoutMs` only, as at first. Without, keep-alive finds a server that is gone. */
+  limitAnswers(isLimited: boolean): void {
+    this.#isLimited = isLimited;
+    clearTimeout(this.#answerTimer);
+    if (this.#unanswered > 0) this.#startAnswerTimer();
+  }
+
   /** The time runs from the last answer, or from the statement when none was awaited: those sent together are answered in turn. */
   #awaitAnswer(): void {
-    if (this.#unanswered++ > 0 || this.#answerTimeoutMs === undefined) return;
+    if (this.#unanswered++ === 0) this.#startAnswerTimer();
+  }
+
+  #startAnswerTimer(): void {
+    if (this.#answerTimeoutMs === undefined || !this.#isLimited) return;
     this.#answerTimer = setTimeout(() => {
-      this.#isServerLost = true;
-      this.#lose(new ConnectionError('PostgreSQL does not answer', { code: 'ETIMEDOUT' }));
-      this.destroy();
+      const before = this.#answers;
+      // After a pause of the process timers run before what has arrived meanwhile is read.
+      setImmediate(() => {
+        if (this.#answers === before && this.#unanswered > 0 && this.#isLimited) this.#giveUp();
+      });
     }, this.#answerTimeoutMs);
   }
 
+  #giveUp(): void {
+    this.#isServerLost = true;
+    this.#lose(new ConnectionError('PostgreSQL does not answer', { code: 'ETIMEDOUT' }));
+    this.destroy();
+  }
+
   #answered(): void {
-    if (--this.#unanswered > 0) this.#answerTimer?.refresh();
-    else clearTimeout(this.#answerTimer);
+    this.#answers++;
+    clearTimeout(this.#answerTimer);
+    if (--this.#unanswered > 0) this.#startAnswerTimer();
   }
 
   /** It is closed, not reused, once it is given back. */

@@ -99,6 +99,7 @@ export class ConnectionPool {
       connection.destroy();
       throw new ConnectionError('the pool has ended');
     }
+    this.#leaveOthers(connection.serverName);
     this.#connections.add(connection);
     connection.onLost(() => this.#forget(connection));
     return connection;
@@ -119,6 +120,13 @@ export class ConnectionPool {
   #leaveServer(): void {
     for (const connection of this.#connections) connection.retire();
     for (const connection of this.#free.splice(0)) connection.destroy();
+  }
+
+  /** The newest session's primary has replaced the others': what is under way there must not seem done. */
+  #leaveOthers(serverName: string): void {
+    const others = [...this.#connections].filter((connection) => connection.serverName !== serverName);
+    if (others.length > 0) this.#leaveServer();
+    for (const connection of others) connection.destroy();
   }
 
   #forget(connection: Connection): void {

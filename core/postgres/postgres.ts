@@ -57,6 +57,8 @@ export interface Postgres extends PostgresSql {
 export interface PostgresTransaction extends PostgresSql {
   /** Runs `work`; when it fails, what it did is undone, and the transaction goes on. */
   savepoint<T>(work: (point: PostgresTransaction) => Promise<T>): Promise<T>;
+  /** To the end of the transaction its statements take as long as they take. What they wait for a lock stays limited. */
+  withoutTimeLimit(): Promise<void>;
 }
 
 /** One connection of the pool. */
@@ -217,13 +219,16 @@ async function transact<T>(connection: Connection, mode: string, work: Work<T>):
     stopListening = connection.onLost(reject);
   });
   lost.catch(() => undefined);
+  const liftLimit = (): void => connection.limitAnswers(false);
   try {
     await send(run, `begin ${mode}`);
-    const result = await Promise.race([lost, runScope(run, work)]);
+    const result = await Promise.race([lost, runScope({ run, liftLimit }, work)]);
+    connection.limitAnswers(true);
     const { command } = await send(run, 'commit');
     assert(command === 'COMMIT', 'a transaction whose statements have all succeeded is committed');
     return result;
   } catch (error) {
+    connection.limitAnswers(true);
     await send(run, 'rollback').catch(() => connection.destroy());
     throw error;
   } finally {
@@ -231,11 +236,17 @@ async function transact<T>(connection: Connection, mode: string, work: Work<T>):
   }
 }
 
+/** @property liftLimit Lets the client wait for answers as long as they take. */
+interface Scope {
+  readonly run: Run;
+  readonly liftLimit: () => void;
+}
+
 /**
  * Runs the work of a transaction or a savepoint. It has failed when one of its statements has, and what it sends once
  * it is over is refused: that would be done outside of it.
  */
-async function runScope<T>(run: Run, work: Work<T>): Promise<T> {
+async function runScope<T>({ run, liftLimit }: Scope, work: Work<T>): Promise<T> {
   let failure: unknown;
   let isOver = false;
   const runHere: Run = async (...statement) => {
@@ -248,7 +259,11 @@ async function runScope<T>(run: Run, work: Work<T>): Promise<T> {
     }
   };
   const tx: PostgresTransaction = Object.assign(createSql(runHere), {
-    savepoint: <U>(inner: Work<U>) => runPoint(runHere, run, inner),
+    savepoint: <U>(inner: Work<U>) => runPoint(runHere, { run, liftLimit }, inner),
+    async withoutTimeLimit(): Promise<void> {
+      await send(runHere, 'set local statement_timeout = 0');
+      liftLimit();
+    },
   });
   try {
     const result = await work(tx);
@@ -260,11 +275,11 @@ async function runScope<T>(run: Run, work: Work<T>): Promise<T> {
 }
 
 /** @param outer Runs statements of the scope that the savepoint is in, which has not failed when `work` has. */
-async function runPoint<T>(outer: Run, run: Run, work: Work<T>): Promise<T> {
+async function runPoint<T>(outer: Run, scope: Scope, work: Work<T>): Promise<T> {
   const name = uniqueName('point');
   await send(outer, `savepoint ${name}`);
   try {
-    const result = await runScope(run, work);
+    const result = await runScope(scope, work);
     await send(outer, `release ${name}`);
     return result;
   } catch (error) {

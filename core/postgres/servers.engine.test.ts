@@ -1,7 +1,7 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../engines/engine.ts';
-import { waitFor } from '../../test/support/engines.ts';
+import { freshPostgresDatabase, waitFor } from '../../test/support/engines.ts';
 import { type ServerPair, startServerPair } from '../../test/support/servers/standby.ts';
 import { hostUrls } from '../url.ts';
 import { openPostgres, type Postgres } from './postgres.ts';
@@ -57,7 +57,7 @@ test('the primary is found behind a standby and behind a server that is gone', a
   expect(await portOf(open(urlOf([standby, gone, primary])))).toBe(primary);
   expect(await portOf(open(urlOf([standby, primary], 'primary')))).toBe(primary);
   expect(await portOf(open(urlOf([standby, primary], 'any')))).toBe(standby);
-  expect(await portOf(open(urlOf([standby])))).toBe(standby);
+  expect(await portOf(open(urlOf([standby], 'any')))).toBe(standby);
 });
 
 test('without a primary every server is named, and no password', async () => {
@@ -70,7 +70,7 @@ test('without a primary every server is named, and no password', async () => {
       new RegExp(`127.0.0.1:${standby}: it is a standby; 127.0.0.1:${gone}: (?!.*p@ss).*ECONNREFUSED`),
     ),
   });
-  const one = open(urlOf([standby], 'read-write'))`select 1`.catch((error: unknown) => error);
+  const one = open(urlOf([standby]))`select 1`.catch((error: unknown) => error);
   expect(await one).toMatchObject({ code: 'NO_PRIMARY', message: 'it is a standby' });
 });
 
@@ -80,14 +80,29 @@ test('what a server that answers refuses is said, and not that the other one is 
   await expect(open(wrong)`select 1`).rejects.toMatchObject({ code: '28P01' });
 });
 
-/** A way to the primary that stops carrying anything, in either direction, while both ends keep their connections. */
-async function layCable(): Promise<{ port: number; cut(): void; close(): Promise<void> }> {
+/** A way to a server that stops carrying anything, in either direction, while both ends keep their connections. */
+async function layCable(to: number): Promise<{
+  port: number;
+  cut(): void;
+  /** Whether new connections are ended at once. */
+  refuse(isShut: boolean): void;
+  /** Ends the connections that are open. */
+  drop(): void;
+  close(): Promise<void>;
+}> {
   const sockets = new Set<Socket>();
   let isCut = false;
+  let isShut = false;
   const server = createServer((near) => {
+    if (isShut) {
+      near.destroy();
+      return;
+    }
     sockets.add(near);
     if (isCut) return;
-    const far = connect(ports()[0], '127.0.0.1');
+    const far = connect(to, '127.0.0.1');
+    near.on('close', () => isCut || far.destroy());
+    far.on('close', () => isCut || near.destroy());
     sockets.add(far);
     near.on('data', (bytes) => isCut || far.write(bytes)).on('error', () => undefined);
     far.on('data', (bytes) => isCut || near.write(bytes)).on('error', () => undefined);
@@ -98,6 +113,12 @@ async function layCable(): Promise<{ port: number; cut(): void; close(): Promise
     cut: () => {
       isCut = true;
     },
+    refuse(shut) {
+      isShut = shut;
+    },
+    drop() {
+      for (const socket of sockets) socket.destroy();
+    },
     async close() {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
@@ -106,8 +127,8 @@ async function layCable(): Promise<{ port: number; cut(): void; close(): Promise
 }
 
 test('a server that dies without a word is left, with every connection to it', async () => {
-  const cable = await layCable();
   const [primary] = ports();
+  const cable = await layCable(primary);
   // The processes' login, whose statements are answered in time or never.
   const owner = open(pair.primary.url, 1);
   await owner.unsafe(`create role afflux_app login password 'p@ss'; revoke temporary on database afflux from public;
@@ -158,5 +179,102 @@ describe('a change of the primary', () => {
       [5, 6, 7].map((id) => pool`insert into notes select ${id} from pg_sleep(0.05)`.execute()),
     );
     expect(await portOf(pool)).toBe(standby);
+  });
+});
+
+describe('an old primary that comes back', () => {
+  beforeAll(async () => {
+    const owner = open(`${pair.primary.url}?target_session_attrs=any`, 1);
+    await owner.unsafe('alter system reset default_transaction_read_only');
+    await owner`select pg_reload_conf()`;
+    const isWritable = async () =>
+      (await owner<{ off: boolean }[]>`select current_setting('transaction_read_only') = 'off' as off`)[0]
+        ?.off;
+    await waitFor(async () => (await isWritable()) === true, {
+      deadlineMs: 10_000,
+      what: 'the old primary to be writable',
+    });
+  });
+
+  const codeOf = async (statement: PromiseLike<unknown>) =>
+    await Promise.resolve(statement).then(
+      () => '',
+      (error: unknown) => (error as { code?: string }).code ?? '',
+    );
+
+  test('is left by every session of a pool once one is opened at the newer server', async () => {
+    const [old, promoted] = ports();
+    const [way, newer] = [await layCable(old), await layCable(promoted)];
+    try {
+      newer.refuse(true);
+      const pool = open(urlOf([way.port, newer.port]), 3);
+      expect(await portOf(pool)).toBe(old);
+      newer.refuse(false);
+      const held = pool.begin(async (tx) => {
+        await tx`insert into notes values (101)`;
+        way.refuse(true);
+        await pool`insert into notes values (102)`;
+        await tx`insert into notes values (103)`;
+      });
+      expect(await codeOf(held)).toBe('CONNECTION_CLOSED');
+      way.refuse(false);
+      await Promise.all(
+        [104, 105].map((id) => pool`insert into notes select ${id} from pg_sleep(0.05)`.execute()),
+      );
+      const notesAt = async (url: string) =>
+        (await open(url, 1)<{ id: number }[]>`select id from notes where id > 100 order by id`).map(
+          ({ id }) => id,
+        );
+      expect(await notesAt(pair.primary.url)).toEqual([]);
+      expect(await notesAt(pair.standby.url)).toEqual([102, 104, 105]);
+    } finally {
+      await Promise.all([way.close(), newer.close()]);
+    }
+  });
+
+  test('is not taken by a pool that starts, nor by one that has lost the newer server', async () => {
+    const [old, promoted] = ports();
+    const errors: object[] = [];
+    const log = { error: (fields: object) => void errors.push(fields) };
+    const newer = await layCable(promoted);
+    try {
+      const pool = openPostgres({ url: urlOf([old, newer.port]), max: 2, name: 'test', as: 'owner', log });
+      pools.push(pool);
+      expect(await portOf(pool)).toBe(promoted);
+      expect(errors).toEqual([{ taken: `127.0.0.1:${newer.port}`, left: `127.0.0.1:${old}` }]);
+      newer.refuse(true);
+      newer.drop();
+      // The first statement can meet the session that is just ending.
+      await waitFor(async () => (await codeOf(pool`insert into notes values (106)`)) === 'NO_PRIMARY', {
+        deadlineMs: 10_000,
+        what: 'the pool to look for a server',
+      });
+      await expect(pool`insert into notes values (106)`).rejects.toThrow(
+        `127.0.0.1:${old}: it is an old primary (timeline 1, and 2 was seen)`,
+      );
+    } finally {
+      await newer.close();
+    }
+  });
+
+  test('two databases that have nothing to do with each other are refused', async () => {
+    const database = await freshPostgresDatabase();
+    try {
+      const { username, password, host, pathname } = new URL(database.url);
+      const owner = open(pair.standby.url, 1);
+      await owner.unsafe(`create role ${username}_twin superuser login password '${password}'`);
+      await owner.unsafe(`create database ${pathname.slice(1)}`);
+      const there = open(database.url, 1);
+      await there.unsafe(`create role ${username}_twin superuser login password '${password}'`);
+      const [, promoted] = ports();
+      const both = `postgres://${username}_twin:${password}@${host},127.0.0.1:${promoted}${pathname}`;
+      try {
+        await expect(open(both)`select 1`).rejects.toThrow('can both be written to');
+      } finally {
+        await there.unsafe(`drop role ${username}_twin`);
+      }
+    } finally {
+      await database.drop();
+    }
   });
 });

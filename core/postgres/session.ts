@@ -36,7 +36,8 @@ export function withSettings(url: string, kind: SessionKind): string {
 }
 
 const SESSION = `select pg_backend_pid() as pid, session_user as login, current_user as role, current_database() as database,
-  pg_is_in_recovery() as is_standby, current_setting('default_transaction_read_only')::boolean as is_read_only,
+  pg_is_in_recovery() as is_standby, extract(epoch from pg_postmaster_start_time())::text as started,
+  current_setting('default_transaction_read_only')::boolean as is_read_only,
   rolsuper or rolcreaterole or rolreplication or rolbypassrls as is_privileged,
   array(select pg_get_userbyid(roleid) from pg_auth_members where member = r.oid) as roles,
   exists (
@@ -49,12 +50,21 @@ const SESSION = `select pg_backend_pid() as pid, session_user as login, current_
   extract(epoch from current_setting('idle_in_transaction_session_timeout')::interval)::float8 * 1000 as idle_timeout
   from pg_roles r where rolname = session_user`;
 
+const HISTORY = `select system_identifier::text as system,
+  case when not pg_is_in_recovery() then left(pg_walfile_name(pg_current_wal_lsn()), 8) end as timeline
+  from pg_control_system()`;
+
+/** `insufficient_privilege`, `undefined_function`, `feature_not_supported`: a managed service that keeps this to itself. */
+const UNTOLD: ReadonlySet<string | undefined> = new Set(['42501', '42883', '0A000']);
+
 interface Session {
   readonly pid: number;
   readonly login: string;
   readonly role: string;
   readonly database: string;
   readonly isStandby: boolean;
+  /** Unix time, to the microsecond. */
+  readonly started: string;
   readonly isReadOnly: boolean;
   readonly isPrivileged: boolean;
   /** That the login is a member of. */
@@ -67,6 +77,16 @@ interface Session {
   readonly idleTimeout: number;
 }
 
+/** What a session has been opened at. */
+export interface Server {
+  /** The same of a primary and its standbys; '' when it does not tell. */
+  readonly system: string;
+  /** When it was started: two names with the same one lead to one server. */
+  readonly started: string;
+  /** Undefined of a standby, and when it does not tell. A standby that is promoted begins a higher one. */
+  readonly timeline: number | undefined;
+}
+
 /**
  * Makes sure that a new connection is a session of PostgreSQL with what was asked for: a connection pooler in between
  * may drop time-outs in silence and let locks outlive us, and a URL may log in as a role that could edit the books.
@@ -76,14 +96,29 @@ interface Session {
 export async function checkSession(
   connection: Connection,
   { kind, attributes }: { kind: SessionKind; attributes: SessionAttributes },
-): Promise<void> {
+): Promise<Server> {
   const { rows } = await connection.query({ text: SESSION, parameters: [] }, { isPrepared: true });
   const session = rows[0] as Session;
   if (session.pid !== connection.pid) throw pooled();
   checkAttributes(session, attributes);
-  if (kind === 'owner') return;
-  checkLogin(session);
-  checkTimeouts(session);
+  if (kind === 'application') {
+    checkLogin(session);
+    checkTimeouts(session);
+  }
+  return { started: session.started, ...(await readHistory(connection)) };
+}
+
+async function readHistory(connection: Connection): Promise<Pick<Server, 'system' | 'timeline'>> {
+  try {
+    const { rows } = await connection.query({ text: HISTORY, parameters: [] }, { isPrepared: true });
+    // The timeline is hexadecimal. The control file would tell a new one only after the next checkpoint.
+    const { system, timeline } = rows[0] as { system: string; timeline: string | null };
+    return { system, timeline: timeline === null ? undefined : Number.parseInt(timeline, 16) };
+  } catch (error) {
+    if (error instanceof pg.DatabaseError && UNTOLD.has(error.code))
+      return { system: '', timeline: undefined };
+    throw error;
+  }
 }
 
 function checkAttributes({ isStandby, isReadOnly }: Session, attributes: SessionAttributes): void {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { openPostgres } from '../../core/postgres/postgres.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import {
   createParties,
@@ -204,4 +205,30 @@ test('a chain that is not extended turns the audit red', { tags: ['attack'] }, a
     (tx) => tx`update audit_log set at = at - interval '2 hours' where id = (select max(id) from audit_log)`,
   );
   expect(await broken()).toEqual([expect.stringMatching(/first: row \d+ is not chained$/)]);
+});
+
+test('an audit takes as long as it takes, and nothing else does', async () => {
+  const pool = openPostgres({
+    ...{ url: db.appUrl, max: 2, name: 'patient' },
+    ...{ as: 'application', answerTimeoutMs: 1_000 },
+  });
+  try {
+    // The chain waits for a writer that is longer under way than an answer may be.
+    const writer = db.ledger.begin(async (tx) => {
+      await appendAuditLog(tx, { actor: 'test', action: 'write', subject: 'prg_1', after: {} });
+      await tx`select pg_sleep(2.5)`;
+    });
+    const isWriting = async () =>
+      (
+        await db.owner`select from pg_stat_activity where query like '%pg_sleep(2.5)%' and pid <> pg_backend_pid()`
+      ).length > 0;
+    await waitFor(isWriting, { deadlineMs: 10_000, what: 'a long transaction' });
+    const chained = await extendHashChains(pool);
+    await writer;
+    expect(chained.audit_log).toBe(1n);
+    // Of the same session, after the transaction.
+    await expect(pool`select pg_sleep(2.5)`).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+  } finally {
+    await pool.end({ timeoutMs: 0 });
+  }
 });

@@ -13,7 +13,7 @@ export async function extendHashChains(ledger: Database): Promise<Record<HashCha
   for (const chain of HASH_CHAINS) {
     // The first time after long it reads all that was written meanwhile.
     await ledger.begin(async (tx) => {
-      await tx`set local statement_timeout = 0`;
+      await tx.withoutTimeLimit();
       const [row] = await tx<
         { rows: bigint }[]
       >`select extend_hash_chain(${chain}, ${PATIENCE}::interval) as rows`;

@@ -26,6 +26,8 @@ export interface FileBatch {
   readonly downloads: readonly Download[];
 }
 
+const FILE_PROVIDERS = ['bank_csv', 'sepa_xml', 'paypal_csv'];
+
 /** A download is an entry of the audit log on its batch, and nothing else. */
 const ACTION = 'payout_file.download';
 
@@ -45,7 +47,7 @@ export async function listFileBatches(
       select count(*)::integer as payouts, count(closed_at)::integer as ended, sum(amount_minor)::bigint as amount_minor, max(currency) as currency
       from payouts where batch_id = b.id and submitted_at is not null
     ) p
-    where p.payouts > 0 and b.provider in ('bank_csv', 'sepa_xml', 'paypal_csv')
+    where p.payouts > 0 and b.provider = any(${FILE_PROVIDERS})
       and (${programId}::integer is null or b.program_id = ${programId})
       and (${id}::bigint is null or b.id = ${id}) and (${after}::bigint is null or b.id < ${after})
     order by b.id desc limit ${rowsToRead(request)}`;
@@ -62,6 +64,15 @@ export async function findUnknownBatches(sql: DatabaseSql, batchKeys: readonly s
     select key from unnest(${batchKeys}::text[]) with ordinality as given (key, place)
     where not exists (select from payout_batches where batch_key = key) order by place`;
   return rows.map(({ key }) => key);
+}
+
+/** How many batches were handed over as files. */
+export async function countFileBatches(sql: DatabaseSql): Promise<number> {
+  const [row] = await sql<{ batches: number }[]>`
+    select count(*)::integer as batches from payout_batches b
+    where provider = any(${FILE_PROVIDERS})
+      and exists (select from payouts where batch_id = b.id and submitted_at is not null)`;
+  return row?.batches ?? 0;
 }
 
 /** A batch, locked, so that of two downloads at once the second sees the first. */

@@ -33,9 +33,30 @@ export interface PaymentFile {
 /** Date, key of the batch, and the ending; a further part where payments were handed over again. */
 const FILE_NAME = /^\d{4}-\d\d-\d\d-(bat_[0-9a-f]{32})(?:-again-.*)?\.(csv|xml)$/;
 
-/** Keys of the batches that have files in this folder, each once. */
+/** None while the folder does not exist: no file was written yet. @throws OperatingError `payout_file_failed` */
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return (await ifThere(readdir(folder))) ?? [];
+  } catch (error) {
+    throw new OperatingError('payout_file_failed', `cannot read ${folder}: ${errorText(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Undefined for what does not exist; what cannot be read is another matter. */
+async function ifThere<T>(read: Promise<T>): Promise<T | undefined> {
+  try {
+    return await read;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Keys of the batches that have files in this folder, each once. @throws OperatingError `payout_file_failed` */
 export async function listPaymentFileBatches(folder: string): Promise<string[]> {
-  const names = await readdir(folder).catch(() => []);
+  const names = await namesIn(folder);
   return [...new Set(names.flatMap((name) => FILE_NAME.exec(name)?.[1] ?? []))].toSorted();
 }
 
@@ -44,7 +65,7 @@ export async function listPaymentFileBatches(folder: string): Promise<string[]> 
  * Empty: they are not in this folder.
  */
 export async function readPaymentFiles(folder: string, batchKey: string): Promise<PaymentFile[]> {
-  const names = (await readdir(folder).catch(() => [])).toSorted();
+  const names = (await namesIn(folder)).toSorted();
   const files: PaymentFile[] = [];
   for (const name of names) {
     const [, key, extension] = FILE_NAME.exec(name) ?? [];
@@ -77,7 +98,7 @@ export function createFileProvider(options: { folder: string; format: FileFormat
   }
   /** A payment is known when its key stands in one of the files. */
   async function lookUp(orders: readonly PaymentOrder[]): Promise<Submission> {
-    const names = await readdir(folder).catch(() => []);
+    const names = await namesIn(folder);
     const texts = await Promise.all(
       names
         .filter((name) => name.endsWith(`.${format.extension}`))
@@ -113,7 +134,7 @@ export function forPeople(text: string): string {
 
 /** Writes beside, syncs, renames. A file that is there already with this text is left alone. */
 async function writeOnce(file: string, text: string): Promise<void> {
-  const before = await readFile(file, 'utf8').catch(() => undefined);
+  const before = await ifThere(readFile(file, 'utf8'));
   if (before === text) return;
   if (before !== undefined) throw new Error('the file exists with other payments in it');
   const draft = `${file}.${randomBytes(4).toString('hex')}.tmp`;

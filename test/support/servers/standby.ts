@@ -47,6 +47,7 @@ export async function startServerPair(options: { isSynchronous: boolean }): Prom
     ...common,
     settings: { ...settings, wal_retrieve_retry_interval: '100ms' },
   });
+  const asStandby = `${standby.url}?target_session_attrs=any`;
   async function asOwner(url: string, ...statements: string[]): Promise<void> {
     const sql = openPostgres({ url, max: 1, name: 'pair', as: 'owner' });
     try {
@@ -84,10 +85,10 @@ export async function startServerPair(options: { isSynchronous: boolean }): Prom
       killServer(primary.pid);
       await primary.exited;
     },
-    promote: () => asOwner(standby.url, 'select pg_promote(true, 30)'),
+    promote: () => asOwner(asStandby, 'select pg_promote(true, 30)'),
     caughtUp,
     async cutOff() {
-      const sql = openPostgres({ url: standby.url, max: 1, name: 'pair', as: 'owner' });
+      const sql = openPostgres({ url: asStandby, max: 1, name: 'pair', as: 'owner' });
       try {
         await sql.unsafe(`alter system set primary_conninfo = ''`);
         await sql`select pg_reload_conf()`;

@@ -1,6 +1,7 @@
 import createClient from 'openapi-fetch';
 import type { components, paths } from '../../../../api/client/types.ts';
 import { t } from '../text/t.ts';
+import { withKeptKeys } from './kept-keys.ts';
 
 /** The generated API client with the session's token and its error answers. */
 
@@ -11,7 +12,10 @@ export const api = createClient<paths>({
   baseUrl: window.location.origin,
   fetch: mended(
     { code: 'reauthentication_required', mend: () => confirmSignIn() },
-    mended({ code: 'csrf_token_missing', mend: () => renewSession() }, (request) => fetch(request)),
+    mended(
+      { code: 'csrf_token_missing', mend: () => renewSession() },
+      withKeptKeys((request) => fetch(request)),
+    ),
   ),
 });
 
@@ -119,7 +123,7 @@ function asProblem(error: unknown, response: Response): Schemas['Problem'] {
   };
 }
 
-/** An Idempotency-Key for one attempt: repeating it creates nothing twice. */
+/** An Idempotency-Key for one attempt: repeating it creates nothing twice, which {@link withKeptKeys} does. */
 export function newAttempt(): { 'idempotency-key': string } {
   return { 'idempotency-key': crypto.randomUUID() };
 }
