@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { OperatingError } from '../../core/errors.ts';
 import { type Receiver, startReceiver } from '../../test/support/servers/receiver.ts';
-import { connectWarehouse } from './client.ts';
+import { connectWarehouse, type Warehouse } from './client.ts';
 
 /**
  * What the client sends to which server. The servers are doubles: how ClickHouse behaves is tested with the engine, and of
@@ -72,10 +72,9 @@ describe('a connection to a cluster', () => {
     const warehouse = await connect();
     await warehouse.query('SELECT 1');
     await warehouse.insertBytes(insert);
-    await warehouse.insertRows('watermarks', [{ shard: 0 }], { insert_quorum: 0 });
     await warehouse.everywhere('ALTER TABLE clicks DELETE WHERE 1');
     await warehouse.close();
-    const [read, block, row, change] = sent(first());
+    const [read, block, change] = sent(first());
     expect(read?.database).toBe('shop_all');
     expect(read?.get('distributed_product_mode')).toBe('local');
     expect(read?.get('select_sequential_consistency')).toBe('1');
@@ -84,10 +83,32 @@ describe('a connection to a cluster', () => {
     expect(block?.get('insert_quorum')).toBe('auto');
     expect(block?.get('insert_quorum_parallel')).toBe('0');
     expect(block?.get('insert_deduplication_token')).toBe('0:1-2@then');
-    expect(row?.get('insert_quorum')).toBe('0');
     expect(change?.sql).toContain('ALTER TABLE clicks ON CLUSTER `main` DELETE');
     expect(Number(change?.get('distributed_ddl_task_timeout'))).toBeGreaterThan(0);
     expect(sent(second())).toEqual([]);
+  });
+
+  it.each<[string, (warehouse: Warehouse) => Promise<void>]>([
+    ['insertBytes', (warehouse) => warehouse.insertBytes({ ...insert, settings: { insert_quorum: 0 } })],
+    ['insertRows', (warehouse) => warehouse.insertRows('watermarks', [{ shard: 0 }])],
+    ['command', (warehouse) => warehouse.command('INSERT INTO a SELECT * FROM b', {}, { insert_quorum: 0 })],
+    ['everywhere', (warehouse) => warehouse.everywhere('-- Rows.\nINSERT INTO a\nSELECT * FROM b')],
+  ])('inserts with a quorum, and in one order, by %s', async (_name, write) => {
+    const warehouse = await connect();
+    let refusals = 1;
+    first().answering((response) => {
+      if (refusals-- > 0) response.writeHead(500, { 'X-ClickHouse-Exception-Code': '286' });
+      response.end('');
+    });
+    await write(warehouse);
+    await warehouse.close();
+    const inserts = sent(first());
+    expect(inserts).toHaveLength(2);
+    for (const one of inserts) {
+      expect(one.sql).not.toContain('ON CLUSTER');
+      expect(one.get('insert_quorum')).toBe('auto');
+      expect(one.get('insert_quorum_parallel')).toBe('0');
+    }
   });
 
   it('reads the tables of the server itself where that is wanted', async () => {
