@@ -1,7 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { OperatingError } from '../../core/errors.ts';
 import { type Receiver, startReceiver } from '../../test/support/servers/receiver.ts';
-import { connectWarehouse, type Warehouse } from './client.ts';
+import { connectWarehouse, parseTarget, type Warehouse, warehouseOf } from './client.ts';
+import { withFailover } from './failover.ts';
+import { openHttpTransport } from './http.ts';
+import { openOfficialTransport } from './official.ts';
 
 /**
  * What the client sends to which server. The servers are doubles: how ClickHouse behaves is tested with the engine, and of
@@ -200,6 +203,29 @@ describe('a connection to a cluster', () => {
     await expect(server.query('SELECT 1')).rejects.toMatchObject({ code: 'clickhouse_unreachable' });
     expect(sent(second())).toEqual([]);
     expect((await (await warehouse.server()).query('SELECT 1')).rows).toEqual([{ from: 1 }]);
+    await warehouse.close();
+  });
+
+  it.each(['query', 'stream'] as const)('does not repeat a %s that had no answer in time', async (kind) => {
+    const [one, two] = servers.map((server) => {
+      const target = { ...parseTarget(server.url.replace('/hook', '/shop')), timeoutMs: 200 };
+      const transports = {
+        queries: openHttpTransport(target, 'test'),
+        rest: openOfficialTransport(target, 'test'),
+      };
+      return { warehouse: warehouseOf(target, { ...transports, cluster: 'main' }), prepare: async () => {} };
+    });
+    if (!one || !two) throw new Error('two servers');
+    const { warehouse } = withFailover([one, two]);
+    const read = () =>
+      kind === 'query' ? warehouse.query('SELECT 1') : warehouse.stream('SELECT 1', { format: 'CSV' });
+    first().answering(() => {});
+    await expect(read()).rejects.toMatchObject({ code: 'clickhouse_unreachable' });
+    expect([first().received.length, second().received.length]).toEqual([1, 0]);
+    // The next one goes elsewhere.
+    const stream = await read();
+    if ('destroy' in stream) stream.destroy();
+    expect([first().received.length, second().received.length]).toEqual([1, 1]);
     await warehouse.close();
   });
 

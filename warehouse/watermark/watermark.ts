@@ -154,7 +154,9 @@ export function createWatermarkWriter(options: {
       await seal(ended);
       waiting = undefined;
       if (completeTo <= published) return;
-      await warehouse.insertRows('watermarks', [watermarkRow({ shard, completeTo, streamSeq, nowMs: now() })]);
+      await warehouse.insertRows('watermarks', [
+        watermarkRow({ shard, completeTo, streamSeq, nowMs: now() }),
+      ]);
       published = completeTo;
     },
     /** The time that this process published last, Unix milliseconds; 0 before the first time. */
