@@ -182,9 +182,10 @@ export function planReport(
   const to = Math.ceil(options.to.getTime() / table.stepMs) * table.stepMs;
   const page = 'LIMIT {limit:UInt32} OFFSET {offset:UInt64}';
   const counted = rowsSql({ asked, table, uniques: NO_UNIQUES, within: '', form: KEYS });
-  const settled = settledOf(asked, table);
-  const whole = { asked, table, uniques: table.uniques, settled: unsettled && settled, form };
-  const mergesStates = whole.settled === undefined || (unsettled ?? []).length > 0;
+  const settled = settledOf(asked, table, options.limit);
+  const used = unsettled && settled;
+  const mergesStates = used === undefined || (unsettled ?? []).length > 0;
+  const whole = { asked, table, uniques: table.uniques, settled: used, mergesStates, form };
   const sql =
     mergesStates && uniquesArePaged(asked, options.limit)
       ? rowsSql({ ...whole, within: `SELECT ${groupBy.join(', ')} FROM (${counted} ${page})` })
@@ -196,7 +197,7 @@ export function planReport(
     zone,
     limit: options.limit,
     offset: options.offset ?? 0,
-    ...(whole.settled && { unsettled }),
+    ...(used && mergesStates && { unsettled }),
     ...filterParams(filters),
     ...(asked.eventName !== undefined && { event: asked.eventName }),
   };
@@ -234,9 +235,13 @@ function hasUniques({ metrics }: Pick<Asked, 'metrics'>): boolean {
   return metrics.some((name) => UNIQUES.includes(name));
 }
 
+/** A page of fewer rows merges their states sooner than it finds out which days are settled. */
+const MIN_ROWS_OF_NUMBERS = 1_000;
+
 /** How the distinct are read as numbers, where they are wanted and the table has them for the rows of the report. */
-function settledOf(asked: Asked, { settled }: ReportTable): ReportTable['settled'] {
-  return hasUniques(asked) && settled?.by.every((name) => asked.groupBy.includes(name)) ? settled : undefined;
+function settledOf(asked: Asked, { settled }: ReportTable, limit: number): ReportTable['settled'] {
+  if (!hasUniques(asked) || (limit < MIN_ROWS_OF_NUMBERS && uniquesArePaged(asked, limit))) return undefined;
+  return settled?.by.every((name) => asked.groupBy.includes(name)) ? settled : undefined;
 }
 
 /**
@@ -252,9 +257,12 @@ function uniquesArePaged({ groupBy, metrics, orderBy }: Asked, limit: number): b
   );
 }
 
+/** Of the same type as the column: by its place in the table's order other days are not read. */
+const UNSETTLED = "t.day IN {unsettled:Array(DateTime('UTC'))}";
+
 /**
  * Every row of a report in its order. `uniques`: how the distinct are counted; `settled`: those that are numbers already,
- * so that they are counted for the days of the parameter `unsettled` alone; `within`: a query of the keys to which the rows
+ * so that they are counted for the days of the parameter `unsettled` alone, if it has any (`mergesStates`); `within`: a query of the keys to which the rows
  * are confined, or ''.
  */
 function rowsSql(options: {
@@ -262,10 +270,11 @@ function rowsSql(options: {
   table: ReportTable;
   uniques: string;
   settled?: ReportTable['settled'];
+  mergesStates?: boolean;
   within: string;
   form: ReportForm;
 }): string {
-  const { asked, table, uniques, settled, within, form } = options;
+  const { asked, table, uniques, settled, mergesStates = true, within, form } = options;
   const { groupBy, metrics, filters } = asked;
   const keyList = groupBy.map((name) => `k_${name}`);
   const grouped = keyList.length > 0 ? `GROUP BY ${keyList.join(', ')}` : '';
@@ -279,11 +288,13 @@ function rowsSql(options: {
   };
   const fromClicks = (counts: string, only?: string): string =>
     select(table, counts, `${table.name} AS t`, only);
-  const clicksPart = (): string =>
-    settled === undefined
-      ? fromClicks(`${table.counts}, ${uniques}`)
-      : `${fromClicks(`${table.counts}, ${settled.uniques}`, 'AND t.day NOT IN {unsettled:Array(DateTime)}')} UNION ALL
-         ${fromClicks(`${table.counts}, ${uniques}`, 'AND t.day IN {unsettled:Array(DateTime)}')}`;
+  const clicksPart = (): string => {
+    if (settled === undefined) return fromClicks(`${table.counts}, ${uniques}`);
+    const numbers = `${table.counts}, ${settled.uniques}`;
+    if (!mergesStates) return fromClicks(numbers);
+    return `${fromClicks(numbers, `AND NOT (${UNSETTLED})`)} UNION ALL
+      ${fromClicks(`${table.counts}, ${uniques}`, `AND ${UNSETTLED}`)}`;
+  };
   const nothing = CONVERSION_COLUMNS.map((name) => `0 AS m_${name}`).join(', ');
   const ordersPart = () =>
     `SELECT ${[...keyList, `${ORDERS_TABLE.counts}, ${ORDERS_TABLE.uniques}`, ...CONVERSION_COLUMNS.map((name) => `m_${name}`), 'm_currencies'].join(', ')}
