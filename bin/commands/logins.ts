@@ -4,6 +4,7 @@ import { metricsToken } from '../../core/service/metrics-access.ts';
 import { analystUserStatements } from '../../warehouse/analysts/statements.ts';
 import { readConfig } from '../environment.ts';
 import { parseIntegerId } from '../ids.ts';
+import { namingOptions } from '../input.ts';
 import { renderTable } from '../table.ts';
 
 /** What other programs log in with. */
@@ -17,10 +18,10 @@ export function showMetricsToken(): void {
  * `afflux analyst`: how somebody reads ClickHouse who may read only; for a server of your own the statements that make
  * this user there. Printed here and not given out by the API: its reader is on the machine.
  */
-export function showAnalyst({ program }: { program?: string }): void {
+export async function showAnalyst({ program }: { program?: string }): Promise<void> {
   const config = readConfig();
   const programId = program === undefined ? undefined : parseIntegerId('program', program);
-  const login = analystLogin(config, programId);
+  const login = await namingOptions({ program_id: '--program' }, async () => analystLogin(config, programId));
   const rows = [
     ['address', login.url],
     ['database', login.database],

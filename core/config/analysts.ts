@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import { InputError } from '../errors.ts';
 import { splitUrls } from '../url.ts';
 import type { Config } from './config.ts';
 import { readingDatabase } from './servers.ts';
@@ -36,11 +37,20 @@ export interface AnalystAddress {
   readonly user: string;
 }
 
-/** Of the analyst of every program, or of one, at the platform's own ClickHouse; of a cluster at its first server. */
+/**
+ * Of the analyst of every program, or of one, at the platform's own ClickHouse; of a cluster at its first server.
+ * @throws InputError `program_id`: whether a cluster keeps the rights of a view's owner on other shards is not known.
+ */
 export function analystAddress(
   { clickhouseUrl, clickhouseCluster: cluster }: Pick<Config, 'clickhouseUrl' | 'clickhouseCluster'>,
   programId?: number,
 ): AnalystAddress {
+  if (cluster !== '' && programId !== undefined) {
+    throw new InputError(
+      'program_id',
+      'cannot be given: on a ClickHouse cluster analysts read every program',
+    );
+  }
   const [first = ''] = splitUrls(clickhouseUrl);
   const { origin, pathname } = new URL(first);
   return {
@@ -50,7 +60,7 @@ export function analystAddress(
   };
 }
 
-/** With the password. */
+/** With the password. @throws InputError as {@link analystAddress}. */
 export function analystLogin(
   config: Pick<Config, 'clickhouseUrl' | 'clickhouseCluster' | 'analystPassword' | 'programAnalystKey'>,
   programId?: number,

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
+import { analystAddress } from './analysts.ts';
 import { loadConfig, renderEnvExample } from './config.ts';
 import { fromProject } from './paths.ts';
 import { withGeneratedSecrets } from './secrets.ts';
@@ -304,5 +305,22 @@ describe('servers of one’s own', () => {
   ])('refuses %j, and does not repeat a password', (env, text) => {
     expect(fault(env)).toContain(text);
     expect(fault(env)).not.toContain('secret');
+  });
+});
+
+describe('the address of analysts', () => {
+  const cluster = {
+    clickhouseUrl: 'http://u:p@a:8123/shop,http://u:p@b:8123/shop',
+    clickhouseCluster: 'main',
+  };
+
+  it('of every program is that of the first server of a cluster', () => {
+    expect(analystAddress(cluster)).toEqual({ url: 'http://a:8123', database: 'shop_all', user: 'analyst' });
+  });
+
+  it('of one program is refused on a cluster, and given on a server', () => {
+    expect(() => analystAddress(cluster, 7)).toThrow('program_id: cannot be given: on a ClickHouse cluster');
+    const { user } = analystAddress({ ...cluster, clickhouseCluster: '' }, 7);
+    expect(user).toBe('analyst_prg_7');
   });
 });

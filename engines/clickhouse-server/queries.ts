@@ -205,8 +205,10 @@ export class Queries {
       const sql = command === 'KILL' ? withClientIds(formatted) : text;
       const changesSession = command === 'SET' || command === 'USE';
       return await run({ sql: `${sql}\n${markOf(request)}`, changesSession });
+    }).finally(() => {
+      // One that fails may have done a part.
+      this.#shares[OWNER.share].sessions.forgetUnnamed();
     });
-    this.#shares[OWNER.share].sessions.forgetUnnamed();
     writeFormatHeaders(response, request.defaultFormat);
     writeSummary(response, result, false);
     if (result.output.length === 0) response.end();

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeClick } from '../../core/clicks/click-record.ts';
 import { MINUTE_MS } from '../../core/time.ts';
-import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { connectWarehouse, timeText, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { migrateWarehouse, renewDictionaries } from '../../warehouse/clickhouse/migrate.ts';
 import { createViewIdentities } from '../../warehouse/clickhouse/view-identities.ts';
 import { checkServers, ofShard } from '../../warehouse/cluster/servers.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { checkDeduplication, INSERT_CLICKS_SQL, INSERT_SETTINGS } from '../../warehouse/loader/inserter.ts';
+import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { freshClickHouseDatabase, waitFor } from '../support/engines.ts';
 import {
   insertSampleClicks,
@@ -200,6 +201,36 @@ it('a loader loads each click once while the servers of its shard are killed in 
     });
   }
 }, 900_000);
+
+it('complete_to of two stream shards moves, and stands beside every row after merges', async () => {
+  const servers = await Promise.all([loaderOf(0), loaderOf(1)]);
+  const all = await connect(urlsOf());
+  // Beyond what the loader above wrote: the greatest of a shard counts.
+  const base = Date.now() + MINUTE_MS;
+  try {
+    for (const second of [1, 2, 3]) {
+      const completeTo = base + second * 1_000;
+      await Promise.all(
+        servers.map((server, shard) =>
+          server.insertRows('watermarks', [
+            { shard, complete_to: timeText(completeTo), updated_at: timeText(completeTo) },
+          ]),
+        ),
+      );
+      expect(await readWatermark(all)).toBe(completeTo);
+      for (const table of ['watermarks', 'campaigns_daily']) {
+        for (const server of servers) await server.command(`OPTIMIZE TABLE ${table} FINAL`);
+      }
+      expect(await readWatermark(all)).toBe(completeTo);
+    }
+    const { rows } = await all.query<{ n: string }>(
+      'SELECT sum(clicks) AS n FROM campaigns_daily WHERE program_id = 104',
+    );
+    expect(rows).toEqual([{ n: '3000' }]);
+  } finally {
+    for (const warehouse of [...servers, all]) await warehouse.close();
+  }
+});
 
 describe('every question', () => {
   const database = { url: '', drop: async () => {} };

@@ -49,8 +49,10 @@ const CLUSTER_READS: Settings = {
 const QUORUM_TIMEOUT_MS = 60_000;
 const INSERT_TIMEOUT_MS = QUORUM_TIMEOUT_MS + 30_000;
 /**
- * Of every insert into a cluster: the loss of one server loses nothing that was acknowledged. One insert after the other
- * into a table, which is what lets a read know whether its replica has all of them.
+ * Of every insert into a cluster, whatever carries it and whatever its caller says: the loss of one server loses nothing
+ * that was acknowledged. One insert after the other into a table, which is what lets a read know whether its replica has
+ * all of them. A table's inserts are all like this or none: a read with CLUSTER_READS leaves out what is newer than the
+ * last insert with a quorum, and the parts of older rows that were merged with it.
  */
 const CLUSTER_INSERTS: Settings = {
   insert_quorum: 'auto',
@@ -60,8 +62,9 @@ const CLUSTER_INSERTS: Settings = {
 
 /** Another insert into the table still waits for its replicas (286): this one has not begun. */
 const OTHER_INSERT_WAITS = 286;
-const INSERT_TRIES = 50;
 const INSERT_PAUSE_MS = 100;
+/** A statement that writes rows, behind its comments. */
+const WRITES_ROWS = /^INSERT\s/im;
 
 /** How to connect, and what is read. */
 interface Connection {
@@ -175,7 +178,10 @@ export function warehouseOf(
       const { headers, body } = await transport.send(request);
       return { headers, bytes: await readAll(body) };
     });
-  const insert = (statement: Statement) => whenOthersAreDone(() => bytesOf(rest, statement));
+  const insert = (statement: Statement, transport = rest) =>
+    whenOthersAreDone(() =>
+      bytesOf(transport, { ...statement, settings: { ...statement.settings, ...ofInserts } }),
+    );
 
   const warehouse: Warehouse = {
     database: target.database,
@@ -211,25 +217,31 @@ export function warehouseOf(
       return tableFromIPC(bytes);
     },
     async command(sql, params, settings) {
-      await bytesOf(rest, { sql, params, settings });
+      const statement = { sql, params, settings };
+      await (WRITES_ROWS.test(sql) ? insert(statement) : bytesOf(rest, statement));
     },
     async everywhere(sql, params, settings) {
       if (cluster === '') return await warehouse.command(sql, params, settings);
+      // Replicas have the rows from one another.
+      if (WRITES_ROWS.test(sql)) {
+        await insert({ sql, params, settings }, everywhere);
+        return;
+      }
       await bytesOf(everywhere, {
         sql: onCluster(sql, cluster),
         params,
         settings: { distributed_ddl_task_timeout: CLUSTER_STATEMENT_S, ...settings },
       });
     },
-    async insertRows(table, rows, settings) {
+    async insertRows(table, rows) {
       await insert({
         sql: `INSERT INTO ${table} FORMAT JSONEachRow`,
         data: [Buffer.from(rows.map((row) => JSON.stringify(row)).join('\n'))],
-        settings: { async_insert: 0, ...ofInserts, ...settings },
+        settings: { async_insert: 0 },
       });
     },
     async insertBytes({ sql, data, settings }) {
-      await insert({ sql, data, settings: { ...settings, ...ofInserts } }).catch((error) => {
+      await insert({ sql, data, settings }).catch((error) => {
         const fault = error instanceof OperatingError ? error.cause : undefined;
         if (!(fault instanceof ServerFault && ROW_FAULTS.has(fault.number))) throw error;
         throw new OperatingError('rows_refused', `ClickHouse refused rows: ${fault.message}`, {
@@ -253,14 +265,15 @@ export function warehouseOf(
   return warehouse;
 }
 
-/** Repeats an insert that another one kept from beginning. */
+/** Repeats an insert that another one kept from beginning, which may take as long as its replicas may. */
 async function whenOthersAreDone<T>(insert: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
+  const lastMs = performance.now() + QUORUM_TIMEOUT_MS;
+  for (;;) {
     try {
       return await insert();
     } catch (error) {
       const isEarly = error instanceof OperatingError && error.clickhouseCode === OTHER_INSERT_WAITS;
-      if (!isEarly || attempt === INSERT_TRIES) throw error;
+      if (!isEarly || performance.now() > lastMs) throw error;
       await sleep(INSERT_PAUSE_MS);
     }
   }

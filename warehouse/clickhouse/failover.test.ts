@@ -1,7 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { OperatingError } from '../../core/errors.ts';
 import { type Receiver, startReceiver } from '../../test/support/servers/receiver.ts';
-import { connectWarehouse } from './client.ts';
+import { connectWarehouse, parseTarget, type Warehouse, warehouseOf } from './client.ts';
+import { withFailover } from './failover.ts';
+import { openHttpTransport } from './http.ts';
+import { openOfficialTransport } from './official.ts';
 
 /**
  * What the client sends to which server. The servers are doubles: how ClickHouse behaves is tested with the engine, and of
@@ -72,10 +75,9 @@ describe('a connection to a cluster', () => {
     const warehouse = await connect();
     await warehouse.query('SELECT 1');
     await warehouse.insertBytes(insert);
-    await warehouse.insertRows('watermarks', [{ shard: 0 }], { insert_quorum: 0 });
     await warehouse.everywhere('ALTER TABLE clicks DELETE WHERE 1');
     await warehouse.close();
-    const [read, block, row, change] = sent(first());
+    const [read, block, change] = sent(first());
     expect(read?.database).toBe('shop_all');
     expect(read?.get('distributed_product_mode')).toBe('local');
     expect(read?.get('select_sequential_consistency')).toBe('1');
@@ -84,10 +86,32 @@ describe('a connection to a cluster', () => {
     expect(block?.get('insert_quorum')).toBe('auto');
     expect(block?.get('insert_quorum_parallel')).toBe('0');
     expect(block?.get('insert_deduplication_token')).toBe('0:1-2@then');
-    expect(row?.get('insert_quorum')).toBe('0');
     expect(change?.sql).toContain('ALTER TABLE clicks ON CLUSTER `main` DELETE');
     expect(Number(change?.get('distributed_ddl_task_timeout'))).toBeGreaterThan(0);
     expect(sent(second())).toEqual([]);
+  });
+
+  it.each<[string, (warehouse: Warehouse) => Promise<void>]>([
+    ['insertBytes', (warehouse) => warehouse.insertBytes({ ...insert, settings: { insert_quorum: 0 } })],
+    ['insertRows', (warehouse) => warehouse.insertRows('watermarks', [{ shard: 0 }])],
+    ['command', (warehouse) => warehouse.command('INSERT INTO a SELECT * FROM b', {}, { insert_quorum: 0 })],
+    ['everywhere', (warehouse) => warehouse.everywhere('-- Rows.\nINSERT INTO a\nSELECT * FROM b')],
+  ])('inserts with a quorum, and in one order, by %s', async (_name, write) => {
+    const warehouse = await connect();
+    let refusals = 1;
+    first().answering((response) => {
+      if (refusals-- > 0) response.writeHead(500, { 'X-ClickHouse-Exception-Code': '286' });
+      response.end('');
+    });
+    await write(warehouse);
+    await warehouse.close();
+    const inserts = sent(first());
+    expect(inserts).toHaveLength(2);
+    for (const one of inserts) {
+      expect(one.sql).not.toContain('ON CLUSTER');
+      expect(one.get('insert_quorum')).toBe('auto');
+      expect(one.get('insert_quorum_parallel')).toBe('0');
+    }
   });
 
   it('reads the tables of the server itself where that is wanted', async () => {
@@ -179,6 +203,29 @@ describe('a connection to a cluster', () => {
     await expect(server.query('SELECT 1')).rejects.toMatchObject({ code: 'clickhouse_unreachable' });
     expect(sent(second())).toEqual([]);
     expect((await (await warehouse.server()).query('SELECT 1')).rows).toEqual([{ from: 1 }]);
+    await warehouse.close();
+  });
+
+  it.each(['query', 'stream'] as const)('does not repeat a %s that had no answer in time', async (kind) => {
+    const [one, two] = servers.map((server) => {
+      const target = { ...parseTarget(server.url.replace('/hook', '/shop')), timeoutMs: 200 };
+      const transports = {
+        queries: openHttpTransport(target, 'test'),
+        rest: openOfficialTransport(target, 'test'),
+      };
+      return { warehouse: warehouseOf(target, { ...transports, cluster: 'main' }), prepare: async () => {} };
+    });
+    if (!one || !two) throw new Error('two servers');
+    const { warehouse } = withFailover([one, two]);
+    const read = () =>
+      kind === 'query' ? warehouse.query('SELECT 1') : warehouse.stream('SELECT 1', { format: 'CSV' });
+    first().answering(() => {});
+    await expect(read()).rejects.toMatchObject({ code: 'clickhouse_unreachable' });
+    expect([first().received.length, second().received.length]).toEqual([1, 0]);
+    // The next one goes elsewhere.
+    const stream = await read();
+    if ('destroy' in stream) stream.destroy();
+    expect([first().received.length, second().received.length]).toEqual([1, 1]);
     await warehouse.close();
   });
 

@@ -1,4 +1,5 @@
 import { OperatingError } from '../../core/errors.ts';
+import { NoAnswer } from './transport.ts';
 import type { Warehouse } from './warehouse.ts';
 
 /** One server of several that can serve the same calls. */
@@ -17,8 +18,8 @@ const REPLICA_FAULTS: ReadonlySet<number | undefined> = new Set([242, 289, 999])
 const MIN_READ_TRIES = 4;
 
 /**
- * One server at a time, the first that can be used, until it cannot be reached. A read goes on to the next one then. What
- * writes fails, since it may have been done, and its repetition goes to the next one.
+ * One server at a time, the first that can be used, until it cannot be reached. A read goes on to the next one then, unless
+ * it had no answer in time: the next read does. What writes fails, since it may have been done, and its repetition goes to the next one.
  */
 export function withFailover(servers: readonly [Server, ...Server[]]): {
   warehouse: Warehouse;
@@ -77,7 +78,7 @@ export function withFailover(servers: readonly [Server, ...Server[]]): {
       try {
         return await on(await current(), call);
       } catch (error) {
-        if (left === 0 || !isOfServer(error)) throw error;
+        if (left === 0 || !isOfServer(error) || isNoAnswer(error)) throw error;
       }
     }
   }
@@ -110,6 +111,11 @@ export function withFailover(servers: readonly [Server, ...Server[]]): {
   }
 
   return { warehouse: over(servers[0].warehouse, read, write), connect: current };
+}
+
+/** What has kept one server for so long would keep the next ones too. */
+function isNoAnswer(error: unknown): boolean {
+  return error instanceof OperatingError && error.cause instanceof NoAnswer;
 }
 
 function isOfServer(error: unknown): boolean {

@@ -5,6 +5,7 @@ import {
   IDLE_MS,
   isSecure,
   loginHeaders,
+  NoAnswer,
   type Query,
   successful,
   type Target,
@@ -25,7 +26,7 @@ export function openHttpTransport(target: Target, name: string): Transport<Query
         timeout: target.timeoutMs,
         headers,
       });
-      request.on('timeout', () => request.destroy(new Error(`no answer in ${target.timeoutMs} ms`)));
+      request.on('timeout', () => request.destroy(new NoAnswer(`no answer in ${target.timeoutMs} ms`)));
       request.on('error', reject);
       request.on('response', resolve);
       request.end(query.sql);

@@ -5,10 +5,14 @@ import {
   IDLE_MS,
   loginHeaders,
   MAX_CONNECTIONS,
+  NoAnswer,
   successful,
   type Target,
   type Transport,
 } from './transport.ts';
+
+/** By nothing else does @clickhouse/client tell its time-out from other errors. */
+const TIMEOUT_TEXT = 'Timeout error.';
 
 /** The transport of @clickhouse/client: its connections, parameters, time-outs and streams. */
 export function openOfficialTransport(target: Target, name: string): Transport {
@@ -28,7 +32,7 @@ export function openOfficialTransport(target: Target, name: string): Transport {
   });
   return {
     async send({ sql, params, settings, data }) {
-      const answer = await client.exec({
+      const asked = client.exec({
         query: sql,
         ...(params && { query_params: { ...params } }),
         ...(settings && { clickhouse_settings: { ...settings } }),
@@ -37,6 +41,11 @@ export function openOfficialTransport(target: Target, name: string): Transport {
         ...(data && { values: Readable.from(data) }),
         // Its own parsing loses the number of an error that has no text of the usual form.
         ignore_error_response: true,
+      });
+      const answer = await asked.catch((error) => {
+        throw error instanceof Error && error.message === TIMEOUT_TEXT
+          ? new NoAnswer(`no answer in ${target.timeoutMs} ms`)
+          : error;
       });
       return await successful({
         headers: answer.response_headers,

@@ -58,6 +58,9 @@ export class ServerFault extends Error {
   }
 }
 
+/** No answer came in time, from a server that may still be at work on the request. */
+export class NoAnswer extends Error {}
+
 /** Longer than any query of ours: behind it the server is stuck, and the caller has to know. */
 export const REQUEST_TIMEOUT_MS = 60_000;
 /**

@@ -27,10 +27,13 @@ export interface Warehouse {
   queryArrow(sql: string, params?: QueryParams, settings?: Settings): Promise<Table>;
   /** A statement without an answer, of the tables' database. */
   command(sql: string, params?: QueryParams, settings?: Settings): Promise<void>;
-  /** {@link Warehouse.command} for every server of the cluster; returns when all of them have done it. */
+  /**
+   * {@link Warehouse.command} for every server of the cluster; returns when all of them have done it. An INSERT is done by
+   * one of them.
+   */
   everywhere(sql: string, params?: QueryParams, settings?: Settings): Promise<void>;
   /** A few rows given as objects; the bulk of clicks goes through {@link Warehouse.insertBytes}. */
-  insertRows(table: string, rows: readonly object[], settings?: Settings): Promise<void>;
+  insertRows(table: string, rows: readonly object[]): Promise<void>;
   /**
    * Sends `INSERT … FORMAT X` with its data as they are, without copying them together.
    * Resolves only when the server has written everything, on a cluster most of its replicas.

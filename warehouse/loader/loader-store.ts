@@ -25,6 +25,17 @@ export interface LoaderState {
 export const MAX_UNFINISHED_MS = 60_000;
 
 /**
+ * The stream shards, of those `among` which it is, whose tokens are in the same tables as those of `shard`: on a cluster
+ * each ClickHouse shard has tables of its own, and the others go on.
+ */
+export function sharingTokens(
+  shard: number,
+  { among, clickhouseShards }: { among: readonly number[]; clickhouseShards: number },
+): number[] {
+  return among.filter((other) => other !== shard && other % clickhouseShards === shard % clickhouseShards);
+}
+
+/**
  * To be called before a new block of another shard.
  * @throws OperatingError `shard_unfinished` when the insert of `shard` has been unfinished for too long.
  */

@@ -12,7 +12,7 @@ import {
 } from '../../test/support/warehouse.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import type { LoaderStep } from './block-loader.ts';
-import { MAX_UNFINISHED_MS } from './loader-store.ts';
+import { MAX_UNFINISHED_MS, sharingTokens } from './loader-store.ts';
 
 let pipeline: Pipeline;
 const running: { stop(): Promise<void> }[] = [];
@@ -220,6 +220,13 @@ describe('the loader', () => {
     const { values } = await pipeline.metrics.retries.get();
     expect(values.map((value) => value.labels.code)).toEqual(['loader_paused']);
     expect(await pipeline.counts()).toEqual(exactly(100));
+  });
+
+  it('waits for the shards that insert into the same tables', () => {
+    const among = [0, 1, 2, 3, 4, 5];
+    expect(sharingTokens(3, { among, clickhouseShards: 1 })).toEqual([0, 1, 2, 4, 5]);
+    expect(sharingTokens(3, { among, clickhouseShards: 2 })).toEqual([1, 5]);
+    expect(sharingTokens(3, { among, clickhouseShards: 6 })).toEqual([]);
   });
 
   it('waits while the insert of another shard has been unfinished for long', async () => {

@@ -11,7 +11,7 @@ import type { Logger } from '../../core/service/log.ts';
 import type { Readiness } from '../../core/service/service.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import { createViewIdentities, type ViewIdentities } from '../clickhouse/view-identities.ts';
-import { checkServers } from '../cluster/servers.ts';
+import { checkDefinition, checkServers } from '../cluster/servers.ts';
 import { KnownLeases } from '../watermark/known-leases.ts';
 import { createStandstill } from '../watermark/standstill.ts';
 import {
@@ -24,7 +24,7 @@ import { type Block, type Checkpoint, createBlockBuilder, withoutLeases } from '
 import { BlockLoader, type LoaderStep } from './block-loader.ts';
 import { checkDeduplication } from './inserter.ts';
 import { EARLIER_LAYOUTS, type EarlierLayouts } from './layouts.ts';
-import { checkUnfinished, createLoaderStore, type LoaderStore } from './loader-store.ts';
+import { checkUnfinished, createLoaderStore, type LoaderStore, sharingTokens } from './loader-store.ts';
 import type { LoaderMetrics, Progress } from './metrics.ts';
 import { openReader, type Reader } from './reader.ts';
 import { establishCheckpoint, type Position, pendingIntent, rereadBlock } from './recovery.ts';
@@ -74,6 +74,7 @@ export class Loader {
   readonly #stopping = new AbortController();
   readonly #progress: Progress;
   #readiness: Readiness = { ready: false, reason: 'starting' };
+  #clickhouseShards = 1;
   /** Failures in a row. */
   #failures = 0;
   /** Missing messages below this stream sequence were reported. */
@@ -179,6 +180,7 @@ export class Loader {
     const { warehouse, manager, shard, log } = this.#options;
     this.#views.forget();
     await checkServers(warehouse);
+    this.#clickhouseShards = warehouse.cluster === '' ? 1 : await checkDefinition(warehouse);
     await checkDeduplication(warehouse);
     const stream = await readClicksStream(manager, shard);
     const readAtMs = performance.now();
@@ -207,7 +209,8 @@ export class Loader {
   /** @throws OperatingError `shard_unfinished`, see {@link checkUnfinished}. */
   async #checkOtherShards(): Promise<void> {
     const { manager, loaderBucket, shard } = this.#options;
-    const others = (await listClickShards(manager)).filter((other) => other !== shard);
+    const among = await listClickShards(manager);
+    const others = sharingTokens(shard, { among, clickhouseShards: this.#clickhouseShards });
     await Promise.all(
       others.map(async (other) => {
         const state = await createLoaderStore({ bucket: loaderBucket, shard: other }).read();

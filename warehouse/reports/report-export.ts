@@ -10,6 +10,7 @@ import {
   type ReportForm,
   type ReportOptions,
   type ReportPlan,
+  readUnsettledDays,
   sortColumns,
 } from './reports.ts';
 
@@ -51,14 +52,19 @@ export async function exportReport(
 ): Promise<ReportExport> {
   const { format, pieceRows = PIECE_ROWS } = options;
   // One row more than there may be, so that the engine refuses what a limit would cut off without a word.
-  const plan = planReport({ ...options, limit: options.limit + 1 }, MAX_EXPORT_ROWS + 1, formOf(format));
+  const asked = { ...options, limit: options.limit + 1 };
+  const form = formOf(format);
+  const checked = planReport(asked, MAX_EXPORT_ROWS + 1, { form });
+  const limits = EXPORT_LIMITS[options.role ?? 'operator'];
   const settings = {
     ...SETTINGS,
-    ...EXPORT_LIMITS[options.role ?? 'operator'],
+    ...limits,
     max_result_rows: options.limit,
     result_overflow_mode: 'throw',
   };
   const completeTo = await readWatermark(warehouse);
+  const unsettled = await readUnsettledDays(warehouse, checked, limits);
+  const plan = planReport(asked, MAX_EXPORT_ROWS + 1, { form, unsettled });
   const step = format === 'csv' ? stepOf(options, plan) : undefined;
   const pieces = step ? await piecesOf(warehouse, plan, { step, rows: pieceRows }) : [plan];
   const [first = plan, ...rest] = pieces;

@@ -29,10 +29,8 @@ export interface ReportTable {
 
 interface Settled {
   readonly by: readonly ReportDimension[];
-  /** As `uniques`; 0 for a row that is not settled. */
+  /** As `uniques`, of the days that are settled. */
   readonly uniques: string;
-  /** A condition for the rows of a report that are not settled, among the table's rows `where`. */
-  readonly unsettled: (where: string) => string;
 }
 
 /** Rows of clicks from before their visitors were known (warehouse/migrations/0010_visitors.sql). */
@@ -53,7 +51,7 @@ const CAMPAIGNS = {
 } as const;
 /** Whether the distinct of a campaign's day were counted since its last valid click (warehouse/migrations/0018). */
 export const IS_SETTLED = 'bitShiftRight(max(t.settled_visitors), 32) = sum(t.valid_clicks)';
-const settledCount = (column: string): string => `if(${IS_SETTLED}, bitAnd(max(t.${column}), 4294967295), 0)`;
+const settledCount = (column: string): string => `bitAnd(max(t.${column}), 4294967295)`;
 /** Addresses are removed after 90 days; those of a person who was erased count as one. */
 const NO_ADDRESS = "t.ip = toIPv6('::') AND t.ts < now() - INTERVAL 90 DAY";
 /** 15223: INVALID_CLICK_FLAGS, 256: an impression; a test keeps them true. */
@@ -208,9 +206,6 @@ export const CLICKS_TABLES: readonly ReportTable[] = [
       by: ['day', 'campaign'],
       uniques: `${settledCount('settled_ips')} AS m_ips, ${settledCount('settled_visitors')} AS m_visitors,
         ${rolledUpUnknown('day')}`,
-      unsettled: (where) => `(t.day, t.campaign_id) IN (
-        SELECT t.day, t.campaign_id FROM campaigns_daily AS t ${where}
-        GROUP BY t.day, t.campaign_id HAVING NOT (${IS_SETTLED}))`,
     },
   },
   {

@@ -11,6 +11,7 @@ import {
   CONVERSION_DIMENSIONS,
   dimensionKind,
   dimensionSql,
+  IS_SETTLED,
   isMoney,
   isOfClicks,
   isOfConversions,
@@ -105,11 +106,15 @@ export interface Report {
  * @throws InputError naming `from`, `timeZone`, `groupBy`, `metrics`, `filters`, `orderBy` or `limit`.
  */
 export async function runReport(warehouse: Warehouse, options: ReportOptions): Promise<Report> {
-  const plan = planReport(options, MAX_REPORT_ROWS);
+  const checked = planReport(options, MAX_REPORT_ROWS);
   // The watermark is read first, so that the counts hold everything that it covers.
   const completeTo = await readWatermark(warehouse);
+  const limits = LIMITS[options.role ?? 'operator'];
+  const plan = planReport(options, MAX_REPORT_ROWS, {
+    unsettled: await readUnsettledDays(warehouse, checked, limits),
+  });
   const { rows } = await warehouse.query<ReportRow>(plan.sql, plan.params, {
-    ...LIMITS[options.role ?? 'operator'],
+    ...limits,
     ...EXACT,
   });
   return {
@@ -145,6 +150,8 @@ export interface ReportPlan {
   readonly metrics: readonly ReportMetric[];
   readonly from: number;
   readonly to: number;
+  /** Finds the days of which the distinct are no numbers; '' for a report that reads no numbers. */
+  readonly unsettledSql: string;
 }
 
 /** How the columns of a report are named and written. */
@@ -159,8 +166,15 @@ const PLAIN: ReportForm = { name: (name) => name, value: textSql, metric: metric
 /** For the keys of rows, which are compared with values. */
 const KEYS: ReportForm = { ...PLAIN, value: (_name, column) => column };
 
-/** The query of a report. @throws InputError as {@link runReport}. */
-export function planReport(options: ReportOptions, maxRows: number, form = PLAIN): ReportPlan {
+/**
+ * The query of a report. `unsettled`: the days whose distinct are merged from states, of {@link readUnsettledDays}; without
+ * it those of every day are. @throws InputError as {@link runReport}.
+ */
+export function planReport(
+  options: ReportOptions,
+  maxRows: number,
+  { form = PLAIN, unsettled }: { form?: ReportForm; unsettled?: UnsettledDays | undefined } = {},
+): ReportPlan {
   const asked = checkedOptions(options, maxRows);
   const { groupBy, metrics, filters, zone } = asked;
   const table = chooseTable(options, asked);
@@ -168,22 +182,51 @@ export function planReport(options: ReportOptions, maxRows: number, form = PLAIN
   const to = Math.ceil(options.to.getTime() / table.stepMs) * table.stepMs;
   const page = 'LIMIT {limit:UInt32} OFFSET {offset:UInt64}';
   const counted = rowsSql({ asked, table, uniques: NO_UNIQUES, within: '', form: KEYS });
-  const settled = settledOf(asked, table);
-  const whole = { asked, table, uniques: table.uniques, settled, form };
+  const settled = settledOf(asked, table, options.limit);
+  const used = unsettled && settled;
+  const mergesStates = used === undefined || (unsettled ?? []).length > 0;
+  const whole = { asked, table, uniques: table.uniques, settled: used, mergesStates, form };
   const sql =
-    settled === undefined && uniquesArePaged(asked, options.limit)
+    mergesStates && uniquesArePaged(asked, options.limit)
       ? rowsSql({ ...whole, within: `SELECT ${groupBy.join(', ')} FROM (${counted} ${page})` })
       : `${rowsSql({ ...whole, within: '' })} ${page}`;
+  const unsettledSql = settled === undefined ? '' : unsettledDaysSql(filters, table);
   const params = {
     from,
     to,
     zone,
     limit: options.limit,
     offset: options.offset ?? 0,
+    ...(used && mergesStates && { unsettled }),
     ...filterParams(filters),
     ...(asked.eventName !== undefined && { event: asked.eventName }),
   };
-  return { sql, params, table, metrics, from, to };
+  return { sql, params, table, metrics, from, to, unsettledSql };
+}
+
+/** Their beginnings, Unix seconds. */
+export type UnsettledDays = readonly number[];
+
+/**
+ * The days on which a row of the report is not settled; undefined for a report that reads no numbers, and on a cluster,
+ * where there are none. To be read before the report: a query sees each table more than once, and not always as of one
+ * moment (ClickHouse's enable_shared_storage_snapshot_in_query), so that each part of it would find another answer. A day
+ * that gets a click after this has the distinct of the moment before.
+ */
+export async function readUnsettledDays(
+  warehouse: Warehouse,
+  { unsettledSql, params }: ReportPlan,
+  limits: Readonly<Record<string, number>>,
+): Promise<UnsettledDays | undefined> {
+  if (unsettledSql === '' || warehouse.cluster !== '') return undefined;
+  const { rows } = await warehouse.query<{ day: number }>(unsettledSql, params, limits);
+  return rows.map(({ day }) => day);
+}
+
+function unsettledDaysSql(filters: readonly ReportFilter[], table: ReportTable): string {
+  return `SELECT DISTINCT toUnixTimestamp(t.day) AS day FROM ${table.name} AS t
+    ${whereSql(filters, { ...table, unevenHours: false })}
+    GROUP BY t.day, t.campaign_id HAVING NOT (${IS_SETTLED})`;
 }
 
 const UNIQUES: readonly string[] = ['unique_ips', 'unique_visitors'];
@@ -192,9 +235,13 @@ function hasUniques({ metrics }: Pick<Asked, 'metrics'>): boolean {
   return metrics.some((name) => UNIQUES.includes(name));
 }
 
+/** A page of fewer rows merges their states sooner than it finds out which days are settled. */
+const MIN_ROWS_OF_NUMBERS = 1_000;
+
 /** How the distinct are read as numbers, where they are wanted and the table has them for the rows of the report. */
-function settledOf(asked: Asked, { settled }: ReportTable): ReportTable['settled'] {
-  return hasUniques(asked) && settled?.by.every((name) => asked.groupBy.includes(name)) ? settled : undefined;
+function settledOf(asked: Asked, { settled }: ReportTable, limit: number): ReportTable['settled'] {
+  if (!hasUniques(asked) || (limit < MIN_ROWS_OF_NUMBERS && uniquesArePaged(asked, limit))) return undefined;
+  return settled?.by.every((name) => asked.groupBy.includes(name)) ? settled : undefined;
 }
 
 /**
@@ -210,40 +257,44 @@ function uniquesArePaged({ groupBy, metrics, orderBy }: Asked, limit: number): b
   );
 }
 
+/** Of the same type as the column: by its place in the table's order other days are not read. */
+const UNSETTLED = "t.day IN {unsettled:Array(DateTime('UTC'))}";
+
 /**
  * Every row of a report in its order. `uniques`: how the distinct are counted; `settled`: those that are numbers already,
- * so that the others alone are counted; `within`: a query of the keys to which the rows are confined, or ''.
+ * so that they are counted for the days of the parameter `unsettled` alone, if it has any (`mergesStates`); `within`: a query of the keys to which the rows
+ * are confined, or ''.
  */
 function rowsSql(options: {
   asked: Asked;
   table: ReportTable;
   uniques: string;
   settled?: ReportTable['settled'];
+  mergesStates?: boolean;
   within: string;
   form: ReportForm;
 }): string {
-  const { asked, table, uniques, settled, within, form } = options;
+  const { asked, table, uniques, settled, mergesStates = true, within, form } = options;
   const { groupBy, metrics, filters } = asked;
   const keyList = groupBy.map((name) => `k_${name}`);
   const grouped = keyList.length > 0 ? `GROUP BY ${keyList.join(', ')}` : '';
   const ofEvent = asked.eventName === undefined ? '' : 'AND t.event_name = {event:String}';
-  const where = (source: Source): string =>
-    `WHERE t.${source.time} >= fromUnixTimestamp64Milli({from:Int64}) AND t.${source.time} < fromUnixTimestamp64Milli({to:Int64})
-     ${whereFilters(filters, source)}`;
   const sourceOf = (of: ReportTable): Source => ({ ...of, unevenHours: asked.unevenHours });
   const select = (of: ReportTable, counts: string, from: string, only = ''): string => {
     const source = sourceOf(of);
     const keys = groupBy.map((name) => dimensionSql(name, source));
     return `SELECT ${[...keys.map((key, i) => `${key} AS ${keyList[i]}`), counts].join(', ')} FROM ${from}
-     ${where(source)} ${of === ORDERS_TABLE ? ofEvent : ''} ${within === '' ? '' : `AND (${keys.join(', ')}) IN (${within})`} ${only} ${grouped}`;
+     ${whereSql(filters, source)} ${of === ORDERS_TABLE ? ofEvent : ''} ${within === '' ? '' : `AND (${keys.join(', ')}) IN (${within})`} ${only} ${grouped}`;
   };
   const fromClicks = (counts: string, only?: string): string =>
     select(table, counts, `${table.name} AS t`, only);
-  const clicksPart = (): string =>
-    settled === undefined
-      ? fromClicks(`${table.counts}, ${uniques}`)
-      : `${fromClicks(`${table.counts}, ${settled.uniques}`)} UNION ALL
-         ${fromClicks(`0 AS m_clicks, 0 AS m_valid, ${uniques}`, `AND ${settled.unsettled(where(sourceOf(table)))}`)}`;
+  const clicksPart = (): string => {
+    if (settled === undefined) return fromClicks(`${table.counts}, ${uniques}`);
+    const numbers = `${table.counts}, ${settled.uniques}`;
+    if (!mergesStates) return fromClicks(numbers);
+    return `${fromClicks(numbers, `AND NOT (${UNSETTLED})`)} UNION ALL
+      ${fromClicks(`${table.counts}, ${uniques}`, `AND ${UNSETTLED}`)}`;
+  };
   const nothing = CONVERSION_COLUMNS.map((name) => `0 AS m_${name}`).join(', ');
   const ordersPart = () =>
     `SELECT ${[...keyList, `${ORDERS_TABLE.counts}, ${ORDERS_TABLE.uniques}`, ...CONVERSION_COLUMNS.map((name) => `m_${name}`), 'm_currencies'].join(', ')}
@@ -255,8 +306,9 @@ function rowsSql(options: {
     : table.name === ORDERS_TABLE.name
       ? ordersPart()
       : bothParts();
-  // What has one part is grouped already: summing single rows once more took a twentieth of the query's time.
-  const hasParts = asked.conversions || settled !== undefined;
+  // What has one part is grouped already, and by day each row is in one of the parts of clicks: summing single rows once
+  // more took a twentieth of the query's time.
+  const hasParts = asked.conversions;
   const total = (name: string): string => `${hasParts ? `sum(m_${name})` : `m_${name}`} AS s_${name}`;
   const totals = ['clicks', 'valid', ...UNIQUE_COLUMNS, ...(asked.conversions ? CONVERSION_COLUMNS : [])]
     .map(total)
@@ -382,6 +434,12 @@ function partsOfHours(zone: string, { from, to }: { from: Date; to: Date }): Rea
 /** Whether hours and days of the zone begin with hours of UTC all the time. */
 export function hasWholeHours(zone: string, range: { from: Date; to: Date }): boolean {
   return [...partsOfHours(zone, range)].every((part) => part === 0);
+}
+
+/** The rows of a table that a report counts. */
+function whereSql(filters: readonly ReportFilter[], source: Source): string {
+  return `WHERE t.${source.time} >= fromUnixTimestamp64Milli({from:Int64}) AND t.${source.time} < fromUnixTimestamp64Milli({to:Int64})
+     ${whereFilters(filters, source)}`;
 }
 
 function whereFilters(filters: readonly ReportFilter[], source: Source): string {

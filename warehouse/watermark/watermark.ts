@@ -7,8 +7,6 @@ import { timeText, type Warehouse } from '../clickhouse/client.ts';
 export const CLOCK_SKEW_BOUND_MS = 500;
 /** How often the watermark is computed and written. */
 const PROBE_INTERVAL_MS = 1_000;
-/** One that is lost with its server is written again, and an older one is only cautious: no shard waits for the others. */
-const EVERY_SECOND = { insert_quorum: 0 } as const;
 /** So many ended leases stay in NATS and in the checkpoint; a node number is used again after 65,536 of them. */
 const REMEMBERED_LEASES = 200;
 
@@ -156,11 +154,9 @@ export function createWatermarkWriter(options: {
       await seal(ended);
       waiting = undefined;
       if (completeTo <= published) return;
-      await warehouse.insertRows(
-        'watermarks',
-        [watermarkRow({ shard, completeTo, streamSeq, nowMs: now() })],
-        EVERY_SECOND,
-      );
+      await warehouse.insertRows('watermarks', [
+        watermarkRow({ shard, completeTo, streamSeq, nowMs: now() }),
+      ]);
       published = completeTo;
     },
     /** The time that this process published last, Unix milliseconds; 0 before the first time. */

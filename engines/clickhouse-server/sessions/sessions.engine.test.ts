@@ -49,3 +49,29 @@ test('one more session of a user ends the one that it has left alone for longest
   expect(() => use('its', another)).not.toThrow();
   sessions.close();
 });
+
+test.each(['readonly', 'allow_ddl', 'allow_introspection_functions'])(
+  'a query may have another value of %s than the one before',
+  async (name) => {
+    const sessions = createSessions(engine, { maxNamed: 1 });
+    for (const value of ['0', '1', '0']) {
+      const session = sessions.open(undefined, OWNER);
+      const { output } = await session.run({
+        sql: `SELECT getSetting('${name}')::UInt8`,
+        format: 'TSV',
+        context: {
+          database: undefined,
+          role: undefined,
+          settings: new Map([[name, value]]),
+          parameters: new Map(),
+        },
+        changesSession: false,
+        onlyReads: true,
+        ownTables: [],
+      });
+      session.close();
+      expect(Buffer.from(output).toString().trim()).toBe(value);
+    }
+    sessions.close();
+  },
+);

@@ -173,9 +173,12 @@ function createIdleSessions(): IdleSessions {
   };
 }
 
+/** A session in which one of these was set may refuse another value: the next query has a new one. */
+const FORBIDDING = ['readonly', 'allow_ddl', 'allow_introspection_functions'] as const;
+
 /** What a context says, without the values; undefined for what its session cannot say again. */
 function keyOf({ database, role, settings, parameters }: QueryContext): string | undefined {
-  if (role || settings.has('readonly')) return undefined;
+  if (role || FORBIDDING.some((name) => settings.has(name))) return undefined;
   return JSON.stringify([Boolean(database), [...settings.keys()].sort(), [...parameters.keys()].sort()]);
 }
 
