@@ -1,12 +1,12 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { fromProject } from '../core/config/paths.ts';
 import { assert } from '../core/errors.ts';
-import { freePlatformPorts } from '../engines/engine.ts';
+import { ENGINE_STOP_MS, freePlatformPorts } from '../engines/engine.ts';
 import { waitFor } from './support/engines.ts';
 
 const SERVICE_PORTS = ['COLLECTOR_PORT', 'API_PORT', 'LOADER_PORT', 'ATTRIBUTION_PORT', 'SCHEDULER_PORT'];
@@ -162,6 +162,38 @@ test('says what a stop waits for, and a second signal ends all by force', { time
   child.kill('SIGTERM');
   // Below what the collector alone would have had.
   await waitFor(() => hasEnded(child), { deadlineMs: 10_000, what: 'the platform to end' });
+  expect(child.exitCode).toBe(1);
+  expect(ourProcesses()).toEqual([]);
+});
+
+test('a part that hangs while it starts can be stopped: a second signal ends it by force', {
+  timeout: 60_000,
+}, async () => {
+  // It takes connections, says nothing, and does not heed SIGTERM.
+  const mute = join(home, 'mute-server');
+  writeFileSync(
+    mute,
+    `#!${process.execPath}
+if (process.argv.includes('--version')) console.log('nats-server: v2.10.0');
+else {
+  process.on('SIGTERM', () => undefined);
+  require('node:net').createServer(() => undefined).listen(${env.NATS_PORT}, '127.0.0.1', () => console.log('mute'));
+}
+`,
+    { mode: 0o755 },
+  );
+  chmodSync(home, 0o755);
+  env.NATS_SERVER = mute;
+  const { child, output } = up();
+  await waitFor(() => output().includes('waits for an answer on its port') || hasEnded(child), {
+    deadlineMs: 30_000,
+    what: 'a line about the part that hangs',
+  });
+  child.kill('SIGTERM');
+  await waitFor(() => output().includes('SIGTERM: stopping'), { deadlineMs: 5_000, what: 'the stop' });
+  child.kill('SIGTERM');
+  // Below what the mute program alone would have had.
+  await waitFor(() => hasEnded(child), { deadlineMs: ENGINE_STOP_MS - 1_000, what: 'the platform to end' });
   expect(child.exitCode).toBe(1);
   expect(ourProcesses()).toEqual([]);
 });
