@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, expect, inject, onTestFinished, test } from 'vitest';
 import { fromProject } from '../core/config/paths.ts';
 import { assert } from '../core/errors.ts';
 import { ENGINE_STOP_MS, freePlatformPorts } from '../engines/engine.ts';
@@ -170,7 +170,9 @@ test('a part that hangs while it starts can be stopped: a second signal ends it 
   timeout: 60_000,
 }, async () => {
   // It takes connections, says nothing, and does not heed SIGTERM.
-  const mute = join(home, 'mute-server');
+  const programs = mkdtempSync(join(tmpdir(), 'afflux-mute-'));
+  onTestFinished(() => rmSync(programs, { recursive: true }));
+  const mute = join(programs, 'nats-server');
   writeFileSync(
     mute,
     `#!${process.execPath}
@@ -182,7 +184,8 @@ else {
 `,
     { mode: 0o755 },
   );
-  chmodSync(home, 0o755);
+  // The account of the engines runs it.
+  chmodSync(programs, 0o755);
   env.NATS_SERVER = mute;
   const { child, output } = up();
   await waitFor(() => output().includes('waits for an answer on its port') || hasEnded(child), {
