@@ -49,6 +49,9 @@ const UNFINISHED = 'unfinished';
 const MADE = 'made';
 /** Its file that says that a data folder is whole: it is put there last. */
 const LAST_FILE = 'PG_VERSION';
+/** What file systems have in the folder at which they are mounted, such as `.snapshot`. */
+const NO_DATA = /^(?:lost\+found$|\.)/;
+const SHOWN_NAMES = 5;
 /** Where PostgreSQL keeps what its processes share. It starts with 1 MiB and adds some for queries of several processes. */
 const SHARED_MEMORY = '/dev/shm';
 const LEAST_SHARED_BYTES = 32 * 1024 ** 2;
@@ -154,7 +157,7 @@ export async function startPostgres(
 
 /**
  * Makes the data folder in itself, since it can be a mount point, which nothing can be renamed to. A crash at any moment
- * leaves what the next start goes on with; files that are there already, such as `lost+found`, stay.
+ * leaves what the next start goes on with. A folder with files in it is refused: they are data.
  */
 async function initialise(options: {
   binaries: PostgresBinaries;
@@ -167,11 +170,13 @@ async function initialise(options: {
   const made = join(dataDir, MADE);
   try {
     if (!existsSync(made)) await runInitdb(options);
-    const names = readdirSync(made).sort((a, b) => Number(a === LAST_FILE) - Number(b === LAST_FILE));
-    for (const name of names) {
-      if (name === LAST_FILE) syncFolder(dataDir);
-      renameSync(join(made, name), join(dataDir, name));
-    }
+    const names = readdirSync(made);
+    const inTheWay = names.find((name) => existsSync(join(dataDir, name)));
+    if (inTheWay !== undefined) throw new Error(`it has its own ${inTheWay}; delete ${made}, a second one`);
+    const move = (name: string): void => renameSync(join(made, name), join(dataDir, name));
+    for (const name of names) if (name !== LAST_FILE) move(name);
+    syncFolder(dataDir);
+    if (names.includes(LAST_FILE)) move(LAST_FILE);
     rmdirSync(made);
     syncFolder(dataDir);
   } catch (cause) {
@@ -186,6 +191,7 @@ async function initialise(options: {
 
 async function runInitdb(options: Parameters<typeof initialise>[0]): Promise<void> {
   const { dataDir } = options;
+  requireNoData(dataDir);
   const user = options.user.named();
   const unfinished = join(dataDir, UNFINISHED);
   const passwordFile = `${dataDir}.password`;
@@ -220,6 +226,17 @@ async function runInitdb(options: Parameters<typeof initialise>[0]): Promise<voi
     chmodSync(dataDir, 0o700);
     rmSync(passwordFile, { force: true });
   }
+}
+
+/** @throws Error naming what the folder has beside what a file system, or a start that was ended, leaves in it. */
+function requireNoData(dataDir: string): void {
+  const names = readdirSync(dataDir).filter((name) => name !== UNFINISHED && !NO_DATA.test(name));
+  if (names.length === 0) return;
+  const shown = names.sort().slice(0, SHOWN_NAMES).join(', ');
+  throw new Error(
+    `it has no ${LAST_FILE}, but other files (${shown}). If they are data of PostgreSQL, put ${LAST_FILE} back ` +
+      'or restore a backup; if they are none, move them away',
+  );
 }
 
 /** Makes renames in a folder outlast a power cut. */

@@ -104,6 +104,9 @@ test('starts, refuses a second one, brings a crashed process back, survives a ki
 }, async () => {
   const first = await upAndReady();
   expect(first.output()).toContain('first start');
+  // The right to set a platform up is no line of a log; what prints it is.
+  expect(first.output()).toMatch(/"next":\[".*npx afflux init --link/);
+  expect(first.output()).not.toContain('afx_setup_');
   expect(await Promise.all(SERVICE_PORTS.map(status))).toEqual(SERVICE_PORTS.map(() => 200));
 
   const second = up();

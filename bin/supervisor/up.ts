@@ -78,7 +78,7 @@ async function bringUp(options: {
   const migrating = saying(log, 'for the migrations of both stores', migrateStores({ config, log }));
   log.debug(await unlessStopped(migrating), 'stores are migrated');
   await startServices({ config, started, request });
-  const lines = await unlessStopped(firstSteps({ config }));
+  const lines = await unlessStopped(firstSteps({ config, format: logFormat(config.logFormat) }));
   showThatItIsUp({ config, engines, hadData, startedAt, lines, log });
 }
 

@@ -210,6 +210,6 @@ function logFaults(log: Logger): void {
 
 /** The SDK writes an error as JSON with its stack. */
 function messageOf(text: string): string {
-  const message = /"message":"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? text;
-  return message.slice(0, FAULT_LENGTH);
+  const message = /"message":("(?:[^"\\]|\\.)*")/.exec(text)?.[1];
+  return (message === undefined ? text : String(JSON.parse(message))).slice(0, FAULT_LENGTH);
 }
