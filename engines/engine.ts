@@ -211,7 +211,7 @@ export async function completeStart(options: {
   throw new OperatingError('engine_failed', `${options.name} ${why} while its database was created`);
 }
 
-/** The result of `work`; undefined when its time is over or `signal` comes first, and the work is told so. */
+/** The result of `work`; undefined when its time is over or `signal` comes first, and its signal then ends the work. */
 async function withLimit<T>(
   work: (signal: AbortSignal) => Promise<T>,
   { timeoutMs, signal }: { timeoutMs: number; signal?: AbortSignal | undefined },

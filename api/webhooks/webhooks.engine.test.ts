@@ -101,7 +101,7 @@ describe('a delivery', () => {
     expect(await work()).toBe(0);
   });
 
-  test('about an order tells the program, and nobody else, its trace and the request that reported it', async () => {
+  test('about an order tells the program, and no affiliate, its trace and the request that reported it', async () => {
     const partner = await startReceiver();
     const spans = new InMemorySpanExporter();
     const metrics = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);

@@ -25,14 +25,9 @@ export async function firstSteps(options: { config: Config; format: LogFormat })
   }
   return [
     'No user can sign in yet. Set the platform up in a browser; the link is good for a day, keep it to yourself:',
-    `  ${setupLink(config)}`,
+    `  ${setupUrl(config.portalUrl, setupToken(createSecretBox(config.dataKeys), Date.now()))}`,
     'or on the command line: npx afflux init. To look around first, with invented data: npm run demo',
   ];
-}
-
-/** Its reader sets the platform up: for the eyes of the one who asks for it. */
-export function setupLink({ portalUrl, dataKeys }: Pick<Config, 'portalUrl' | 'dataKeys'>): string {
-  return setupUrl(portalUrl, setupToken(createSecretBox(dataKeys), Date.now()));
 }
 
 /** The demo's users and a way from a click to a commission with its link and keys. */
