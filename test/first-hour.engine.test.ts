@@ -177,7 +177,7 @@ describe.skipIf(chromium === undefined)('the setup page in a browser', () => {
     const said = platform
       .output()
       .split('\n')
-      .filter((line) => line.includes(token));
+      .filter((line) => line.includes('afx_setup_'));
     expect(said).toHaveLength(1);
     expect(requested.filter((line) => line.includes(token))).toEqual([]);
     expect(faults.filter((line) => !line.includes('status of 422'))).toEqual([]);
