@@ -114,7 +114,8 @@ function addInitCommand(program: Command): void {
 none. Makes all of it or nothing, keeps what exists, and prints a one-time link with which the operator sets a password,
 and what is still missing. Safe to repeat. Reads DATABASE_URL, DATA_KEYS, PORTAL_URL, COLLECTOR_URL.`,
     )
-    .option('--yes', 'ask nothing', false);
+    .option('--yes', 'ask nothing', false)
+    .option('--link', 'make nothing, and print the link with which a browser sets the platform up', false);
   for (const { option, placeholder, text, fallback } of QUESTIONS) {
     init.option(
       `--${option} <${placeholder}>`,
@@ -126,7 +127,9 @@ and what is still missing. Safe to repeat. Reads DATABASE_URL, DATA_KEYS, PORTAL
       const answer = given[option.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())];
       return typeof answer === 'string' ? [[option, answer] as const] : [];
     });
-    await (await import('./commands/init.ts')).init(Object.fromEntries(answers), { yes: given.yes === true });
+    const { init, printSetupLink } = await import('./commands/init.ts');
+    if (given.link === true) return await printSetupLink();
+    await init(Object.fromEntries(answers), { yes: given.yes === true });
   });
 }
 

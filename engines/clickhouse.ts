@@ -9,6 +9,8 @@ import type { AnalystReads } from './clickhouse-server/users/config.ts';
 import type { AnalystPasswords } from './clickhouse-server/users/users.ts';
 import {
   type Answer,
+  type Cancellation,
+  completeStart,
   ENGINE_STOP_MS,
   type Engine,
   findLeftover,
@@ -25,6 +27,8 @@ const MAIN = fromProject('dist/engines/clickhouse-server/main.js');
 /** A thread for each of its 22 queries, and some for files. */
 const THREAD_POOL_SIZE = 30;
 const START_TIMEOUT_MS = 120_000;
+/** It is one file. */
+const CREATE_TIMEOUT_MS = 30_000;
 
 /**
  * Starts the embedded ClickHouse on loopback: the engine as a library (chdb) in a process of its own, behind
@@ -33,19 +37,19 @@ const START_TIMEOUT_MS = 120_000;
  * `/ping` only. As root it runs under another user, see {@link chooseEngineUser}.
  * @throws OperatingError `engine_failed` or `engine_user`.
  */
-export async function startClickHouse(options: {
-  dataDir: string;
-  port: number;
-  database: string;
-  /** Of the platform's user, {@link CLICKHOUSE_USER}. */
-  password: string;
-  /** Users that read some tables of the database and write nothing; without it there are none. */
-  analyst?: AnalystPasswords & Omit<AnalystReads, 'database'>;
-  log: Logger;
-  /** Ends the start early. */
-  signal?: AbortSignal;
-}): Promise<Engine> {
-  const { dataDir, port, database, password, log } = options;
+export async function startClickHouse(
+  options: {
+    dataDir: string;
+    port: number;
+    database: string;
+    /** Of the platform's user, {@link CLICKHOUSE_USER}. */
+    password: string;
+    /** Users that read some tables of the database and write nothing; without it there are none. */
+    analyst?: AnalystPasswords & Omit<AnalystReads, 'database'>;
+    log: Logger;
+  } & Cancellation,
+): Promise<Engine> {
+  const { dataDir, port, database, password, log, signal, force } = options;
   if (!existsSync(MAIN)) {
     throw new OperatingError('engine_failed', `${MAIN} is missing. Run "node scripts/setup.mjs"`);
   }
@@ -85,6 +89,7 @@ export async function startClickHouse(options: {
     stopSignal: 'SIGTERM',
     stopTimeoutMs: ENGINE_STOP_MS,
     forceSignal: 'SIGKILL',
+    force,
   });
   writeEngineFile(user, pidFile, `${engine.pid}\n`);
   const serverOptions: ServerOptions = {
@@ -103,22 +108,28 @@ export async function startClickHouse(options: {
   await waitUntilReady({
     name: 'the embedded ClickHouse',
     process: engine,
-    answers: () => answersPing(base),
+    answers: (limit) => answersPing(base, limit),
     timeoutMs: START_TIMEOUT_MS,
     log,
-    signal: options.signal,
+    signal,
   });
-  await createDatabase({ base, database, password });
+  await completeStart({
+    name: 'the embedded ClickHouse',
+    process: engine,
+    step: (limit) => createDatabase({ base, database, password, signal: limit }),
+    timeoutMs: CREATE_TIMEOUT_MS,
+    signal,
+  });
   const url = new URL(`${base}/${encodeURIComponent(database)}`);
   url.username = CLICKHOUSE_USER;
   url.password = encodeURIComponent(password);
-  const { pid, exited, stop, force } = engine;
-  return { name: 'clickhouse', url: url.href, pid, exited, stop, force };
+  const { pid, exited, stop } = engine;
+  return { name: 'clickhouse', url: url.href, pid, exited, stop };
 }
 
-async function answersPing(base: string): Promise<Answer> {
+async function answersPing(base: string, signal: AbortSignal): Promise<Answer> {
   try {
-    const response = await fetch(`${base}/ping`);
+    const response = await fetch(`${base}/ping`, { signal });
     const isReady = response.ok && (await response.text()) === 'Ok.\n';
     return isReady ? 'ready' : { waitsFor: 'the answer Ok to /ping' };
   } catch {
@@ -126,11 +137,17 @@ async function answersPing(base: string): Promise<Answer> {
   }
 }
 
-async function createDatabase(options: { base: string; database: string; password: string }): Promise<void> {
-  const { base, database, password } = options;
+async function createDatabase(options: {
+  base: string;
+  database: string;
+  password: string;
+  signal: AbortSignal;
+}): Promise<true> {
+  const { base, database, password, signal } = options;
   const name = database.replaceAll('\\', '\\\\').replaceAll('`', '\\`');
   const response = await fetch(base, {
     method: 'POST',
+    signal,
     body: `CREATE DATABASE IF NOT EXISTS \`${name}\``,
     headers: { Authorization: `Basic ${Buffer.from(`${CLICKHOUSE_USER}:${password}`).toString('base64')}` },
   });
@@ -140,6 +157,7 @@ async function createDatabase(options: { base: string; database: string; passwor
       `cannot create the ClickHouse database: ${await response.text()}`,
     );
   }
+  return true;
 }
 
 /** Its lines are pino's, except those that the engine itself writes. */

@@ -1,9 +1,10 @@
-import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, type SpawnOptions, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { PORT_VARIABLES } from '../core/config/config.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/service/log.ts';
@@ -24,8 +25,14 @@ export interface Engine {
   readonly exited: Promise<ExitStatus>;
   /** Ends the engine in an orderly way and waits for it; ends it by force past its deadline. */
   stop(): Promise<void>;
-  /** Ends it by force, as its own deadline would. */
-  force(): void;
+}
+
+/** How the start of a process, and the process, can be ended from outside. */
+export interface Cancellation {
+  /** Ends the start early, in order; a process that has started goes on. */
+  readonly signal?: AbortSignal | undefined;
+  /** Ends the process by force, whether it is starting or has started, as its own deadline would. */
+  readonly force?: AbortSignal | undefined;
 }
 
 export interface EngineProcess {
@@ -35,7 +42,6 @@ export interface EngineProcess {
   /** The last lines it wrote, for the error message when it does not start. */
   lastLines(): string;
   stop(): Promise<void>;
-  force(): void;
 }
 
 /**
@@ -48,6 +54,10 @@ export const FORCE_MS = 2_000;
 
 const KEPT_LINES = 12;
 const POLL_MS = 20;
+/** A process that takes longer to say whether it is ready is asked again: it may have accepted a connection too early. */
+const ANSWER_TIMEOUT_MS = 5_000;
+/** A program that has not said its version after this will not. */
+const VERSION_TIMEOUT_MS = 10_000;
 /** How often a start that takes long says what it waits for. */
 const WAITING_LINE_MS = 10_000;
 /** How long the port of a process that has just been stopped can stay in use. */
@@ -69,6 +79,7 @@ export async function spawnEngine(options: {
   stopTimeoutMs: number;
   /** The signal that ends it past its deadline, with the least damage. */
   forceSignal: NodeJS.Signals;
+  force?: AbortSignal | undefined;
 }): Promise<EngineProcess> {
   const child = spawn(options.command, options.args, {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -103,6 +114,9 @@ export async function spawnEngine(options: {
     signal(options.forceSignal);
     setTimeout(() => signal('SIGKILL'), FORCE_MS).unref();
   }
+  if (options.force?.aborted) force();
+  options.force?.addEventListener('abort', force, { once: true });
+  void exited.then(() => options.force?.removeEventListener('abort', force));
 
   async function stop(): Promise<void> {
     signal(options.stopSignal);
@@ -114,7 +128,7 @@ export async function spawnEngine(options: {
     await exited;
   }
 
-  return { child, pid: child.pid ?? 0, exited, lastLines: () => kept.join('\n  '), stop, force };
+  return { child, pid: child.pid ?? 0, exited, lastLines: () => kept.join('\n  '), stop };
 }
 
 /** Whether a process is ready, and if not, what it waits for. */
@@ -125,13 +139,15 @@ export const NO_ANSWER: Answer = { waitsFor: 'an answer on its port' };
 
 /**
  * Waits until `answers` says that the process is ready, and fails at once when it ends before that. A wait that takes
- * long is logged every ten seconds, with what it is for.
+ * long is logged every ten seconds, with what it is for. No answer holds up its end: one that does not come counts as
+ * none.
  * @throws OperatingError `engine_failed` with the last lines of its output.
  */
 export async function waitUntilReady(options: {
   name: string;
   process: Pick<EngineProcess, 'exited' | 'lastLines' | 'stop'>;
-  answers: () => Promise<Answer>;
+  /** Its signal ends a question that takes too long. */
+  answers: (signal: AbortSignal) => Promise<Answer>;
   timeoutMs: number;
   log?: Logger | undefined;
   /** Ends the waiting, and the process, early. */
@@ -145,10 +161,12 @@ export async function waitUntilReady(options: {
   const startedAt = Date.now();
   let lines = 0;
   for (;;) {
-    const answer = await options.answers();
+    const leftMs = Math.max(0, startedAt + options.timeoutMs - Date.now());
+    const timeoutMs = Math.min(ANSWER_TIMEOUT_MS, leftMs);
+    const answer = (await withLimit(options.answers, { timeoutMs, signal: options.signal })) ?? NO_ANSWER;
     if (answer === 'ready') return;
     const waitedMs = Date.now() - startedAt;
-    const late = waitedMs > options.timeoutMs;
+    const late = waitedMs >= options.timeoutMs;
     const cancelled = options.signal?.aborted === true;
     if (ended || late || cancelled) {
       const outcome = ended
@@ -169,6 +187,58 @@ export async function waitUntilReady(options: {
     }
     await delay(POLL_MS);
   }
+}
+
+/**
+ * The last step of a start, once the process answers. The process is stopped when the step fails or is ended early.
+ * @throws OperatingError `engine_failed`, or what the step throws.
+ */
+export async function completeStart(options: {
+  name: string;
+  process: Pick<EngineProcess, 'stop'>;
+  step: (signal: AbortSignal) => Promise<true>;
+  timeoutMs: number;
+  signal?: AbortSignal | undefined;
+}): Promise<void> {
+  try {
+    if (await withLimit(options.step, options)) return;
+  } catch (error) {
+    await options.process.stop();
+    throw error;
+  }
+  await options.process.stop();
+  const why = options.signal?.aborted ? 'was stopped' : `took longer than ${options.timeoutMs / 1000} s`;
+  throw new OperatingError('engine_failed', `${options.name} ${why} while its database was created`);
+}
+
+/** The result of `work`; undefined when its time is over or `signal` comes first, and its signal then ends the work. */
+async function withLimit<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  { timeoutMs, signal }: { timeoutMs: number; signal?: AbortSignal | undefined },
+): Promise<T | undefined> {
+  if (signal?.aborted) return undefined;
+  const limit = new AbortController();
+  const end = (): void => limit.abort();
+  const over = new Promise<undefined>((resolve) => {
+    limit.signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+  const timer = setTimeout(end, timeoutMs);
+  signal?.addEventListener('abort', end, { once: true });
+  try {
+    return await Promise.race([over, work(limit.signal)]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', end);
+  }
+}
+
+/** What a program says of its version; '' when it cannot be run or does not end. */
+export async function readVersionText(program: string): Promise<string> {
+  const options = { timeout: VERSION_TIMEOUT_MS, killSignal: 'SIGKILL' } as const;
+  return await promisify(execFile)(program, ['--version'], options).then(
+    ({ stdout }) => stdout,
+    () => '',
+  );
 }
 
 /** The command line of a process, or undefined when there is no such process. */

@@ -1,17 +1,17 @@
-import { execFile } from 'node:child_process';
 import { statfsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { NATS_USER } from '../core/config/secrets.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/service/log.ts';
 import {
   type Answer,
+  type Cancellation,
   ENGINE_STOP_MS,
   type Engine,
   findLeftover,
   NO_ANSWER,
+  readVersionText,
   requireFreePort,
   spawnEngine,
   stopLeftover,
@@ -80,8 +80,7 @@ export async function findNatsServer(options: {
 }
 
 async function readVersion(binary: string): Promise<[number, number, number] | undefined> {
-  const { stdout } = await promisify(execFile)(binary, ['--version']).catch(() => ({ stdout: '' }));
-  const match = /v(\d+)\.(\d+)\.(\d+)/.exec(stdout);
+  const match = /v(\d+)\.(\d+)\.(\d+)/.exec(await readVersionText(binary));
   return match ? [Number(match[1]), Number(match[2]), Number(match[3])] : undefined;
 }
 
@@ -97,16 +96,16 @@ function atLeast(version: readonly [number, number, number], floor: readonly [nu
  * A server that could not write ends by itself once the disk has room again, to be started again.
  * @throws OperatingError `engine_failed` or `engine_user`.
  */
-export async function startNats(options: {
-  server: NatsServer;
-  dataDir: string;
-  port: number;
-  password: string;
-  sync: 'always' | 'interval';
-  log: Logger;
-  /** Ends the start early. */
-  signal?: AbortSignal;
-}): Promise<Engine> {
+export async function startNats(
+  options: {
+    server: NatsServer;
+    dataDir: string;
+    port: number;
+    password: string;
+    sync: 'always' | 'interval';
+    log: Logger;
+  } & Cancellation,
+): Promise<Engine> {
   const { server, dataDir, port, password, log } = options;
   const user = chooseEngineUser({ engine: 'NATS', variable: 'NATS_URL', program: server.binary, dataDir });
   const config = join(dataDir, 'nats-server.conf');
@@ -146,11 +145,12 @@ export async function startNats(options: {
     stopSignal: 'SIGTERM',
     stopTimeoutMs: ENGINE_STOP_MS,
     forceSignal: 'SIGKILL',
+    force: options.force,
   });
   await waitUntilReady({
     name: 'nats-server',
     process: child,
-    answers: () => sendsInfo(port),
+    answers: (signal) => sendsInfo(port, signal),
     timeoutMs: START_TIMEOUT_MS,
     log,
     signal: options.signal,
@@ -169,7 +169,6 @@ export async function startNats(options: {
     pid: child.pid,
     exited: child.exited,
     stop: child.stop,
-    force: child.force,
   };
 }
 
@@ -207,9 +206,9 @@ ${options.syncAlways ? '  sync_interval: always\n' : ''}}
 }
 
 /** Whether the server sends its INFO line, JetStream included. */
-function sendsInfo(port: number): Promise<Answer> {
+function sendsInfo(port: number, signal: AbortSignal): Promise<Answer> {
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect({ port, host: '127.0.0.1', signal });
     let text = '';
     const end = (answer: Answer): void => {
       socket.destroy();

@@ -94,6 +94,27 @@ test('goes on making a data folder where a crash left it', async () => {
   expect(names.filter((name) => ['made', 'unfinished'].includes(name))).toEqual([]);
 });
 
+test('refuses to make a data folder where there are data, and takes it again once it is whole', async () => {
+  const dataDir = join(folder, 'home', 'postgres');
+  const first = await start();
+  await query(first, 'CREATE TABLE kept (n int)');
+  await first.stop();
+  renameSync(join(dataDir, 'PG_VERSION'), join(folder, 'PG_VERSION'));
+  const before = readdirSync(dataDir).sort();
+  await expect(start()).rejects.toThrow(
+    /has no PG_VERSION, but other files \(base, global, .*put PG_VERSION back/,
+  );
+  expect(readdirSync(dataDir).sort()).toEqual(before);
+  renameSync(join(folder, 'PG_VERSION'), join(dataDir, 'PG_VERSION'));
+  // A second data folder beside it, as the versions before made one: nothing of it gets into the first.
+  for (const name of ['base', 'second']) mkdirSync(join(dataDir, 'made', name), { recursive: true });
+  await expect(start()).rejects.toThrow(/has its own base; delete .*made/);
+  expect(readdirSync(dataDir).sort()).toEqual([...before, 'PG_VERSION', 'made'].sort());
+  rmSync(join(dataDir, 'made'), { recursive: true });
+  const second = await start();
+  expect(await query(second, 'SELECT n FROM kept')).toEqual([]);
+});
+
 test('ends a server left over on its folder first, even on the same port', async () => {
   const leftover = await start();
   await query(leftover, 'CREATE TABLE kept (n int)');

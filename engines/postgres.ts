@@ -20,6 +20,8 @@ import { openPostgres } from '../core/postgres/postgres.ts';
 import type { Logger } from '../core/service/log.ts';
 import {
   type Answer,
+  type Cancellation,
+  completeStart,
   ENGINE_STOP_MS,
   type Engine,
   findLeftover,
@@ -37,6 +39,8 @@ const SUPERUSER = 'postgres';
 const STARTING_UP = 'the database system is starting up';
 /** Recovery after a crash reads the log written since the last checkpoint, at most MAX_WAL_SIZE. */
 const START_TIMEOUT_MS = 120_000;
+/** A database is a copy of a template of some 10 MB. */
+const CREATE_TIMEOUT_MS = 60_000;
 /** The server is starting up or recovering. */
 const CANNOT_CONNECT_NOW = '57P03';
 const INITDB_TIMEOUT_MS = 120_000;
@@ -45,6 +49,9 @@ const UNFINISHED = 'unfinished';
 const MADE = 'made';
 /** Its file that says that a data folder is whole: it is put there last. */
 const LAST_FILE = 'PG_VERSION';
+/** What file systems have in the folder at which they are mounted, such as `.snapshot`. */
+const NO_DATA = /^(?:lost\+found$|\.)/;
+const SHOWN_NAMES = 5;
 /** Where PostgreSQL keeps what its processes share. It starts with 1 MiB and adds some for queries of several processes. */
 const SHARED_MEMORY = '/dev/shm';
 const LEAST_SHARED_BYTES = 32 * 1024 ** 2;
@@ -75,19 +82,19 @@ const SETTINGS: Readonly<Record<string, string>> = {
  * A server left over on the same folder by a killed supervisor is stopped first.
  * @throws OperatingError `postgres_missing`, `engine_user` or `engine_failed`.
  */
-export async function startPostgres(options: {
-  dataDir: string;
-  port: number;
-  /** Of the superuser `postgres`; fixed when the data folder is made. */
-  password: string;
-  database: string;
-  log: Logger;
-  /** More settings of postgresql.conf. */
-  settings?: Readonly<Record<string, string>>;
-  /** Ends the start early. */
-  signal?: AbortSignal;
-}): Promise<Engine> {
-  const { dataDir, port, password, database, log, signal } = options;
+export async function startPostgres(
+  options: {
+    dataDir: string;
+    port: number;
+    /** Of the superuser `postgres`; fixed when the data folder is made. */
+    password: string;
+    database: string;
+    log: Logger;
+    /** More settings of postgresql.conf. */
+    settings?: Readonly<Record<string, string>>;
+  } & Cancellation,
+): Promise<Engine> {
+  const { dataDir, port, password, database, log, signal, force } = options;
   const binaries = await findPostgresBinaries();
   const user = chooseEngineUser({
     engine: 'PostgreSQL',
@@ -125,24 +132,32 @@ export async function startPostgres(options: {
     stopTimeoutMs: ENGINE_STOP_MS,
     // "Immediate shutdown": no checkpoint, but its children end too; SIGKILL would leave them behind.
     forceSignal: 'SIGQUIT',
+    force,
   });
   const urlOf = (name: string): string =>
     `postgres://${SUPERUSER}:${encodeURIComponent(password)}@127.0.0.1:${port}/${encodeURIComponent(name)}`;
   await waitUntilReady({
     name: 'PostgreSQL',
     process: child,
-    answers: () => hasDatabase(urlOf('postgres'), database, child.stop),
+    answers: (limit) => takesSessions(urlOf('postgres'), limit, child.stop),
     timeoutMs: START_TIMEOUT_MS,
     log,
     signal,
   });
-  const { pid, exited, stop, force } = child;
-  return { name: 'postgres', url: urlOf(database), pid, exited, stop, force };
+  await completeStart({
+    name: 'PostgreSQL',
+    process: child,
+    step: (limit) => createDatabase(urlOf('postgres'), database, limit),
+    timeoutMs: CREATE_TIMEOUT_MS,
+    signal,
+  });
+  const { pid, exited, stop } = child;
+  return { name: 'postgres', url: urlOf(database), pid, exited, stop };
 }
 
 /**
  * Makes the data folder in itself, since it can be a mount point, which nothing can be renamed to. A crash at any moment
- * leaves what the next start goes on with; files that are there already, such as `lost+found`, stay.
+ * leaves what the next start goes on with. A folder with files in it is refused: they are data.
  */
 async function initialise(options: {
   binaries: PostgresBinaries;
@@ -155,11 +170,13 @@ async function initialise(options: {
   const made = join(dataDir, MADE);
   try {
     if (!existsSync(made)) await runInitdb(options);
-    const names = readdirSync(made).sort((a, b) => Number(a === LAST_FILE) - Number(b === LAST_FILE));
-    for (const name of names) {
-      if (name === LAST_FILE) syncFolder(dataDir);
-      renameSync(join(made, name), join(dataDir, name));
-    }
+    const names = readdirSync(made);
+    const inTheWay = names.find((name) => existsSync(join(dataDir, name)));
+    if (inTheWay !== undefined) throw new Error(`it has its own ${inTheWay}; delete ${made}, a second one`);
+    const move = (name: string): void => renameSync(join(made, name), join(dataDir, name));
+    for (const name of names) if (name !== LAST_FILE) move(name);
+    syncFolder(dataDir);
+    if (names.includes(LAST_FILE)) move(LAST_FILE);
     rmdirSync(made);
     syncFolder(dataDir);
   } catch (cause) {
@@ -174,6 +191,7 @@ async function initialise(options: {
 
 async function runInitdb(options: Parameters<typeof initialise>[0]): Promise<void> {
   const { dataDir } = options;
+  requireNoData(dataDir);
   const user = options.user.named();
   const unfinished = join(dataDir, UNFINISHED);
   const passwordFile = `${dataDir}.password`;
@@ -210,6 +228,17 @@ async function runInitdb(options: Parameters<typeof initialise>[0]): Promise<voi
   }
 }
 
+/** @throws Error naming what the folder has beside what a file system, or a start that was ended, leaves in it. */
+function requireNoData(dataDir: string): void {
+  const names = readdirSync(dataDir).filter((name) => name !== UNFINISHED && !NO_DATA.test(name));
+  if (names.length === 0) return;
+  const shown = names.sort().slice(0, SHOWN_NAMES).join(', ');
+  throw new Error(
+    `it has no ${LAST_FILE}, but other files (${shown}). If they are data of PostgreSQL, put ${LAST_FILE} back ` +
+      'or restore a backup; if they are none, move them away',
+  );
+}
+
 /** Makes renames in a folder outlast a power cut. */
 function syncFolder(path: string): void {
   const folder = openSync(path, 'r');
@@ -244,24 +273,51 @@ async function stopLeftoverPostmaster(dataDir: string, log: Logger): Promise<voi
   }
 }
 
-/** Makes the database if it is missing, once the server answers. */
-async function hasDatabase(url: string, database: string, giveUp: () => Promise<void>): Promise<Answer> {
-  // Also of a standby it is asked only whether it answers.
-  const any = `${url}?target_session_attrs=any`;
-  const sql = openPostgres({ url: any, max: 1, name: 'engine', as: 'owner' });
+async function takesSessions(url: string, signal: AbortSignal, giveUp: () => Promise<void>): Promise<Answer> {
   try {
-    const [known] = await sql`SELECT 1 FROM pg_database WHERE datname = ${database}`;
-    if (!known) await sql`CREATE DATABASE ${sql(database)}`;
+    await withSession(url, signal, async (sql) => void (await sql`SELECT 1`));
     return 'ready';
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     if (code === CANNOT_CONNECT_NOW) return { waitsFor: 'its recovery from the write-ahead log' };
-    if (['ECONNREFUSED', 'ECONNRESET', 'CONNECTION_CLOSED'].includes(String(code))) return NO_ANSWER;
+    if (signal.aborted || ['ECONNREFUSED', 'ECONNRESET', 'CONNECTION_CLOSED'].includes(String(code))) {
+      return NO_ANSWER;
+    }
     await giveUp();
     throw new OperatingError('engine_failed', `PostgreSQL refuses its superuser: ${errorText(error)}`, {
       cause: error,
     });
+  }
+}
+
+/** Makes the database if it is missing. */
+async function createDatabase(url: string, database: string, signal: AbortSignal): Promise<true> {
+  try {
+    await withSession(url, signal, async (sql) => {
+      const [known] = await sql`SELECT 1 FROM pg_database WHERE datname = ${database}`;
+      if (!known) await sql`CREATE DATABASE ${sql(database)}`;
+    });
+    return true;
+  } catch (cause) {
+    throw new OperatingError('engine_failed', `cannot create the database: ${errorText(cause)}`, { cause });
+  }
+}
+
+/** Runs statements of the superuser in a session of their own, which ends with them or with the signal. */
+async function withSession(
+  url: string,
+  signal: AbortSignal,
+  work: (sql: ReturnType<typeof openPostgres>) => Promise<void>,
+): Promise<void> {
+  // Also a standby is asked whether it answers.
+  const any = `${url}?target_session_attrs=any`;
+  const sql = openPostgres({ url: any, max: 1, name: 'engine', as: 'owner' });
+  const drop = (): void => void sql.end({ timeoutMs: 0 });
+  signal.addEventListener('abort', drop, { once: true });
+  try {
+    await work(sql);
   } finally {
+    signal.removeEventListener('abort', drop);
     await sql.end();
   }
 }

@@ -1,12 +1,12 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, expect, inject, onTestFinished, test } from 'vitest';
 import { fromProject } from '../core/config/paths.ts';
 import { assert } from '../core/errors.ts';
-import { freePlatformPorts } from '../engines/engine.ts';
+import { ENGINE_STOP_MS, freePlatformPorts } from '../engines/engine.ts';
 import { waitFor } from './support/engines.ts';
 
 const SERVICE_PORTS = ['COLLECTOR_PORT', 'API_PORT', 'LOADER_PORT', 'ATTRIBUTION_PORT', 'SCHEDULER_PORT'];
@@ -104,6 +104,9 @@ test('starts, refuses a second one, brings a crashed process back, survives a ki
 }, async () => {
   const first = await upAndReady();
   expect(first.output()).toContain('first start');
+  // The right to set a platform up is no line of a log; what prints it is.
+  expect(first.output()).toMatch(/"next":\[".*npx afflux init --link/);
+  expect(first.output()).not.toContain('afx_setup_');
   expect(await Promise.all(SERVICE_PORTS.map(status))).toEqual(SERVICE_PORTS.map(() => 200));
 
   const second = up();
@@ -162,6 +165,41 @@ test('says what a stop waits for, and a second signal ends all by force', { time
   child.kill('SIGTERM');
   // Below what the collector alone would have had.
   await waitFor(() => hasEnded(child), { deadlineMs: 10_000, what: 'the platform to end' });
+  expect(child.exitCode).toBe(1);
+  expect(ourProcesses()).toEqual([]);
+});
+
+test('a part that hangs while it starts can be stopped: a second signal ends it by force', {
+  timeout: 60_000,
+}, async () => {
+  // It takes connections, says nothing, and does not heed SIGTERM.
+  const programs = mkdtempSync(join(tmpdir(), 'afflux-mute-'));
+  onTestFinished(() => rmSync(programs, { recursive: true }));
+  const mute = join(programs, 'nats-server');
+  writeFileSync(
+    mute,
+    `#!${process.execPath}
+if (process.argv.includes('--version')) console.log('nats-server: v2.10.0');
+else {
+  process.on('SIGTERM', () => undefined);
+  require('node:net').createServer(() => undefined).listen(${env.NATS_PORT}, '127.0.0.1', () => console.log('mute'));
+}
+`,
+    { mode: 0o755 },
+  );
+  // The account of the engines runs it.
+  chmodSync(programs, 0o755);
+  env.NATS_SERVER = mute;
+  const { child, output } = up();
+  await waitFor(() => output().includes('waits for an answer on its port') || hasEnded(child), {
+    deadlineMs: 30_000,
+    what: 'a line about the part that hangs',
+  });
+  child.kill('SIGTERM');
+  await waitFor(() => output().includes('SIGTERM: stopping'), { deadlineMs: 5_000, what: 'the stop' });
+  child.kill('SIGTERM');
+  // Below what the mute program alone would have had.
+  await waitFor(() => hasEnded(child), { deadlineMs: ENGINE_STOP_MS - 1_000, what: 'the platform to end' });
   expect(child.exitCode).toBe(1);
   expect(ourProcesses()).toEqual([]);
 });

@@ -5,7 +5,6 @@ import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
 import type { Running } from '../../core/service/service.ts';
 import type { Telemetry } from '../../core/telemetry/telemetry.ts';
-import { formatTraceParent } from '../../core/telemetry/trace-context.ts';
 import { DAY_MS } from '../../core/time.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
 import { queueMail } from '../../ledger/integrations/mails.ts';
@@ -35,7 +34,7 @@ import { formatOptionalTime } from '../schemas/schemas.ts';
 import { postbackBodyOf } from './outgoing-postbacks.ts';
 import { webhookBodyOf } from './webhook-bodies.ts';
 import { requestOf } from './webhook-request.ts';
-import { recordAttemptSpan, spanOf } from './webhook-span.ts';
+import { recordAttemptSpan, spanOf, traceHeaders } from './webhook-span.ts';
 import { send, type WebhookAnswer } from './webhook-target.ts';
 
 /**
@@ -225,8 +224,7 @@ async function attempt(options: WebhookWorkerOptions, delivery: DueDelivery): Pr
       'webhook-id': id,
       'webhook-timestamp': String(timestamp),
       'webhook-signature': signatures.join(' '),
-      ...(span && { traceparent: formatTraceParent(span) }),
-      ...(delivery.requestId !== null && { 'x-request-id': delivery.requestId }),
+      ...traceHeaders(delivery, span),
     },
   });
   if (span) recordAttemptSpan(options.telemetry, { delivery, span, answer });

@@ -1,7 +1,12 @@
+import { AggregationTemporality, InMemoryMetricExporter } from '@opentelemetry/sdk-metrics';
+import { InMemorySpanExporter } from '@opentelemetry/sdk-trace-base';
+import { Registry } from 'prom-client';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { loadConfig } from '../../core/config/config.ts';
 import { createNetworkMatcher } from '../../core/ip.ts';
 import { createLogger } from '../../core/service/log.ts';
+import { startOpenTelemetry } from '../../core/telemetry/open-telemetry.ts';
 import { DAY_MS } from '../../core/time.ts';
 import { eraseCustomer, findCustomer } from '../../ledger/audit/erase.ts';
 import { createWebhookEndpoint } from '../../ledger/integrations/webhook-endpoints.ts';
@@ -16,7 +21,7 @@ import { waitFor } from '../../test/support/engines.ts';
 import { type Receiver, startReceiver } from '../../test/support/servers/receiver.ts';
 import { newSigningSecret } from '../auth/signed-calls.ts';
 import { isCallable, send, urlFault } from './webhook-target.ts';
-import { fanOut, startDeliveries, startWebhookWorker } from './webhook-worker.ts';
+import { fanOut, startDeliveries, startWebhookWorker, type WebhookWorkerOptions } from './webhook-worker.ts';
 
 const LOOPBACK = createNetworkMatcher(['127.0.0.1']);
 
@@ -59,9 +64,9 @@ function workerOptions(retryWaitsS: readonly number[] = [0, 0]) {
 }
 
 /** Everything that is due now, once. */
-async function work(retryWaitsS?: readonly number[]): Promise<number> {
+async function work(changes: Partial<WebhookWorkerOptions> = {}): Promise<number> {
   await fanOut(api);
-  const deliveries = startDeliveries(workerOptions(retryWaitsS));
+  const deliveries = startDeliveries({ ...workerOptions(), ...changes });
   const claimed = await deliveries.claim();
   await deliveries.ended();
   return claimed;
@@ -96,8 +101,17 @@ describe('a delivery', () => {
     expect(await work()).toBe(0);
   });
 
-  test('about an order has its trace, and to the program the id of the request that reported it', async () => {
+  test('about an order tells the program, and no affiliate, its trace and the request that reported it', async () => {
     const partner = await startReceiver();
+    const spans = new InMemorySpanExporter();
+    const metrics = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
+    const telemetry = startOpenTelemetry({
+      config: loadConfig({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' }),
+      service: 'api',
+      metrics: new Registry(),
+      log: createLogger({ name: 'test', level: 'silent' }),
+      exporters: { traces: spans, metrics },
+    });
     try {
       await subscribe(tenant.keys.advertiser);
       await subscribe(tenant.keys.affiliate, { url: partner.url });
@@ -107,18 +121,22 @@ describe('a delivery', () => {
         headers: { 'x-request-id': 'shop-request' },
       });
       expect(reported.status).toBe(202);
-      const { traceId } = api.telemetry.ids.order(await order('traced'));
-      await work();
-      const spansOf = ({ received }: Receiver) => received.map(({ headers }) => String(headers.traceparent));
-      const spans = [...spansOf(receiver), ...spansOf(partner)];
-      for (const span of spans) expect(span).toMatch(new RegExp(`^00-${traceId}-[0-9a-f]{16}-00$`));
-      expect(new Set(spans).size).toBe(spans.length);
-      const idsOf = ({ received }: Receiver) =>
-        new Set(received.map(({ headers }) => headers['x-request-id']));
-      expect(idsOf(receiver)).toEqual(new Set(['shop-request']));
+      const { traceId } = telemetry.ids.order(await order('traced'));
+      await work({ telemetry });
+      const received = ({ received }: Receiver, name: string) => received.map(({ headers }) => headers[name]);
+      const sent = received(receiver, 'traceparent');
+      for (const span of sent) expect(span).toMatch(new RegExp(`^00-${traceId}-[0-9a-f]{16}-01$`));
+      expect([sent.length, new Set(sent).size]).toEqual([2, 2]);
+      expect(new Set(received(receiver, 'x-request-id'))).toEqual(new Set(['shop-request']));
       // A partner does not get to know what a shop calls its requests.
-      expect(idsOf(partner)).toEqual(new Set([undefined]));
+      const ofPartner = [...received(partner, 'traceparent'), ...received(partner, 'x-request-id')];
+      expect([ofPartner.length > 0, new Set(ofPartner)]).toEqual([true, new Set([undefined])]);
+      // Where no spans are sent, none is named: its flag would switch the tracing of the receiver off.
+      await order('untraced');
+      await work();
+      expect(new Set(received(receiver, 'traceparent').slice(sent.length))).toEqual(new Set([undefined]));
     } finally {
+      await telemetry.stop();
       await partner.stop();
     }
   });
@@ -191,7 +209,7 @@ describe('a delivery', () => {
     const { id } = await subscribe(key, { events: ['conversion.created'] });
     receiver.answering((response) => response.writeHead(503).end());
     await order('later');
-    await work([1_000, 2_000]);
+    await work({ retryWaitsS: [1_000, 2_000] });
     const [delivery] = await deliveries(id, key);
     const waitMs = Date.parse(String(delivery?.next_attempt_at)) - Date.now();
     expect(waitMs).toBeGreaterThan(790_000);

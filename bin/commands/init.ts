@@ -1,12 +1,13 @@
 import { createInterface } from 'node:readline/promises';
 import { invitationLink } from '../../api/auth/mails.ts';
 import { formatId, type IntegerIdKind } from '../../api/schemas/ids.ts';
+import { setupToken, setupUrl } from '../../api/setup/token.ts';
 import { InputError, OperatingError } from '../../core/errors.ts';
 import { parsePercent } from '../../core/money/rates.ts';
 import { printable } from '../../core/printable.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
-import { type FirstParts, type FirstSetup, setUp } from '../../ledger/setup/first-setup.ts';
+import { type FirstParts, type FirstSetup, hasOperator, setUp } from '../../ledger/setup/first-setup.ts';
 import { readConfig } from '../environment.ts';
 import { withLedger } from '../stores.ts';
 import { renderTable } from '../table.ts';
@@ -31,6 +32,22 @@ export async function init(
   await withLedger('afflux-init', async (ledger) => {
     const parts = await (setup ? makeParts(ledger, setup) : setUpByAnswers(ledger, answers, process));
     process.stdout.write(await describe(ledger, parts));
+  });
+}
+
+/** `afflux init --link`: the link of the setup page. @throws OperatingError `wrong_state` once there is an operator. */
+export async function printSetupLink(): Promise<void> {
+  const { dataKeys, portalUrl } = readConfig();
+  await withLedger('afflux-init', async (ledger) => {
+    if (await hasOperator(ledger)) {
+      throw new OperatingError(
+        'wrong_state',
+        'there is an operator already, and the setup page takes no other; "afflux users invite" makes a link for a user',
+      );
+    }
+    process.stdout.write(
+      `Sets the platform up, once and within a day:\n  ${setupUrl(portalUrl, setupToken(createSecretBox(dataKeys), Date.now()))}\n`,
+    );
   });
 }
 

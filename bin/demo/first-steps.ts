@@ -2,22 +2,30 @@ import { join } from 'node:path';
 import { setupToken, setupUrl } from '../../api/setup/token.ts';
 import type { Config } from '../../core/config/config.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
+import type { LogFormat } from '../../core/service/log-lines.ts';
 import { connectDatabase } from '../../ledger/postgres/db.ts';
 import { hasOperator } from '../../ledger/setup/first-setup.ts';
 import { type Demo, linkUrl, readDemo } from './data.ts';
 
-/** Lines that `afflux up` prints under its table: how to set up a platform without an operator, or the demo's users. */
-export async function firstSteps({ config }: { config: Config }): Promise<string[]> {
+/**
+ * Lines that `afflux up` prints under its table: how to set up a platform without an operator, or the demo's users. In
+ * JSON they are for a store of logs, which no right to set up a platform belongs in.
+ */
+export async function firstSteps(options: { config: Config; format: LogFormat }): Promise<string[]> {
+  const { config, format } = options;
   const demo = await readDemo(join(config.home, 'demo.json'));
   if (demo) return describeDemo(config, demo);
   const ledger = await connectDatabase({ url: config.databaseUrl, max: 1, name: 'afflux-up' });
   const isSetUp = await hasOperator(ledger).finally(() => ledger.end());
   if (isSetUp) return [`The portal is at ${config.portalUrl}/portal/.`];
-  // Printed here and nowhere else: its reader sets the platform up.
-  const url = setupUrl(config.portalUrl, setupToken(createSecretBox(config.dataKeys), Date.now()));
+  if (format === 'json') {
+    return [
+      'No user can sign in yet. Set the platform up: npx afflux init on the command line, or in a browser by the link that npx afflux init --link prints',
+    ];
+  }
   return [
     'No user can sign in yet. Set the platform up in a browser; the link is good for a day, keep it to yourself:',
-    `  ${url}`,
+    `  ${setupUrl(config.portalUrl, setupToken(createSecretBox(config.dataKeys), Date.now()))}`,
     'or on the command line: npx afflux init. To look around first, with invented data: npm run demo',
   ];
 }

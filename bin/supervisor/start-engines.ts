@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Config } from '../../core/config/config.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
-import type { Engine } from '../../engines/engine.ts';
+import type { Cancellation, Engine } from '../../engines/engine.ts';
 import { findNatsServer, startNats } from '../../engines/nats.ts';
 import { startPostgres } from '../../engines/postgres.ts';
 import { ANALYST_READS } from '../../warehouse/analysts/reads.ts';
@@ -15,7 +15,7 @@ export interface EngineChoice {
   readonly name: 'PostgreSQL' | 'ClickHouse' | 'NATS';
   readonly url: string;
   /** Starts it here; undefined when a URL names a server instead. */
-  readonly start: ((log: Logger, signal: AbortSignal) => Promise<Engine>) | undefined;
+  readonly start: ((log: Logger, cancellation: Cancellation) => Promise<Engine>) | undefined;
   /** Where its data are, when it is embedded. */
   readonly dataDir: string;
 }
@@ -31,14 +31,14 @@ export function chooseEngines(config: Config): EngineChoice[] {
       url: config.databaseUrl,
       dataDir: postgresDir,
       start: config.embedded.postgres
-        ? (log, signal) =>
+        ? (log, cancellation) =>
             startPostgres({
               dataDir: postgresDir,
               port: config.postgresPort,
               password: config.postgresPassword,
               database: DATABASE,
               log,
-              signal,
+              ...cancellation,
             })
         : undefined,
     },
@@ -47,7 +47,7 @@ export function chooseEngines(config: Config): EngineChoice[] {
       url: config.clickhouseUrl,
       dataDir: clickhouseDir,
       start: config.embedded.clickhouse
-        ? (log, signal) =>
+        ? (log, cancellation) =>
             startClickHouse({
               dataDir: clickhouseDir,
               port: config.clickhousePort,
@@ -59,7 +59,7 @@ export function chooseEngines(config: Config): EngineChoice[] {
                 ...ANALYST_READS,
               },
               log,
-              signal,
+              ...cancellation,
             })
         : undefined,
     },
@@ -68,7 +68,7 @@ export function chooseEngines(config: Config): EngineChoice[] {
       url: config.natsUrl,
       dataDir: natsDir,
       start: config.embedded.nats
-        ? async (log, signal) =>
+        ? async (log, cancellation) =>
             startNats({
               server: await findNatsServer({ explicit: config.natsServer, home: config.home }),
               dataDir: natsDir,
@@ -76,7 +76,7 @@ export function chooseEngines(config: Config): EngineChoice[] {
               password: config.natsPassword,
               sync: config.natsSync,
               log,
-              signal,
+              ...cancellation,
             })
         : undefined,
     },

@@ -5,6 +5,7 @@ import { formatLogLine, logFormat } from '../../core/service/log-lines.ts';
 import { SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
 import {
   type Answer,
+  type Cancellation,
   type EngineProcess,
   NO_ANSWER,
   requireFreePort,
@@ -24,12 +25,9 @@ export const SERVICE_STOP_MS = SHUTDOWN_TIMEOUT_MS + 2_000;
  * Starts one of the platform's processes and returns once its /readyz is ok. It ends by itself when this process
  * is gone. @throws OperatingError `port_unavailable` or `engine_failed`.
  */
-export async function startService(options: {
-  service: Service;
-  config: Config;
-  log: Logger;
-  signal: AbortSignal;
-}): Promise<EngineProcess> {
+export async function startService(
+  options: { service: Service; config: Config; log: Logger } & Cancellation,
+): Promise<EngineProcess> {
   const { service, config } = options;
   await requireServicePort(options);
   const format = logFormat(config.logFormat);
@@ -42,12 +40,13 @@ export async function startService(options: {
     stopSignal: 'SIGTERM',
     stopTimeoutMs: SERVICE_STOP_MS,
     forceSignal: 'SIGKILL',
+    force: options.force,
   });
   await waitUntilReady({
     name: `the ${service.name}`,
     // Its lines have been printed already.
     process: { ...child, lastLines: () => '(see above)' },
-    answers: () => readiness(`${serviceUrl(service, config)}/readyz`),
+    answers: (limit) => readiness(`${serviceUrl(service, config)}/readyz`, limit),
     timeoutMs: READY_TIMEOUT_MS,
     log: options.log,
     signal: options.signal,
@@ -76,9 +75,9 @@ export async function requireServicePort(options: {
   });
 }
 
-async function readiness(url: string): Promise<Answer> {
+async function readiness(url: string, signal: AbortSignal): Promise<Answer> {
   try {
-    const response = await fetch(url);
+    const response = await fetch(url, { signal });
     const text = await response.text();
     return response.ok ? 'ready' : { waitsFor: `/readyz, which says: ${text.trim()}` };
   } catch {

@@ -9,9 +9,10 @@ const WAITING_LINE_MS = 3_000;
 /** `afflux up` has stopped everything, by force if need be, this long after SIGINT or SIGTERM. */
 export const UP_STOP_MS = SERVICE_STOP_MS + ENGINE_STOP_MS + FORCE_MS + 1_000;
 
-/** SIGINT or SIGTERM: the first asks for a stop in order, the second for one by force. */
+/** SIGINT or SIGTERM: the first asks for a stop in order, the second for one by force, the third ends this process. */
 export interface StopRequest {
   readonly stop: AbortSignal;
+  /** Comes by itself when a stop takes too long: processes that were starting, and others after them. */
   readonly force: AbortSignal;
   /** The result of `work`, unless the stop comes first: it then rejects, and the work is left to itself. */
   unlessStopped<T>(work: Promise<T>): Promise<T>;
@@ -26,15 +27,24 @@ export function listenForStop(log: Logger): StopRequest {
   );
   // Nothing may be waiting for it when it comes.
   stopped.catch(() => undefined);
+  let deadline: NodeJS.Timeout | undefined;
   function onSignal(name: NodeJS.Signals): void {
     if (!stop.signal.aborted) {
       log.info(`${name}: stopping, within ${UP_STOP_MS / 1000} s. Once more to end by force`);
       stop.abort();
+      deadline = setTimeout(() => {
+        if (force.signal.aborted) return;
+        log.warn('the stop has taken too long: ending by force');
+        force.abort();
+      }, UP_STOP_MS - FORCE_MS);
     } else if (!force.signal.aborted) {
       log.warn(
         `${name} again: ending by force. Nothing that was acknowledged is lost; the next start takes longer`,
       );
       force.abort();
+    } else {
+      log.error(`${name} for the third time: ending at once. The next start ends what was left running`);
+      process.exit(1);
     }
   }
   process.on('SIGINT', onSignal);
@@ -44,6 +54,7 @@ export function listenForStop(log: Logger): StopRequest {
     force: force.signal,
     unlessStopped: (work) => Promise.race([work, stopped]),
     dispose() {
+      clearTimeout(deadline);
       process.off('SIGINT', onSignal);
       process.off('SIGTERM', onSignal);
     },
@@ -54,23 +65,14 @@ export function listenForStop(log: Logger): StopRequest {
  * The processes all at once, because none needs another one to end well: what the collector has redirected is in the
  * stream or its spool, and every other one goes on from what a store says. Then the engines that they used.
  */
-export async function stopAll(options: {
-  started: readonly Supervised[];
-  force: AbortSignal;
-  log: Logger;
-}): Promise<void> {
-  const { started, force, log } = options;
+export async function stopAll(options: { started: readonly Supervised[]; log: Logger }): Promise<void> {
+  const { started, log } = options;
   const startedAt = Date.now();
   const waitingFor = new Set<Supervised>();
   const line = setInterval(() => {
     const names = [...waitingFor].map(({ name, pid }) => `${name} (pid ${pid})`).join(', ');
     log.info(`stopping for ${Math.round((Date.now() - startedAt) / 1000)} s; waits for ${names}`);
   }, WAITING_LINE_MS);
-  const forceAll = (): void => {
-    for (const one of started) one.force();
-  };
-  if (force.aborted) forceAll();
-  force.addEventListener('abort', forceAll, { once: true });
 
   async function stopThese(these: readonly Supervised[]): Promise<void> {
     await Promise.all(

@@ -5,7 +5,12 @@ import type { ExitStatus } from '../../engines/engine.ts';
 import { restartPauseMs, supervise } from './supervise.ts';
 
 const log = createLogger({ name: 'test', level: 'silent' });
-const options = { name: 'program', log, signal: new AbortController().signal };
+const options = {
+  name: 'program',
+  log,
+  signal: new AbortController().signal,
+  force: new AbortController().signal,
+};
 
 /** A process that can be made to end, or to fail at its next start. */
 class Program extends EventEmitter<{ end: [ExitStatus]; start: [] }> {
@@ -21,7 +26,6 @@ class Program extends EventEmitter<{ end: [ExitStatus]; start: [] }> {
       pid: this.starts,
       exited,
       stop: async () => void this.emit('end', { code: 0, signal: null }),
-      force: () => void this.emit('end', { code: null, signal: 'SIGKILL' }),
     };
   }
 

@@ -1,14 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
-import type { ExitStatus } from '../../engines/engine.ts';
+import type { Cancellation, ExitStatus } from '../../engines/engine.ts';
 
 /** A process that is up. */
 interface Started {
   readonly pid: number;
   readonly exited: Promise<ExitStatus>;
   stop(): Promise<void>;
-  force(): void;
 }
 
 /** A process that is kept running. */
@@ -17,8 +16,6 @@ export interface Supervised {
   readonly pid: number;
   /** Ends it for good. */
   stop(): Promise<void>;
-  /** Ends it for good by force. */
-  force(): void;
 }
 
 /** A crash costs little once and must cost little when it repeats. */
@@ -38,13 +35,16 @@ export function restartPauseMs(failures: number): number {
  */
 export async function supervise<T extends Started>(options: {
   name: string;
-  start: (signal: AbortSignal) => Promise<T>;
+  start: (cancellation: Cancellation) => Promise<T>;
+  /** Ends the first start early. */
   signal: AbortSignal;
+  /** Ends it by force at every moment; it is stopped too, or it would be started again. */
+  force: AbortSignal;
   log: Logger;
 }): Promise<Supervised> {
-  const { name, log } = options;
+  const { name, log, signal, force } = options;
   const stopping = new AbortController();
-  let current: T | undefined = await options.start(options.signal);
+  let current: T | undefined = await options.start({ signal, force });
 
   async function keepRunning(): Promise<void> {
     let failures = 0;
@@ -64,7 +64,7 @@ export async function supervise<T extends Started>(options: {
       if (stopping.signal.aborted) return;
       startedAt = Date.now();
       try {
-        current = await options.start(stopping.signal);
+        current = await options.start({ signal: stopping.signal, force });
         log.info({ pid: current.pid }, 'restarted');
       } catch (error) {
         log.error(errorText(error));
@@ -84,10 +84,6 @@ export async function supervise<T extends Started>(options: {
       await loop;
       // It may have come up during the stop.
       await current?.stop();
-    },
-    force() {
-      stopping.abort();
-      current?.force();
     },
   };
 }

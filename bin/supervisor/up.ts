@@ -7,6 +7,7 @@ import { createLogger, type Logger } from '../../core/service/log.ts';
 import { logFormat } from '../../core/service/log-lines.ts';
 import { withoutPassword } from '../../core/url.ts';
 import { requireServer } from '../../core/uws/self-test.ts';
+import type { Cancellation } from '../../engines/engine.ts';
 import { migrateStores } from '../commands/migrate.ts';
 import { firstSteps } from '../demo/first-steps.ts';
 import { readConfig } from '../environment.ts';
@@ -43,7 +44,7 @@ export async function up(): Promise<void> {
   } catch (error) {
     if (!request.stop.aborted) throw error;
   } finally {
-    await stopAll({ started, force: request.force, log });
+    await stopAll({ started, log });
     lock.release();
     request.dispose();
   }
@@ -63,7 +64,7 @@ async function bringUp(options: {
   wasCrash: boolean;
 }): Promise<void> {
   const { config, log, started, request } = options;
-  const { unlessStopped, stop } = request;
+  const { unlessStopped } = request;
   const startedAt = Date.now();
   await requireDiskSpace(config.home);
   const patienceMs = options.wasCrash ? AFTER_CRASH_PATIENCE_MS : 0;
@@ -73,11 +74,11 @@ async function bringUp(options: {
   const engines = chooseEngines(config);
   const hadData = engines.some(({ dataDir }) => holdsFiles(dataDir));
   if (!hadData) log.info({ home: config.home }, 'first start: this takes some seconds more');
-  await startEngines({ engines, config, started, stop });
+  await startEngines({ engines, config, started, request });
   const migrating = saying(log, 'for the migrations of both stores', migrateStores({ config, log }));
   log.debug(await unlessStopped(migrating), 'stores are migrated');
-  await startServices({ config, started, stop });
-  const lines = await unlessStopped(firstSteps({ config }));
+  await startServices({ config, started, request });
+  const lines = await unlessStopped(firstSteps({ config, format: logFormat(config.logFormat) }));
   showThatItIsUp({ config, engines, hadData, startedAt, lines, log });
 }
 
@@ -110,7 +111,7 @@ interface Starting {
   readonly config: Config;
   /** Gets everything that came up, also when something else failed. */
   readonly started: Supervised[];
-  readonly stop: AbortSignal;
+  readonly request: StopRequest;
 }
 
 type Start = Parameters<typeof supervise>[0]['start'];
@@ -119,7 +120,7 @@ async function startEngines(options: Starting & { engines: readonly EngineChoice
   const units = options.engines.flatMap(({ name, start }) => {
     if (!start) return [];
     const log = loggerOf(options.config, name.toLowerCase());
-    return [{ name, log, start: (signal: AbortSignal) => start(log, signal) }];
+    return [{ name, log, start: (cancellation: Cancellation) => start(log, cancellation) }];
   });
   await startAll(options, units);
 }
@@ -131,7 +132,7 @@ async function startServices(options: Starting): Promise<void> {
     return {
       name: service.name,
       log,
-      start: (signal: AbortSignal) => startService({ service, config, log, signal }),
+      start: (cancellation: Cancellation) => startService({ service, config, log, ...cancellation }),
     };
   });
   await startAll(options, units);
@@ -139,7 +140,7 @@ async function startServices(options: Starting): Promise<void> {
 
 /** Starts all at once. When one fails the others are not waited for. @throws the first failure. */
 async function startAll(
-  { started, stop }: Starting,
+  { started, request: { stop, force } }: Starting,
   units: readonly { name: string; log: Logger; start: Start }[],
 ): Promise<void> {
   const failed = new AbortController();
@@ -148,7 +149,7 @@ async function startAll(
   await Promise.all(
     units.map(async (unit) => {
       try {
-        started.push(await supervise({ ...unit, signal }));
+        started.push(await supervise({ ...unit, signal, force }));
       } catch (error) {
         failure ??= error;
         failed.abort();

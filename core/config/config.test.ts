@@ -42,6 +42,28 @@ describe('loadConfig', () => {
     expect(config.collectorUrl).toBe('http://localhost:8080');
   });
 
+  it('reads the variables of OpenTelemetry only where it sends something', () => {
+    const others = {
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+      OTEL_METRICS_EXPORTER: 'prometheus',
+      OTEL_TRACES_EXPORTER: 'console',
+      OTEL_TRACES_SAMPLER: 'jaeger_remote',
+      OTEL_TRACES_SAMPLER_ARG: 'endpoint=http://localhost:14250',
+      OTEL_RESOURCE_ATTRIBUTES: 'a=50%,b=c',
+      OTEL_METRIC_EXPORT_INTERVAL: '0',
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=a%0Ab',
+    };
+    const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://localhost:4318' };
+    expect(loadConfig(others)).toEqual(loadConfig({}));
+    expect(loadConfig({ ...others, ...endpoint, OTEL_SDK_DISABLED: 'True' })).toEqual(loadConfig({}));
+    expect(loadConfig({ ...endpoint, OTEL_SDK_DISABLED: 'false' }).otlpEndpoint).toBe(
+      'http://localhost:4318',
+    );
+    const refusal = () => loadConfig({ ...others, ...endpoint });
+    for (const name of Object.keys(others)) expect(refusal).toThrow(new RegExp(`^ {2}${name} `, 'm'));
+    expect(refusal).toThrow(/OTEL_EXPORTER_OTLP_HEADERS has a header .* "authorization"/);
+  });
+
   it('leaves the disk alone', () => {
     const parent = folder();
     const home = join(parent, 'home');

@@ -1,3 +1,4 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { z } from 'zod';
 import { MAX_CLICK_SHARDS } from '../clicks/shards.ts';
 import { OperatingError } from '../errors.ts';
@@ -72,6 +73,19 @@ const pairs = z
   .string()
   .refine((value) => pairsOf(value) !== undefined, 'must be name=value pairs, separated by commas')
   .transform((value): Readonly<Record<string, string>> => pairsOf(value) ?? {});
+
+/** {@link pairs} that HTTP can send: the client would refuse others at each request. */
+const headers = pairs.superRefine((given, context) => {
+  for (const [name, value] of Object.entries(given)) {
+    try {
+      validateHeaderName(name);
+      validateHeaderValue(name, value);
+    } catch {
+      const message = `has a header that HTTP does not allow: ${JSON.stringify(name)}`;
+      context.addIssue({ code: 'custom', message });
+    }
+  }
+});
 
 const share = z
   .string()
@@ -364,11 +378,23 @@ const variables = {
     'OTEL_EXPORTER_OTLP_ENDPOINT',
     url('http:', 'https:'),
     '',
-    'where traces and metrics are sent for OpenTelemetry, by OTLP over HTTP (protobuf), such as http://localhost:4318; empty: nowhere',
+    'where traces and metrics are sent for OpenTelemetry, by OTLP over HTTP (protobuf), such as http://localhost:4318; empty: nowhere, and no other variable with OTEL_ is read',
+  ),
+  otelDisabled: variable(
+    'OTEL_SDK_DISABLED',
+    text.transform((value) => value.toLowerCase() === 'true'),
+    '',
+    '"true": nothing is sent, as without an endpoint',
+  ),
+  otlpProtocol: variable(
+    'OTEL_EXPORTER_OTLP_PROTOCOL',
+    oneOf('http/protobuf'),
+    'http/protobuf',
+    'the only protocol of Afflux; receivers of OpenTelemetry have another port for it than for gRPC',
   ),
   otlpHeaders: variable(
     'OTEL_EXPORTER_OTLP_HEADERS',
-    pairs,
+    headers,
     '',
     'headers of these requests, as name=value,name=value with values percent-encoded, such as a token',
   ),
@@ -449,7 +475,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): E
   const faults: string[] = [];
   const parsed: Record<string, unknown> = {};
   for (const [key, { name, schema, fallback }] of Object.entries(variables)) {
-    const result = schema.safeParse((env[name] ?? '').trim() || fallback);
+    const isRead = !name.startsWith(OTEL) || sendsTelemetry(env);
+    const result = schema.safeParse((isRead && env[name]?.trim()) || fallback);
     if (result.success) parsed[key] = result.data;
     else faults.push(...result.error.issues.map((issue) => `${name} ${issue.message}`));
   }
@@ -472,6 +499,15 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): E
     },
     portalUrl: (given.portalUrl || `http://localhost:${given.apiPort}`).replace(/\/+$/, ''),
   });
+}
+
+const OTEL = 'OTEL_';
+
+/** Variables of OpenTelemetry can be meant for other programs of the machine, with values that only those know. */
+function sendsTelemetry(env: Readonly<Record<string, string | undefined>>): boolean {
+  const { otlpEndpoint, otelDisabled } = variables;
+  const isDisabled = otelDisabled.schema.parse(env[otelDisabled.name]?.trim() ?? '');
+  return !isDisabled && (env[otlpEndpoint.name] ?? '').trim() !== '';
 }
 
 /** The text of `.env.example`; a test compares the committed file with it. */

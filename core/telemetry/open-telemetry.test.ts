@@ -214,7 +214,7 @@ describe('an endpoint', () => {
         attributes: { 'afflux.x': 1 },
       },
     ]);
-    expect([...receiver.metrics]).toEqual([['afflux_x_total{code=a}', 7]]);
+    expect(receiver.metrics.get('afflux_x_total{code=a}')).toBe(7);
     expect(receiver.headers.map(({ authorization }) => authorization)).toEqual([
       'Bearer token',
       'Bearer token',
@@ -225,7 +225,7 @@ describe('an endpoint', () => {
   test('gets one kind only when the other is switched off', async () => {
     const registry = new Registry();
     new Gauge({ name: 'g', help: 'G', registers: [registry] }).set(1);
-    const traces = await open({ OTEL_METRICS_EXPORTER: 'none' }, registry);
+    const traces = await open({ OTEL_METRICS_EXPORTER: 'none' });
     traces.record(spanOf(traces, 1n));
     await traces.stop();
     expect([receiver.spans.length, receiver.metrics.size]).toEqual([1, 0]);
@@ -237,10 +237,11 @@ describe('an endpoint', () => {
   });
 
   test.each(['refuse', 'hang'] as const)(
-    'that would %s holds nothing up, and is named in one line',
+    'that would %s holds nothing up, and is named in one line, and so is what was dropped',
     async (how) => {
       receiver.behave(how);
-      const telemetry = await open();
+      const metrics = new Registry();
+      const telemetry = await open({}, metrics);
       // Ten times what the queue holds.
       for (let id = 0n; id < 20_480n; id++)
         telemetry.record({ ...parent, name: 'x', attributes: {}, tookMs: 1 });
@@ -250,9 +251,13 @@ describe('an endpoint', () => {
       // Its own deadline, not the endpoint's.
       expect(performance.now() - queued).toBeLessThan(8_000);
       expect(receiver.spans).toEqual([]);
-      expect(lines.length).toBeLessThanOrEqual(1);
-      for (const line of lines)
-        expect(JSON.parse(line)).toMatchObject({ level: 'warn', code: 'telemetry_failed' });
+      expect(await metrics.metrics()).toMatch(/^afflux_telemetry_spans_total\{outcome="dropped"\} 18432$/m);
+      const records = lines.map((line) => JSON.parse(line) as Record<string, string>);
+      for (const record of records) expect(record).toMatchObject({ level: 'warn', code: 'telemetry_failed' });
+      const [dropped, ...others] = records.map(({ reason }) => reason);
+      expect(dropped).toBe('more than 2048 spans wait to be sent');
+      expect(others.length).toBeLessThanOrEqual(1);
+      expect(others).not.toContain(dropped);
     },
   );
 

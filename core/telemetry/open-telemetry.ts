@@ -28,7 +28,7 @@ import {
   type SpanExporter,
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace-base';
-import type { Registry } from 'prom-client';
+import { Counter, type Registry } from 'prom-client';
 import type { Logger } from '../service/log.ts';
 import { MINUTE_MS } from '../time.ts';
 import { hrTime } from './hr-time.ts';
@@ -47,6 +47,8 @@ const EXPORT_TIMEOUT_MS = 5_000;
 /** What is left when a process ends has so long to be sent. */
 const STOP_TIMEOUT_MS = 2_000;
 const FAULT_LENGTH = 300;
+/** Of an exporter's result: `ExportResultCode.SUCCESS`. */
+const EXPORTED = 0;
 
 const KINDS = {
   server: SpanKind.SERVER,
@@ -64,7 +66,8 @@ export function startOpenTelemetry(options: {
   exporters?: { traces: SpanExporter; metrics: PushMetricExporter };
 }): Telemetry {
   const { config, service, metrics, log, exporters = otlpExporters(config) } = options;
-  logFaults(log);
+  const note = faultNotes(log);
+  passOnFaults(note);
   const resource = resourceFromAttributes({
     'service.namespace': 'afflux',
     'service.instance.id': randomUUID(),
@@ -88,7 +91,14 @@ export function startOpenTelemetry(options: {
   const tracing =
     config.tracesExporter === 'none'
       ? undefined
-      : startTracing({ resource, exporter: exporters.traces, root: rootSampler(config), config });
+      : startTracing({
+          resource,
+          exporter: exporters.traces,
+          root: rootSampler(config),
+          config,
+          metrics,
+          note,
+        });
   return {
     ids: createTraceIds(config.collectorUrl),
     isTracing: tracing !== undefined,
@@ -126,8 +136,11 @@ function startTracing(options: {
   exporter: SpanExporter;
   root: Sampler;
   config: TelemetryConfig;
+  metrics: Registry;
+  note: NoteFault;
 }): Tracing {
-  const { resource, exporter, root, config } = options;
+  const { resource, root, config, note } = options;
+  const counted = countSpans(options.exporter, options.metrics);
   const heedsParent = config.tracesSampler.startsWith('parentbased_');
   // The SDK asks for ids while a span is made; `record` says which.
   let next: SpanId = { traceId: '', spanId: '' };
@@ -136,7 +149,7 @@ function startTracing(options: {
     sampler: heedsParent ? new ParentBasedSampler({ root }) : root,
     idGenerator: { generateTraceId: () => next.traceId, generateSpanId: () => next.spanId },
     spanProcessors: [
-      new BatchSpanProcessor(exporter, {
+      new BatchSpanProcessor(counted.exporter, {
         maxQueueSize: MAX_QUEUE,
         maxExportBatchSize: MAX_EXPORT,
         scheduledDelayMillis: EXPORT_DELAY_MS,
@@ -179,10 +192,49 @@ function startTracing(options: {
         },
         parent ? trace.setSpanContext(ROOT_CONTEXT, sdkContext(parent)) : ROOT_CONTEXT,
       );
+      if (span.isRecording() && !counted.take()) {
+        note('dropped', `more than ${MAX_QUEUE} spans wait to be sent`);
+        return;
+      }
       if (error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: error });
       span.end(hrTime(endMs));
     },
     stop: () => provider.shutdown(),
+  };
+}
+
+/**
+ * Counts spans by what became of them, and keeps those that wait within {@link MAX_QUEUE}: the SDK would drop what its
+ * queue has no room for without telling how much until there is room again.
+ */
+function countSpans(exporter: SpanExporter, metrics: Registry): { exporter: SpanExporter; take(): boolean } {
+  const counter = new Counter({
+    name: 'afflux_telemetry_spans_total',
+    help: 'Spans for OpenTelemetry: sent, failed (the endpoint did not take them) or dropped (too many waited).',
+    labelNames: ['outcome'] as const,
+    registers: [metrics],
+  });
+  for (const outcome of ['sent', 'failed', 'dropped'] as const) counter.inc({ outcome }, 0);
+  let waiting = 0;
+  return {
+    take() {
+      if (waiting >= MAX_QUEUE) {
+        counter.inc({ outcome: 'dropped' });
+        return false;
+      }
+      waiting += 1;
+      return true;
+    },
+    exporter: {
+      export(spans, done) {
+        exporter.export(spans, (result) => {
+          waiting -= spans.length;
+          counter.inc({ outcome: result.code === EXPORTED ? 'sent' : 'failed' }, spans.length);
+          done(result);
+        });
+      },
+      shutdown: () => exporter.shutdown(),
+    },
   };
 }
 
@@ -193,14 +245,21 @@ function rootSampler({ tracesSampler, tracesSamplerArg }: TelemetryConfig): Samp
   return new TraceIdRatioBasedSampler(tracesSamplerArg);
 }
 
-/** What the SDK reports, at most once a minute: an endpoint that is unavailable repeats its own with each attempt. */
-function logFaults(log: Logger): void {
-  let quietUntilMs = 0;
-  function note(text: string): void {
-    if (Date.now() < quietUntilMs) return;
-    quietUntilMs = Date.now() + MINUTE_MS;
+type NoteFault = (kind: 'failed' | 'dropped', text: string) => void;
+
+/** Logs a fault, each kind at most once a minute: an endpoint that is unavailable repeats its own with each attempt. */
+function faultNotes(log: Logger): NoteFault {
+  const quietUntilMs = { failed: 0, dropped: 0 };
+  return (kind, text) => {
+    if (Date.now() < quietUntilMs[kind]) return;
+    quietUntilMs[kind] = Date.now() + MINUTE_MS;
     log.warn({ code: 'telemetry_failed', reason: messageOf(text) }, 'telemetry could not be sent');
-  }
+  };
+}
+
+/** What the SDK reports. */
+function passOnFaults(noteFault: NoteFault): void {
+  const note = (text: string): void => noteFault('failed', text);
   const ignore = () => undefined;
   diag.setLogger(
     { error: note, warn: note, info: ignore, debug: ignore, verbose: ignore },
@@ -210,6 +269,6 @@ function logFaults(log: Logger): void {
 
 /** The SDK writes an error as JSON with its stack. */
 function messageOf(text: string): string {
-  const message = /"message":"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? text;
-  return message.slice(0, FAULT_LENGTH);
+  const message = /"message":("(?:[^"\\]|\\.)*")/.exec(text)?.[1];
+  return (message === undefined ? text : String(JSON.parse(message))).slice(0, FAULT_LENGTH);
 }

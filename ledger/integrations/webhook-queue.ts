@@ -222,6 +222,8 @@ export interface DueDelivery {
   readonly messageId: string;
   /** The order that it is about. */
   readonly conversionId: bigint | null;
+  /** Whether the endpoint is an affiliate's: how the program's own systems name things is not for it. */
+  readonly isOfAffiliate: boolean;
   /** Of the call that reported the order, while the log of calls has it; for endpoints of the program only. */
   readonly requestId: string | null;
   readonly body: string;
@@ -281,7 +283,7 @@ export async function claimDeliveries(sql: DatabaseSql, limits: ClaimLimits): Pr
       returning d.*
     )
     select c.id, c.endpoint_id, e.kind, e.method, e.url, v.message_id, c.body, c.attempts, e.secret,
-      e.failing_since is not null as is_failing, s.conversion_id,
+      e.failing_since is not null as is_failing, s.conversion_id, e.affiliate_id is not null as is_of_affiliate,
       case when e.affiliate_id is null then (
         select k.request_id from conversions o
         join postback_calls k on k.program_id = o.program_id and k.order_id = o.order_id and k.conversion_id = o.id

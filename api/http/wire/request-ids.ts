@@ -17,7 +17,7 @@ import type { ApiServer } from '../context.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The span of this request; undefined: its caller named none, and none is sent. */
+    /** The span of this request, once its answer is about to be sent; undefined: its caller named none, and none is sent. */
     trace: RequestTrace | undefined;
     /** Orders that it recorded: see {@link noteNewOrder}. */
     newOrders: bigint[] | undefined;
@@ -27,10 +27,14 @@ declare module 'fastify' {
 interface RequestTrace extends SpanContext {
   /** The caller's; undefined: the trace begins here. */
   readonly parent: SpanContext | undefined;
+  /** The span that a stranger named: its word decides nothing here. */
+  readonly links: readonly SpanContext[];
 }
 
 type Headers = FastifyRequest['headers'];
 
+/** Questions of monitoring, and files of the portal and the documentation: every second, and about nothing. */
+const WITHOUT_SPAN = /^\/(?:$|healthz|readyz|metrics|portal|docs|set-password|openapi\.json)/;
 /** RFC 9110: from here on the fault is the caller's, from there on the server's. */
 const CALLER_FAULT = 400;
 const SERVER_FAULT = 500;
@@ -59,9 +63,13 @@ export function installTraces(app: ApiServer, telemetry: Telemetry): void {
   app.decorateRequest('newOrders', undefined);
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
+  });
+  // Who the caller is decides whether its trace is joined, which the first hooks do not know.
+  app.addHook('onSend', async (request, reply) => {
     const parent = parentOf(request.headers);
     if (!parent && !telemetry.isTracing) return;
-    request.trace = traceOf(telemetry, parent);
+    const isKnown = request.principal !== undefined || !telemetry.isTracing;
+    request.trace = traceOf(telemetry, { parent, isKnown });
     reply.header('traceresponse', formatTraceParent(request.trace));
   });
   if (telemetry.isTracing) {
@@ -75,17 +83,22 @@ export function noteNewOrder(request: FastifyRequest, conversionId: bigint): voi
   request.newOrders.push(conversionId);
 }
 
-function traceOf(telemetry: Telemetry, parent: SpanContext | undefined): RequestTrace {
+/** Where spans are sent, a caller with a key or a session can have its requests sampled; a stranger cannot. */
+function traceOf(
+  telemetry: Telemetry,
+  { parent, isKnown }: { parent: SpanContext | undefined; isKnown: boolean },
+): RequestTrace {
   const spanId = randomBytes(8).toString('hex');
-  if (parent) return { ...parent, spanId, parent };
+  if (parent && isKnown) return { ...parent, spanId, parent, links: [] };
   const traceId = randomBytes(16).toString('hex');
-  return { traceId, spanId, isSampled: telemetry.isSampled(traceId), parent };
+  const isSampled = telemetry.isSampled(traceId);
+  return { traceId, spanId, isSampled, parent: undefined, links: parent ? [parent] : [] };
 }
 
 function recordSpans(telemetry: Telemetry, request: FastifyRequest, reply: FastifyReply): void {
   const { trace, method, newOrders = [] } = request;
-  if (!trace) return;
   const route = request.routeOptions.url ?? 'unknown';
+  if (!trace || WITHOUT_SPAN.test(route)) return;
   const { statusCode, elapsedTime: tookMs } = reply;
   telemetry.record({
     ...trace,
