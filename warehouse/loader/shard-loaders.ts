@@ -17,6 +17,8 @@ const RESTS_FOR_MS = 5 * MINUTE_MS;
 type ShardLoadersOptions = Omit<LoaderOptions, 'shard'> & {
   /** A connection for the loader of one shard, which is closed with it; by default all share `warehouse`. */
   readonly warehouseOf?: (shard: number) => Warehouse;
+  /** By default {@link GIVES_UP_AFTER_MS}. */
+  readonly giveUpAfterMs?: number;
 };
 
 interface ShardLoader {
@@ -114,9 +116,10 @@ export class ShardLoaders {
   }
 
   #giveUp(failing: Iterable<readonly [number, ShardLoader]>): void {
+    const { giveUpAfterMs = GIVES_UP_AFTER_MS } = this.#options;
     for (const [shard, { loader }] of failing) {
       const { forMs = 0, reason = '' } = loader.failing() ?? {};
-      if (this.#handingOver.has(shard) || forMs < GIVES_UP_AFTER_MS) continue;
+      if (this.#handingOver.has(shard) || forMs < giveUpAfterMs) continue;
       this.#options.log.warn({ shard, reason }, 'cannot load this shard; another loader takes it');
       this.#rest = {
         untilMs: performance.now() + RESTS_FOR_MS,
