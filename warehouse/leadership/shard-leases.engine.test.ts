@@ -146,7 +146,7 @@ it('a renewal that took effect without an answer is no loss', async () => {
   expect(await leases.beat()).toEqual([]);
   await leases.release(30);
   expect((await bucket.get('leader.30'))?.operation).toBe('DEL');
-  // Nor is a lease led by nobody that was taken without an answer.
+  // Nor is a lease lost that was taken without an answer.
   await bucket.put('leader.30', 'unanswered');
   expect(await beat(leases, [30])).toEqual({ lost: [], claimed: [30] });
   await leases.leave();

@@ -187,16 +187,16 @@ it('gives the shards that it cannot load to another loader, but keeps them while
   const half = Math.floor(shards.length / 2);
   const noRoute = () => Promise.reject(new OperatingError('clickhouse_unreachable', 'no route'));
   const cut = { ...pipeline.warehouse, insertBytes: noRoute, insertRows: noRoute, query: noRoute };
-  const failing = await startHere({ warehouse: cut, giveUpAfterMs: 1_500 });
+  const failing = await startHere({ warehouse: cut, giveUpAfterMs: 700 });
   await leads(failing, shards.length);
   await publish();
   const fails = () => !failing.readiness().ready;
   await waitFor(fails, { deadlineMs: 10_000, what: 'the failure' });
-  const alsoFailing = await startHere({ warehouse: cut, giveUpAfterMs: 1_500 });
+  const alsoFailing = await startHere({ warehouse: cut, giveUpAfterMs: 700 });
   await leads(alsoFailing, half);
   // Both fail, and have for longer than they would keep shards from one that does not.
   const failingSince = performance.now();
-  await waitFor(() => performance.now() - failingSince > 3_000, {
+  await waitFor(() => performance.now() - failingSince > 1_500, {
     deadlineMs: 5_000,
     what: 'both to fail for long',
   });
