@@ -29,7 +29,7 @@ import { createOutcomeCounts, FlagCounts } from './clicks/outcomes.ts';
 import { serve } from './clicks/server.ts';
 import { openSnippet } from './clicks/snippet.ts';
 import type { CommittedBatch } from './durability/committer.ts';
-import { type LeaseKeeper, openLeaseKeeper } from './durability/lease-keeper.ts';
+import { LEASE_FILE, type LeaseKeeper, openLeaseKeeper } from './durability/lease-keeper.ts';
 import { createPublisher } from './durability/publisher.ts';
 import { ShardCommitter } from './durability/shard-committer.ts';
 import { openShardStores, type ShardStores, spooledShards } from './durability/shard-stores.ts';
@@ -189,7 +189,7 @@ async function openDurability(options: {
   });
   const leases = await openLeaseKeeper({
     bucket: await openBucket(nc, LEASES_BUCKET, copies),
-    stateFile: join(stateFolder, 'lease.json'),
+    stateFile: join(stateFolder, LEASE_FILE),
     shards: config.clickShards,
     spooledNodes: stores.spooledNodes(),
     log,

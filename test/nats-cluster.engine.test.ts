@@ -73,6 +73,12 @@ it('a new bucket has three copies; one that exists keeps its own until another n
       message: expect.stringMatching(/cannot keep 5 copies of KV_.*NATS_REPLICAS/s),
     });
   }
+  // A cluster that keeps one copy of the clicks, or two, has no servers for more.
+  const manager = await ensureStreams(nc, { replicas: 1 });
+  expect(await copies(await openBucket(nc, 'as-clicks'))).toBe(1);
+  await ensureStreams(nc, { replicas: 2 });
+  expect(await copies(await openBucket(nc, 'as-clicks-again'))).toBe(2);
+  for await (const { config } of manager.streams.list()) await manager.streams.delete(config.name);
 });
 
 it('of writers that race for a replicated bucket one wins, and no node number is leased twice', async () => {

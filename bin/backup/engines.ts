@@ -5,9 +5,6 @@ import type { Engine } from '../../engines/engine.ts';
 import { lockHome } from '../supervisor/home-lock.ts';
 import { chooseEngines } from '../supervisor/start-engines.ts';
 
-/** A command is ended by its signal alone. */
-const NEVER = new AbortController().signal;
-
 /**
  * Runs `work` with the engines of the data folder: those of a platform that runs, else the embedded ones are started for
  * it and stopped after it. With `alone` a platform that runs is refused.
@@ -22,7 +19,7 @@ export async function withEngines<T>(
   if (!lock) return await work();
   const started: Engine[] = [];
   try {
-    for (const { start } of chooseEngines(config)) if (start) started.push(await start(log, NEVER));
+    for (const { start } of chooseEngines(config)) if (start) started.push(await start(log, {}));
     return await work();
   } finally {
     await Promise.all(started.map((engine) => engine.stop()));

@@ -1,24 +1,35 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { quietLog } from '../../test/support/warehouse.ts';
-import { gatherOrphanedSpools } from './collector-workers.ts';
+import { gatherOrphans } from './collector-workers.ts';
 
-it('spools of removed workers go to the first one, into the spool of their shard', () => {
+it('spools and leases of removed workers go to the first one, spools into that of their shard', async () => {
   const home = mkdtempSync(join(tmpdir(), 'afflux-orphans-'));
   try {
-    const write = (path: string) => {
+    const write = (path: string, text = path) => {
       const file = join(home, 'collector', path);
       mkdirSync(dirname(file), { recursive: true });
-      writeFileSync(file, path);
+      writeFileSync(file, text);
     };
     write('0/spool/0000000004.spool');
     write('1/spool-2/0000000001.spool');
-    write('2/lease.json');
+    write('0/lease.json', '{"nodes":[7,8],"pid":11}');
+    write('2/lease.json', '{"nodes":[3,4],"pid":12}');
+    // As releases wrote it that had no shards.
+    write('3/lease.json', '{"node":5,"pid":13}');
     for (const spool of ['spool', 'spool-2', 'spool-11']) write(`2/${spool}/0000000001.spool`);
     write('3/spool-2/0000000009.spool');
-    gatherOrphanedSpools(home, 2, quietLog);
+    await gatherOrphans(home, 2, quietLog);
     const read = (folder: string) =>
       readdirSync(join(home, 'collector', folder))
         .sort()
@@ -31,6 +42,11 @@ it('spools of removed workers go to the first one, into the spool of their shard
     expect(read('0/spool-11')).toEqual([['0000000001.spool', '2/spool-11/0000000001.spool']]);
     expect(read('1/spool-2')).toHaveLength(1);
     expect(read('2/spool')).toEqual([]);
+    const left = readFileSync(join(home, 'collector/0/lease.json'), 'utf8');
+    expect(JSON.parse(left)).toEqual({ nodes: [7, 8, 3, 4, 5], pid: 11 });
+    for (const slot of [2, 3]) expect(existsSync(join(home, `collector/${slot}/lease.json`))).toBe(false);
+    await gatherOrphans(home, 2, quietLog);
+    expect(readFileSync(join(home, 'collector/0/lease.json'), 'utf8')).toBe(left);
   } finally {
     rmSync(home, { recursive: true });
   }

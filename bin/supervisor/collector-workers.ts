@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
+import { handOverLeases, LEASE_FILE } from '../../collector/durability/lease-keeper.ts';
 import { SPOOL_FOLDER } from '../../collector/durability/shard-stores.ts';
 import { collectorSlotFolder } from '../../collector/main.ts';
 import type { Config } from '../../core/config/config.ts';
@@ -46,7 +47,7 @@ async function startWorkers(options: {
   count: number;
 }): Promise<Running> {
   const { config, log, format, count } = options;
-  gatherOrphanedSpools(config.home, count, log);
+  await gatherOrphans(config.home, count, log);
   if (!movesWaitingConnections()) {
     log.warn(
       { setting: `${MIGRATION_SETTING}=1` },
@@ -148,16 +149,20 @@ function readyMessage(worker: EngineProcess): () => Promise<Answer> {
   return async () => (isReady ? 'ready' : { waitsFor: 'its links and its port; its own lines say more' });
 }
 
-/** Spools of slots that no worker has any more go to the first one, shard by shard, which replays them with its own. */
-export function gatherOrphanedSpools(home: string, count: number, log: Logger): void {
+/**
+ * What slots have left that no worker has any more goes to the first one: spools, shard by shard, which it replays with its
+ * own, and node leases, which would hold the watermark for ever.
+ */
+export async function gatherOrphans(home: string, count: number, log: Logger): Promise<void> {
   const folder = join(home, 'collector');
   mkdirSync(folder, { recursive: true });
   for (const name of readdirSync(folder)) {
     const slot = Number(name);
     if (!Number.isInteger(slot) || slot < count) continue;
     const orphan = collectorSlotFolder(home, slot);
+    const first = collectorSlotFolder(home, 0);
     for (const spool of readdirSync(orphan).filter((entry) => SPOOL_FOLDER.test(entry))) {
-      const moved = moveSegments(join(orphan, spool), join(collectorSlotFolder(home, 0), spool));
+      const moved = moveSegments(join(orphan, spool), join(first, spool));
       if (moved > 0) {
         log.warn(
           { slot, spool, segments: moved },
@@ -165,6 +170,9 @@ export function gatherOrphanedSpools(home: string, count: number, log: Logger): 
         );
       }
     }
+    const leases = await handOverLeases({ from: join(orphan, LEASE_FILE), to: join(first, LEASE_FILE) });
+    if (leases > 0)
+      log.info({ slot, leases }, 'the leases of a removed worker are given to the first worker');
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { NatsConnection } from '@nats-io/transport-node';
@@ -96,5 +96,25 @@ describe('node leases', () => {
     });
     await keeper.close({ complete: [false] });
     expect(await readLease(bucket, node)).toMatchObject({ state: 'open', heldFromMs: heldMs });
+  });
+
+  it('of collectors that were killed one after another are all taken over, and then forgotten', async () => {
+    await freshBucket();
+    const stateFile = join(folder, 'lease.json');
+    const start = () => openLeaseKeeper({ bucket, stateFile, shards: 2, spooledNodes: [], log: quietLog });
+    // Both die before their first heartbeat.
+    await start();
+    await start();
+    const last = await start();
+    keepers.push(last);
+    const own = [last.current(0).node, last.current(1).node];
+    const noted = () => (JSON.parse(readFileSync(stateFile, 'utf8')) as { nodes: number[] }).nodes;
+    expect(noted().toSorted()).toEqual((await listLeases(bucket)).map(({ node }) => node).toSorted());
+    last.startHeartbeat(() => undefined);
+    await waitFor(() => noted().length === own.length, { deadlineMs: 5_000, what: 'the earlier leases' });
+    expect(noted()).toEqual(own);
+    const open = (await listLeases(bucket)).filter(({ state }) => state === 'open');
+    expect(open.map(({ node }) => node).toSorted()).toEqual(own);
+    await last.close({ complete: [true, true] });
   });
 });

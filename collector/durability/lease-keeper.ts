@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import {
   type Lease,
@@ -39,8 +39,11 @@ const ROTATE_AT_SEQ = 2 ** 32 - 2 ** 28;
 /** A lease of ours written this recently by a living process belongs to a collector that still runs. */
 const IN_USE_MS = 5_000;
 
+/** The name of the state file below a state folder. */
+export const LEASE_FILE = 'lease.json';
+
 interface StateFile {
-  /** The lease of each shard. */
+  /** Leases that can be open: that of each shard, and earlier ones whose last state is not written yet. */
   readonly nodes: readonly number[];
   readonly pid: number;
 }
@@ -88,35 +91,22 @@ export async function openLeaseKeeper(options: {
 
   async function open(shard: number): Promise<void> {
     const { node, startedAtMs } = await openLease(bucket, clock.now(), shard);
-    const nodes = current.map((lease) => lease.node);
-    nodes[shard] = node;
-    await rememberLeases(stateFile, { nodes, pid: process.pid });
+    await remember([node]);
     log.info({ node, shard }, 'node lease opened');
     current[shard] = { node, shard, startedAtMs, nextSeq: 0, endsAs: 'closed' };
   }
 
-  async function write(
-    lease: KeptLease,
-    state: Lease['state'],
-    heldFromMs: number,
-    ended: boolean,
-  ): Promise<void> {
-    await writeLease(bucket, {
-      node: lease.node,
-      shard: lease.shard,
-      startedAtMs: lease.startedAtMs,
-      state,
-      heldFromMs,
-      nextSeq: lease.nextSeq,
-      ended,
-      updatedAtMs: Date.now(),
-    });
+  /** What a later process must take over if this one dies now. `opened`: beside the leases that it keeps. */
+  async function remember(opened: readonly number[] = []): Promise<void> {
+    const nodes = new Set([...current, ...retiring].map((lease) => lease.node));
+    await rememberLeases(stateFile, { nodes: [...nodes, ...opened], pid: process.pid });
   }
 
   /** Writes the final state of a lease that gets no more clicks, once none of its clicks is held. */
   async function retire(lease: KeptLease): Promise<boolean> {
     const held = oldestHeldMs(lease.node);
     await write(
+      bucket,
       lease,
       held === undefined ? lease.endsAs : 'open',
       held ?? clock.now(),
@@ -131,10 +121,17 @@ export async function openLeaseKeeper(options: {
       await open(lease.shard);
       retiring.add(lease);
     }
-    for (const lease of retiring) if (await retire(lease)) retiring.delete(lease);
+    let retired = false;
+    for (const lease of retiring) {
+      if (!(await retire(lease))) continue;
+      retiring.delete(lease);
+      retired = true;
+    }
+    // A number that is leased again belongs to another collector.
+    if (retired) await remember();
     // Read before the write: clicks that arrive meanwhile are younger than the clock's value.
     await Promise.all(
-      current.map((lease) => write(lease, 'open', oldestHeldMs(lease.node) ?? clock.now(), false)),
+      current.map((lease) => write(bucket, lease, 'open', oldestHeldMs(lease.node) ?? clock.now(), false)),
     );
   }
 
@@ -164,6 +161,25 @@ export async function openLeaseKeeper(options: {
   }
 
   return { clock, current: (shard) => current[shard] as KeptLease, startHeartbeat, close };
+}
+
+async function write(
+  bucket: Bucket,
+  lease: KeptLease,
+  state: Lease['state'],
+  heldFromMs: number,
+  ended: boolean,
+): Promise<void> {
+  await writeLease(bucket, {
+    node: lease.node,
+    shard: lease.shard,
+    startedAtMs: lease.startedAtMs,
+    state,
+    heldFromMs,
+    nextSeq: lease.nextSeq,
+    ended,
+    updatedAtMs: Date.now(),
+  });
 }
 
 function isOpen(lease: Lease): boolean {
@@ -203,6 +219,20 @@ async function adoptEarlierLeases(options: {
     });
   }
   return adopted;
+}
+
+/**
+ * Gives the leases in the state file of a collector that is not started again to the one that starts next with the other
+ * file. @returns how many.
+ */
+export async function handOverLeases({ from, to }: { from: string; to: string }): Promise<number> {
+  const left = await readStateFile(from);
+  if (!left) return 0;
+  const known = await readStateFile(to);
+  const nodes = new Set([...(known?.nodes ?? []), ...left.nodes]);
+  await rememberLeases(to, { nodes: [...nodes], pid: known?.pid ?? left.pid });
+  await rm(from);
+  return left.nodes.length;
 }
 
 async function readStateFile(file: string): Promise<StateFile | undefined> {

@@ -6,6 +6,7 @@ import {
   isStreamMissing,
   isUnanswered,
   lacksServers,
+  lacksStorage,
   natsFailure,
   untilLed,
 } from './nats-errors.ts';
@@ -23,7 +24,7 @@ function api(err_code: number, code: number, description: string): JetStreamApiE
 }
 
 test('each failure is of one kind', () => {
-  const kinds = { isLostRace, isStreamMissing, isUnanswered, lacksServers };
+  const kinds = { isLostRace, isStreamMissing, isUnanswered, lacksServers, lacksStorage };
   const kindsOf = (error: unknown) =>
     Object.entries(kinds).flatMap(([name, isOf]) => (isOf(error) ? [name] : []));
   expect(kindsOf(WRONG_LAST)).toEqual(['isLostRace']);

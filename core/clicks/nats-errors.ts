@@ -10,6 +10,7 @@ const ApiCode = {
   noPeers: 10005,
   unavailable: 10008,
   notLeader: 10009,
+  storageExceeded: 10047,
   nameInUse: 10058,
   notClustered: 10074,
   notEnabled: 10076,
@@ -67,6 +68,11 @@ export function isNameInUse(error: unknown): boolean {
 /** The servers cannot hold as many copies as were asked for. */
 export function lacksServers(error: unknown): boolean {
   return hasCode(error, ApiCode.noPeers, ApiCode.notClustered);
+}
+
+/** The limits of all streams together are more than the servers may store. In a cluster this is a lack of servers with room. */
+export function lacksStorage(error: unknown): boolean {
+  return hasCode(error, ApiCode.storageExceeded);
 }
 
 /** The request may succeed once a leader is elected; whether it has taken effect is unknown. */

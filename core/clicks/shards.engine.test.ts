@@ -64,3 +64,14 @@ it('goes on with the stream from before there were shards, and keeps its batches
   await ensureStreams(nc, { shards: firstShards(1) });
   expect(await listClickShards(manager)).toEqual([0, 1, 2]);
 });
+
+it('names the setting when NATS has no room for the limit of a new stream', async () => {
+  const manager = await jetstreamManager(nc);
+  // Most of the 256 GiB that the server may store.
+  const { config } = await manager.streams.add({ name: 'OTHER', subjects: ['other'], max_bytes: 240e9 });
+  await expect(ensureStreams(nc, { shards: [0, 7] })).rejects.toMatchObject({
+    code: 'nats_failed',
+    message: expect.stringMatching(/no room for CLICKS.*max_file_store/s),
+  });
+  await manager.streams.delete(config.name);
+});

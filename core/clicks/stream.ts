@@ -12,7 +12,14 @@ import { errorText, OperatingError } from '../errors.ts';
 import { DAY_MS, HOUR_MS } from '../time.ts';
 import { withoutPassword } from '../url.ts';
 import { accessOptions, keepServers, type NatsServer } from './nats-access.ts';
-import { isNameInUse, isStreamMissing, isUnanswered, lacksServers, untilLed } from './nats-errors.ts';
+import {
+  isNameInUse,
+  isStreamMissing,
+  isUnanswered,
+  lacksServers,
+  lacksStorage,
+  untilLed,
+} from './nats-errors.ts';
 import { leaveServerWithoutLeader } from './nats-server-change.ts';
 import { clicksStream, clicksSubject } from './shards.ts';
 
@@ -91,7 +98,7 @@ export async function connectNats(options: NatsServer & { name: string }): Promi
 
 /** How many servers keep each stream and bucket. */
 interface Copies {
-  /** NATS_REPLICAS. When undefined, a new one gets as many as its cluster should have, and an existing one stays as it is. */
+  /** NATS_REPLICAS. When undefined, a new one gets as many as the click stream has or its cluster should have, and an existing one stays as it is. */
   readonly replicas?: number | undefined;
 }
 
@@ -114,7 +121,7 @@ interface StreamConfig {
 /**
  * Creates the streams of these click shards (by default the first alone), and that of the dead letters, if they are missing.
  * A full stream refuses (`discard: new`) instead of dropping old batches.
- * @throws OperatingError `nats_failed` when there are too few servers for the replicas.
+ * @throws OperatingError `nats_failed` when there are too few servers for the replicas, or too little room for the limits.
  */
 export async function ensureStreams(
   nc: NatsConnection,
@@ -180,7 +187,7 @@ export type Bucket = KV & {
  * Opens a bucket, and makes it if it is missing. Its values are read from the stream's leader: a replica that is behind
  * would lack leases, and so refuse their clicks or publish a watermark beyond them.
  * `ttlMs`: how long a value is kept after its last write; for ever when absent.
- * @throws OperatingError `nats_failed` when there are too few servers for the replicas.
+ * @throws OperatingError `nats_failed` when there are too few servers for the replicas, or too little room for the limits.
  */
 export async function openBucket(
   nc: NatsConnection,
@@ -215,8 +222,7 @@ async function ensureReplicas(
   create: (replicas: number) => Promise<unknown>,
 ): Promise<StreamInfo | undefined> {
   const known = await untilLed(() => findStream(manager, name));
-  const ofNew = nc.info?.cluster === undefined ? 1 : REPLICAS_IN_CLUSTER;
-  const wanted = replicas ?? known?.config.num_replicas ?? ofNew;
+  const wanted = replicas ?? known?.config.num_replicas ?? (await copiesOfNew(nc, manager));
   if (known?.config.num_replicas === wanted) return known;
   try {
     await untilLed(async () =>
@@ -230,6 +236,13 @@ async function ensureReplicas(
       );
       return undefined;
     }
+    if (lacksStorage(error)) {
+      throw new OperatingError(
+        'nats_failed',
+        `NATS has no room for ${name}, whose limit it reserves: ${errorText(error)}. Raise max_file_store in the configuration of nats-server`,
+        { cause: error },
+      );
+    }
     if (!lacksServers(error)) throw error;
     throw new OperatingError(
       'nats_failed',
@@ -238,6 +251,13 @@ async function ensureReplicas(
     );
   }
   return known;
+}
+
+/** As many as the clicks have, whose number an operator may have set; without a click stream, what its cluster should have. */
+async function copiesOfNew(nc: NatsConnection, manager: JetStreamManager): Promise<number> {
+  if (nc.info?.cluster === undefined) return 1;
+  const clicks = await untilLed(() => findStream(manager, clicksStream(0)));
+  return clicks?.config.num_replicas ?? REPLICAS_IN_CLUSTER;
 }
 
 async function findStream(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {

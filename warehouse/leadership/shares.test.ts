@@ -61,3 +61,14 @@ it('counts a leader whose heartbeat is not seen yet, and gives it nothing to tak
   const view = { shards: [0, 1], loaders: ['b'], leaders: new Map([[0, 'a']]) };
   expect(movesOf('b', view)).toEqual({ claim: [1], release: undefined });
 });
+
+it('gives a free shard to a loader also while one that is no taker leads fewer', () => {
+  const leaders = new Map([
+    [0, 'a'],
+    [1, 'b'],
+    [2, 'b'],
+  ]);
+  const view = { shards: [0, 1, 2, 3], loaders: ['b'], leaders };
+  expect(movesOf('b', view)).toEqual({ claim: [3], release: undefined });
+  expect(movesOf('a', view)).toEqual({ claim: [], release: undefined });
+});

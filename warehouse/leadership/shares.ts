@@ -2,7 +2,7 @@
 export interface Leadership {
   /** The shards that exist, ascending. */
   readonly shards: readonly number[];
-  /** Ids of the loaders that live. */
+  /** Ids of the loaders that can take shards: those that live and do not fail, or all that live when all fail. */
   readonly loaders: readonly string[];
   /** The leader of each shard that has one that lives. */
   readonly leaders: ReadonlyMap<number, string>;
@@ -16,13 +16,15 @@ export interface Moves {
 /**
  * What a loader does to bring the shards to an even spread. Every loader that sees the same comes to the same moves, so
  * no agreement is needed: a shard without a leader goes to the loader with the fewest, and once all are led, the loader
- * with the most gives one away while another has two fewer. So each shard moves once at the most.
+ * with the most gives one away while another has two fewer. So each shard moves once at the most. A leader that is not
+ * among the loaders keeps what it has as far as these moves go.
  */
 export function movesOf(loader: string, { shards, loaders, leaders }: Leadership): Moves {
   const led = new Map<string, number>([...loaders].sort().map((id) => [id, 0]));
   for (const shard of shards) {
     const leader = leaders.get(shard);
-    if (leader !== undefined) led.set(leader, (led.get(leader) ?? 0) + 1);
+    const count = leader === undefined ? undefined : led.get(leader);
+    if (leader !== undefined && count !== undefined) led.set(leader, count + 1);
   }
   const free = shards.filter((shard) => !leaders.has(shard));
   const claim = free.filter(() => {

@@ -77,6 +77,8 @@ export class Loader {
   #clickhouseShards = 1;
   /** Failures in a row. */
   #failures = 0;
+  /** When the first of them was, by the monotonic clock; undefined while it only waits for another shard. */
+  #failingSinceMs: number | undefined;
   /** Missing messages below this stream sequence were reported. */
   #reportedGapTo = 0;
   #finished: Promise<void> = Promise.resolve();
@@ -134,6 +136,12 @@ export class Loader {
 
   readiness(): Readiness {
     return this.#readiness;
+  }
+
+  /** For how many milliseconds nothing has succeeded, and why; undefined when all is well, or it waits for another shard. */
+  failing(): { forMs: number; reason: string } | undefined {
+    if (this.#failures === 0 || this.#failingSinceMs === undefined || this.#readiness.ready) return undefined;
+    return { forMs: performance.now() - this.#failingSinceMs, reason: this.#readiness.reason };
   }
 
   async #runUntilStopped(): Promise<void> {
@@ -288,6 +296,9 @@ export class Loader {
       this.#stopping.abort();
       return;
     }
+    if (error.code === 'shard_unfinished') this.#failingSinceMs = undefined;
+    else if (this.#failures === 0) this.#failingSinceMs = performance.now();
+    else this.#failingSinceMs ??= performance.now();
     this.#failures++;
     this.#readiness = { ready: false, reason: `${error.code}: ${error.message}` };
     log.warn({ code: error.code, failures: this.#failures }, error.message);

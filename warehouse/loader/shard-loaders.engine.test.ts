@@ -3,9 +3,10 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { firstShards } from '../../core/clicks/shards.ts';
+import { firstShards, listClickShards } from '../../core/clicks/shards.ts';
 import { LEADERS_BUCKET, openBucket } from '../../core/clicks/stream.ts';
 import { fromProject } from '../../core/config/paths.ts';
+import { OperatingError } from '../../core/errors.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { clickRecords, type Pipeline, quietLog, startPipeline } from '../../test/support/warehouse.ts';
 import { auditWarehouse } from '../audit/audit.ts';
@@ -19,6 +20,7 @@ const BATCH = 100;
 let pipeline: Pipeline;
 const children: ChildProcess[] = [];
 const running: ShardLoaders[] = [];
+const undo: (() => void)[] = [];
 /** The number of each shard's next click; its node is 10 more than the shard. */
 const nextSeqs: number[] = Array(SHARDS).fill(0);
 /** Clicks published in all. */
@@ -28,6 +30,7 @@ beforeAll(async () => {
   pipeline = await startPipeline({ shards: SHARDS });
 });
 afterEach(async () => {
+  for (const step of undo.splice(0)) step();
   for (const child of children.splice(0)) child.kill('SIGKILL');
   await Promise.all(running.splice(0).map((loaders) => loaders.stop()));
 });
@@ -73,12 +76,19 @@ function startChild(id: string, halt: string): { child: ChildProcess; steps: Asy
   return { child, steps: createInterface({ input: child.stdout }) };
 }
 
-async function startHere(): Promise<ShardLoaders> {
+async function leasesOf(id: string): Promise<ShardLeases> {
   const bucket = await openBucket(pipeline.nc, LEADERS_BUCKET, { ttlMs: LEADERS_TTL_MS });
+  return new ShardLeases({ bucket, id });
+}
+
+async function startHere(
+  given: Partial<ConstructorParameters<typeof ShardLoaders>[0]> = {},
+): Promise<ShardLoaders> {
   const loaders = new ShardLoaders({
     ...pipeline,
-    leases: new ShardLeases({ bucket, id: `here-${running.length}` }),
+    leases: await leasesOf(`here-${running.length}`),
     log: quietLog,
+    ...given,
   });
   running.push(loaders);
   void loaders.run();
@@ -170,6 +180,77 @@ it('gives its shards away at once when it stops, and takes one that is new', asy
   await pipeline.publish(clickRecords(20, 0, BATCH), { shard: SHARDS });
   published += BATCH;
   await loaded();
+});
+
+it('gives the shards that it cannot load to another loader, but keeps them while no other can', async () => {
+  const shards = await listClickShards(pipeline.manager);
+  const half = Math.floor(shards.length / 2);
+  const noRoute = () => Promise.reject(new OperatingError('clickhouse_unreachable', 'no route'));
+  const cut = { ...pipeline.warehouse, insertBytes: noRoute, insertRows: noRoute, query: noRoute };
+  const failing = await startHere({ warehouse: cut, giveUpAfterMs: 700 });
+  await leads(failing, shards.length);
+  await publish();
+  const fails = () => !failing.readiness().ready;
+  await waitFor(fails, { deadlineMs: 10_000, what: 'the failure' });
+  const alsoFailing = await startHere({ warehouse: cut, giveUpAfterMs: 700 });
+  await leads(alsoFailing, half);
+  // Both fail, and have for longer than they would keep shards from one that does not.
+  const failingSince = performance.now();
+  await waitFor(() => performance.now() - failingSince > 1_500, {
+    deadlineMs: 5_000,
+    what: 'both to fail for long',
+  });
+  expect([failing.leads().length, alsoFailing.leads().length]).toEqual([shards.length - half, half]);
+
+  const able = await startHere();
+  await leads(able, shards.length);
+  await loaded();
+  for (const loaders of [failing, alsoFailing]) {
+    expect(loaders.leads()).toEqual([]);
+    expect(loaders.readiness()).toEqual({
+      ready: false,
+      reason: 'gave its shards to another loader: clickhouse_unreachable: no route',
+    });
+  }
+});
+
+it('begins no second loader of a shard whose first one is still closing its connection', async () => {
+  const shards = await listClickShards(pipeline.manager);
+  let close = (): void => undefined;
+  const closed = new Promise<void>((resolve) => {
+    close = resolve;
+  });
+  const begun: number[] = [];
+  let closes = 0;
+  const warehouseOf = (shard: number) => {
+    begun.push(shard);
+    return {
+      ...pipeline.warehouse,
+      async close() {
+        closes++;
+        await closed;
+      },
+    };
+  };
+  undo.push(close);
+  const first = await startHere({ warehouseOf, leases: await leasesOf('here-first') });
+  await leads(first, shards.length);
+  const second = await startHere();
+  await waitFor(() => closes === 1, { deadlineMs: 10_000, what: 'the first connection to be closed' });
+  const beats = await openBucket(pipeline.nc, LEADERS_BUCKET, { ttlMs: LEADERS_TTL_MS });
+  const revision = async () => (await beats.get('loader.here-first'))?.revision ?? 0;
+  let last = await revision();
+  for (let beat = 0; beat < 3; beat++) {
+    const before = last;
+    last = await waitFor(async () => (await revision()) > before && (await revision()), {
+      deadlineMs: 5_000,
+      what: 'the next heartbeat',
+    });
+  }
+  expect(begun.toSorted()).toEqual(shards);
+  close();
+  await leads(second, Math.floor(shards.length / 2));
+  expect(begun.toSorted()).toEqual(shards);
 });
 
 it('takes no batch of a lease that belongs to another shard', async () => {

@@ -2,15 +2,23 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { listClickShards } from '../../core/clicks/shards.ts';
 import { errorText } from '../../core/errors.ts';
 import type { Readiness } from '../../core/service/service.ts';
+import { MINUTE_MS } from '../../core/time.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import { HEARTBEAT_MS, type ShardLeases } from '../leadership/shard-leases.ts';
 import { movesOf } from '../leadership/shares.ts';
 import { createClicksReader } from '../watermark/watermark.ts';
 import { asOperatingError, clickSources, Loader, type LoaderOptions } from './loader.ts';
 
+/** A shard whose loader has failed for this long goes to another one that does not fail. */
+const GIVES_UP_AFTER_MS = 10_000;
+/** So long it takes none after that: each that it takes in vain is late by {@link GIVES_UP_AFTER_MS}. */
+const RESTS_FOR_MS = 5 * MINUTE_MS;
+
 type ShardLoadersOptions = Omit<LoaderOptions, 'shard'> & {
   /** A connection for the loader of one shard, which is closed with it; by default all share `warehouse`. */
   readonly warehouseOf?: (shard: number) => Warehouse;
+  /** By default {@link GIVES_UP_AFTER_MS}. */
+  readonly giveUpAfterMs?: number;
 };
 
 interface ShardLoader {
@@ -27,9 +35,12 @@ export class ShardLoaders {
   readonly #options: ShardLoadersOptions;
   readonly #leases: ShardLeases;
   readonly #running = new Map<number, ShardLoader>();
-  readonly #handingOver = new Set<Promise<void>>();
+  /** Shards whose loader is to end and whose lease is to be given back. */
+  readonly #handingOver = new Map<number, Promise<void>>();
   readonly #stopping = new AbortController();
   #readiness: Readiness = { ready: false, reason: 'starting' };
+  /** Why it gave a shard up, and until when it takes none, by the monotonic clock. */
+  #rest: { readonly untilMs: number; readonly reason: string } | undefined;
   #finished: Promise<void> = Promise.resolve();
 
   constructor({ leases, ...options }: ShardLoadersOptions & { leases: ShardLeases }) {
@@ -48,14 +59,15 @@ export class ShardLoaders {
     this.#stopping.abort();
     await this.#finished;
     for (const shard of this.#running.keys()) this.#handOver(shard);
-    await Promise.all(this.#handingOver);
+    await Promise.all(this.#handingOver.values());
     // Without NATS the leases expire.
     await this.#leases.leave().catch(() => undefined);
   }
 
-  /** Not ready when a shard that it leads is not. */
+  /** Not ready when a shard that it leads is not, or when it leads none because it could not load. */
   readiness(): Readiness {
     if (!this.#readiness.ready) return this.#readiness;
+    if (this.#rest && this.#running.size === 0) return { ready: false, reason: this.#rest.reason };
     const all = [...this.#running.values()].map(({ loader }) => loader.readiness());
     return all.find(({ ready }) => !ready) ?? { ready: true };
   }
@@ -83,17 +95,37 @@ export class ShardLoaders {
 
   async #beat(): Promise<void> {
     const { manager, log } = this.#options;
-    for (const shard of await this.#leases.beat()) {
+    if (this.#rest && performance.now() >= this.#rest.untilMs) this.#rest = undefined;
+    const failing = [...this.#running].filter(([, { loader }]) => loader.failing() !== undefined);
+    const isFailing = this.#rest !== undefined || failing.length > 0;
+    for (const shard of await this.#leases.beat({ isFailing })) {
       log.warn({ shard }, 'another loader has taken the lease of this shard');
       this.#handOver(shard);
     }
     const leadership = await this.#leases.look(await listClickShards(manager));
     const { claim, release } = movesOf(this.#leases.id, leadership);
-    for (const shard of claim) await this.#leases.claim(shard);
+    for (const shard of claim) if (!this.#handingOver.has(shard)) await this.#leases.claim(shard);
+    // Only while another can take them.
+    if (!leadership.loaders.includes(this.#leases.id)) this.#giveUp(failing);
     if (release !== undefined && this.#handingOver.size === 0) this.#handOver(release);
     // Also those that ended because another changed their records, if the lease is still held.
     for (const shard of leadership.shards) {
-      if (this.#leases.holds(shard) && !this.#running.has(shard)) this.#start(shard);
+      const isFree = !this.#running.has(shard) && !this.#handingOver.has(shard);
+      if (isFree && this.#leases.holds(shard)) this.#start(shard);
+    }
+  }
+
+  #giveUp(failing: Iterable<readonly [number, ShardLoader]>): void {
+    const { giveUpAfterMs = GIVES_UP_AFTER_MS } = this.#options;
+    for (const [shard, { loader }] of failing) {
+      const { forMs = 0, reason = '' } = loader.failing() ?? {};
+      if (this.#handingOver.has(shard) || forMs < giveUpAfterMs) continue;
+      this.#options.log.warn({ shard, reason }, 'cannot load this shard; another loader takes it');
+      this.#rest = {
+        untilMs: performance.now() + RESTS_FOR_MS,
+        reason: `gave its shards to another loader: ${reason}`,
+      };
+      this.#handOver(shard);
     }
   }
 
@@ -112,12 +144,13 @@ export class ShardLoaders {
 
   /** Finishes the block in hand and gives the lease back, beside the heartbeats. */
   #handOver(shard: number): void {
+    if (this.#handingOver.has(shard)) return;
     const done = this.#end(shard)
       .then(() => this.#leases.release(shard))
       // The lease expires.
       .catch((error) => this.#options.log.warn({ shard, reason: errorText(error) }, 'lease not given back'))
-      .finally(() => this.#handingOver.delete(done));
-    this.#handingOver.add(done);
+      .finally(() => this.#handingOver.delete(shard));
+    this.#handingOver.set(shard, done);
   }
 
   async #end(shard: number): Promise<void> {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { KV } from '@nats-io/kv';
 import { listClickShards, readClicksStream } from '../../core/clicks/shards.ts';
+import type { Bucket } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { HEARTBEAT_MS, ShardLeases } from '../leadership/shard-leases.ts';
 import type { Checkpoint, InsertIntent } from '../loader/block.ts';
@@ -28,7 +29,7 @@ interface HoldOptions {
   readonly manager: JetStreamManager;
   /** The buckets {@link LOADER_BUCKET} and {@link LEADERS_BUCKET} of core/clicks/stream.ts. */
   readonly loaderBucket: KV;
-  readonly leadersBucket: KV;
+  readonly leadersBucket: Bucket;
   readonly finishTimeoutMs?: number;
 }
 
