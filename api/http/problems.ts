@@ -138,6 +138,7 @@ export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode
   store_pre_release: 'internal',
   stream_order: 'internal',
   stream_refused: 'internal',
+  stream_replaced: 'internal',
   stream_unanswered: 'internal',
   stream_unreadable: 'internal',
   timeout: 'internal',

@@ -35,13 +35,9 @@ export interface Checkpoint {
 }
 
 /** The checkpoint without the leases of `nodes`: they are sealed, and their numbers can come again for new ones. */
-export function withoutLeases(checkpoint: Checkpoint, nodes: readonly number[]): Checkpoint {
-  if (nodes.length === 0) return checkpoint;
-  const forgotten = new Set(nodes);
-  return {
-    ...checkpoint,
-    accepted: new Map([...checkpoint.accepted].filter(([node]) => !forgotten.has(node))),
-  };
+export function withoutLeases(checkpoint: Checkpoint, nodes: ReadonlySet<number>): Checkpoint {
+  const kept = [...checkpoint.accepted].filter(([node]) => !nodes.has(node));
+  return kept.length === checkpoint.accepted.size ? checkpoint : { ...checkpoint, accepted: new Map(kept) };
 }
 
 interface Reject {
