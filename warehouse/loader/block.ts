@@ -34,9 +34,9 @@ export interface Checkpoint {
   readonly accepted: Accepted;
 }
 
-/** The checkpoint without the leases of `nodes`: they are sealed, and their numbers can come again for new ones. */
-export function withoutLeases(checkpoint: Checkpoint, nodes: ReadonlySet<number>): Checkpoint {
-  const kept = [...checkpoint.accepted].filter(([node]) => !nodes.has(node));
+/** The checkpoint without the leases of the nodes that are to go: they are sealed, and their numbers can come again for new ones. */
+export function withoutLeases(checkpoint: Checkpoint, isToGo: (node: number) => boolean): Checkpoint {
+  const kept = [...checkpoint.accepted].filter(([node]) => !isToGo(node));
   return kept.length === checkpoint.accepted.size ? checkpoint : { ...checkpoint, accepted: new Map(kept) };
 }
 

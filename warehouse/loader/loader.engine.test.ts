@@ -380,6 +380,11 @@ describe('the loader', () => {
       deadlineMs: 10_000,
       what: 'the clicks of the new lease',
     });
+    await pipeline.publish(clickRecords(7, 0, 5, { ts: Date.now() }), { shard: 1, again: true });
+    await waitFor(
+      async () => (await pipeline.metrics.repeatedBatches.get()).values.some(({ value }) => value === 1),
+      { deadlineMs: 10_000, what: 'a repetition of the new lease to be recognised' },
+    );
   });
 
   it('rebuilds its checkpoint from the clicks of the latest lease of a number in its own shard', async () => {

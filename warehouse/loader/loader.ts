@@ -159,6 +159,7 @@ export class Loader {
     try {
       while (!this.#stopped) {
         const block = await gathered;
+        if (!block) position = await this.#forgetSealed(position);
         // The next block is gathered while this one is inserted; it follows this one's checkpoint, not the recorded one.
         gathered = this.#gatherAhead(reader, block?.checkpointAfter ?? position.checkpoint);
         if (block) {
@@ -170,7 +171,6 @@ export class Loader {
         if (block || this.#hasLoadedAll(position.checkpoint)) progressAt = monotonicMs();
         else checkStall(progressAt);
         await this.#publishProgress(position.checkpoint);
-        position = await this.#forgetSealed(position);
       }
     } finally {
       await reader.close();
@@ -217,12 +217,18 @@ export class Loader {
     checkStreamLife(shard, created, stream);
   }
 
+  /** The leases of which a click was read are known before the watermark reads them again. */
+  #withoutSealed(checkpoint: Checkpoint): Checkpoint {
+    const sealed = this.#watermark.sealedNodes();
+    return withoutLeases(checkpoint, (node) => sealed.has(node) && !this.#leases.isOpen(node));
+  }
+
   /**
-   * Records the checkpoint without the leases that are sealed. At once, not with the next block: a shard that gets no click
-   * would remember them until their numbers are leased again.
+   * Records the checkpoint without the leases that are sealed. Blocks do so as well, but a shard that gets none would remember
+   * them until their numbers are leased again.
    */
   async #forgetSealed(position: Position): Promise<Position> {
-    const checkpoint = withoutLeases(position.checkpoint, this.#watermark.sealedNodes());
+    const checkpoint = this.#withoutSealed(position.checkpoint);
     if (checkpoint === position.checkpoint) return position;
     const checkpointRevision = await this.#store.advanceCheckpoint(checkpoint, position.checkpointRevision);
     return { ...position, checkpoint, checkpointRevision };
@@ -263,7 +269,7 @@ export class Loader {
   async #gather(reader: Reader, checkpoint: Checkpoint): Promise<Block | undefined> {
     const builder = createBlockBuilder({
       shard: this.#options.shard,
-      checkpoint,
+      checkpoint: this.#withoutSealed(checkpoint),
       isLeased: this.#leases.cover,
       layouts: this.#layouts,
     });

@@ -35,6 +35,11 @@ export class KnownLeases {
   readonly cover = (node: number, minTs: number, maxTs: number): boolean =>
     this.#spans.get(node)?.some(({ fromMs, toMs }) => minTs >= fromMs && maxTs <= toMs) ?? false;
 
+  /** Whether the node, as read last, has a lease that goes on. */
+  isOpen(node: number): boolean {
+    return this.#spans.get(node)?.some(({ toMs }) => toMs === Number.POSITIVE_INFINITY) ?? false;
+  }
+
   /** Reads the leases of a node again. */
   async read(node: number): Promise<void> {
     const current = await readLease(this.#bucket, node);
