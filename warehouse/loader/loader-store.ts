@@ -102,6 +102,8 @@ export function createLoaderStore(options: { bucket: KV; shard: number }) {
         checkpoint: { ...stored, value: value && { ...value, accepted: new Map(value.accepted) } },
       };
     },
+    /** Resolves when the majority of NATS's servers have taken a write. */
+    confirm: (): Promise<number> => bucket.put(`reading.${shard}`, ''),
     /** @throws OperatingError `loader_superseded` when another loader was first. */
     recordIntent: (intent: InsertIntent, revision: number): Promise<number> =>
       set(intentKey, intent, revision),

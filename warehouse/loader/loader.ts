@@ -112,6 +112,7 @@ export class Loader {
         if (of === shard) this.#progress.lastSeq = state.lastSeq;
         return state;
       },
+      confirm: () => this.#store.confirm(),
       forget: (lease) => forgetLease(leasesBucket, { manager, lease }),
       now: Date.now,
     });

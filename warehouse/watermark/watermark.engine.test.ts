@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { forgetLease, type Lease, listLeases, openLease, writeLease } from '../../core/clicks/lease.ts';
+import { OperatingError } from '../../core/errors.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { clickRecords, type Pipeline, startPipeline } from '../../test/support/warehouse.ts';
 import { createClicksReader, createWatermarkWriter, REMEMBERED_LEASES, readWatermark } from './watermark.ts';
@@ -75,6 +76,7 @@ it('waits for the checkpoint to pass the stream as it was after the leases were 
     warehouse: pipeline.warehouse,
     shard: 0,
     clicks: clicksAt(() => clock),
+    confirm: async () => undefined,
     forget: async () => undefined,
     stream: async () => streamAt(lastSeq),
     now: () => clock,
@@ -93,6 +95,7 @@ it('does not publish what it read of a stream that was made again since', async 
     warehouse: pipeline.warehouse,
     shard: 0,
     clicks: clicksAt(() => clock),
+    confirm: async () => undefined,
     forget: async () => undefined,
     stream: async () => streamAt(created === 1_000 ? 7 : 2, created),
     now: () => clock,
@@ -110,6 +113,26 @@ it('does not publish what it read of a stream that was made again since', async 
   expect(await completeTo()).toBe(clock - 10_500);
 });
 
+it('publishes nothing that it read of a NATS server that is cut off from the others', async () => {
+  const clock = Date.now();
+  const cutOff = new OperatingError('nats_failed', 'no majority');
+  let writes = 0;
+  const writer = createWatermarkWriter({
+    warehouse: pipeline.warehouse,
+    shard: 0,
+    clicks: clicksAt(() => clock),
+    // It was cut off while it was read: the write before went through, that behind it does not.
+    confirm: () => (++writes === 2 ? Promise.reject(cutOff) : Promise.resolve()),
+    forget: async () => undefined,
+    stream: async () => streamAt(0),
+    now: () => clock,
+  });
+  await expect(writer.advance(checkpointAt(0))).rejects.toBe(cutOff);
+  expect(await readWatermark(pipeline.warehouse)).toBeUndefined();
+  await writer.advance(checkpointAt(0));
+  expect(await completeTo()).toBe(clock - 500);
+});
+
 it('reads the leases before the stream', async () => {
   const clock = Date.now();
   const lease = await openLease(pipeline.leasesBucket, clock - 10_000);
@@ -117,6 +140,7 @@ it('reads the leases before the stream', async () => {
     warehouse: pipeline.warehouse,
     shard: 0,
     clicks: clicksAt(() => clock),
+    confirm: async () => undefined,
     forget: async () => undefined,
     // The collector publishes what it held between the two: a read of its lease after this is too late.
     async stream() {
@@ -138,6 +162,7 @@ it('is held back by a shard that no loader leads yet, and not by one without cli
       warehouse: pipeline.warehouse,
       shard,
       clicks: clicksAt(() => clock, [0, 1, 2]),
+      confirm: async () => undefined,
       forget: async () => undefined,
       stream: async (of) => streamAt(0, createdAt(of)),
       now: () => clock,
@@ -160,6 +185,7 @@ it('does not go back', async () => {
     warehouse: pipeline.warehouse,
     shard: 0,
     clicks: clicksAt(() => clock),
+    confirm: async () => undefined,
     forget: async () => undefined,
     stream: async () => streamAt(0),
     now: () => clock,
@@ -192,6 +218,7 @@ it('moves ended leases from NATS to the warehouse once there are many, and nothi
       warehouse: pipeline.warehouse,
       shard: 0,
       clicks: clicksAt(() => clock),
+      confirm: async () => undefined,
       forget,
       stream,
       now: () => clock,

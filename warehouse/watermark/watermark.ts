@@ -7,6 +7,11 @@ import { timeText, type Warehouse } from '../clickhouse/client.ts';
 export const CLOCK_SKEW_BOUND_MS = 500;
 /** How often the watermark is computed and written. */
 const PROBE_INTERVAL_MS = 1_000;
+/**
+ * A reading lies between two writes that NATS acknowledged within this time: no leader of its streams is elected in it
+ * (at least 4 s, nats-server 2.x), so none that was read from can have been replaced by one that takes clicks.
+ */
+const MAX_READING_MS = 3_000;
 /** One that is lost with its server is written again, and an older one is only cautious: no shard waits for the others. */
 const EVERY_SECOND = { insert_quorum: 0 } as const;
 /**
@@ -84,11 +89,13 @@ export function createWatermarkWriter(options: {
   shard: number;
   clicks: () => Promise<ClicksInFlight>;
   stream: (shard: number) => Promise<Pick<ClicksStreamState, 'created' | 'lastSeq'>>;
+  /** A write that the majority of NATS's servers must take: one that is cut off from them answers reads for some seconds. */
+  confirm: () => Promise<unknown>;
   /** Removes a lease from NATS that is kept in the warehouse. */
   forget: (lease: Lease) => Promise<void>;
   now: () => number;
 }) {
-  const { warehouse, shard, clicks, stream, forget, now } = options;
+  const { warehouse, shard, clicks, stream, confirm, forget, now } = options;
   let waiting:
     | { life: string; ended: Lease[]; sealed: Set<number>; completeTo: number; streamSeq: number }
     | undefined;
@@ -105,14 +112,18 @@ export function createWatermarkWriter(options: {
     // A sequence of the stream's earlier life says nothing about this one.
     waiting = undefined;
     if (Math.abs(now() - probedAt) < PROBE_INTERVAL_MS) return;
+    const begunAtMs = performance.now();
+    await confirm();
     const { atMs, leases, shards } = await clicks();
-    await begin(shards);
     sealed ??= await readSealedNodes(warehouse, shard);
     const own = leases.filter((lease) => shardOfLease(lease) === shard);
     // A number that is leased again has clicks to come, which the checkpoint must know.
     const leased = new Set(own.map(({ node }) => node));
     const { created, lastSeq } = await stream(shard);
     checkStreamLife(shard, created, life);
+    await confirm();
+    if (performance.now() - begunAtMs > MAX_READING_MS) return;
+    await begin(shards);
     waiting = {
       life,
       ended: forgettable(own),
