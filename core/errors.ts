@@ -77,6 +77,7 @@ export const OPERATING_ERRORS = {
   store_pre_release: 'the store was made by a version before 1.0.0-alpha.1',
   stream_order: 'the stream delivered messages out of order',
   stream_refused: 'the stream refused a batch',
+  stream_replaced: 'the stream of clicks was deleted and made again',
   stream_unanswered: 'the stream did not acknowledge a batch in time',
   stream_unreadable: 'the stream cannot be read',
   target_not_empty: 'the place to restore or import into holds data',

@@ -145,6 +145,7 @@ export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode
   store_pre_release: 'internal',
   stream_order: 'internal',
   stream_refused: 'internal',
+  stream_replaced: 'internal',
   stream_unanswered: 'internal',
   stream_unreadable: 'internal',
   target_not_empty: 'internal',

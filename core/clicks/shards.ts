@@ -1,4 +1,5 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
+import { OperatingError } from '../errors.ts';
 
 /**
  * The shards of the click stream. Each is a stream of its own with one subject, and the streams themselves say which shards
@@ -64,6 +65,18 @@ export interface ClicksStreamState {
   readonly firstSeq: number;
   /** Sequence of its last message, 0 when there is none. */
   readonly lastSeq: number;
+}
+
+/**
+ * To be called with a stream as it is and the life that a position counts in.
+ * @throws OperatingError `stream_replaced` when it was deleted and made again: its sequences count from 1 again.
+ */
+export function checkStreamLife(shard: number, created: string, life: string): void {
+  if (created === life) return;
+  throw new OperatingError(
+    'stream_replaced',
+    `stream ${clicksStream(shard)} of ${life} was replaced by one of ${created}`,
+  );
 }
 
 export async function readClicksStream(manager: JetStreamManager, shard: number): Promise<ClicksStreamState> {

@@ -142,9 +142,9 @@ describe('the windows of insert tokens', () => {
   });
 
   it.each([
-    `replicated_deduplication_window = 9999, replicated_deduplication_window_seconds = ${TOKEN_SECONDS}`,
-    'replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 3600',
-    'non_replicated_deduplication_window = 10000',
+    `replicated_deduplication_window = 53759, replicated_deduplication_window_seconds = ${TOKEN_SECONDS}`,
+    'replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 3600',
+    'non_replicated_deduplication_window = 100000',
   ])('are too short with %s', (settings) => {
     expect(of(settings)).toContain('are needed');
     expect(
@@ -152,7 +152,8 @@ describe('the windows of insert tokens', () => {
     ).toBe('');
   });
 
-  it('of one server count inserts', () => {
-    expect(of('non_replicated_deduplication_window = 999', 'MergeTree')).toContain('999 insert tokens');
+  it('of one server count tokens, one for each partition of an insert', () => {
+    expect(of('non_replicated_deduplication_window = 53759', 'MergeTree')).toContain('53759 insert tokens');
+    expect(of('non_replicated_deduplication_window = 53760', 'MergeTree')).toBe('');
   });
 });

@@ -21,6 +21,16 @@ const WAIT_PER_INSERT = 2;
 /** A block whose rows were refused this often is bisected. */
 const REFUSALS_BEFORE_BISECT = 3;
 
+/** By two clocks: the monotonic one stands still while the machine is suspended, and the clock of the day can be set back. */
+interface Moment {
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}
+
+export function moment(): Moment {
+  return { monotonicMs: performance.now(), wallMs: Date.now() };
+}
+
 /** The moments of loading a block at which a test may stop the loader. */
 export type LoaderStep = 'intent' | 'insert' | 'checkpoint';
 
@@ -63,20 +73,20 @@ export class BlockLoader {
     const { js, store, shard, maxPayloadBytes, metrics, onStep } = this.#options;
     const startedAtMs = performance.now();
     await publishDeadLetters({ js, block, shard, maxPayloadBytes: maxPayloadBytes() });
-    const readAtMs = performance.now();
+    const readAt = moment();
     const intentRevision = await store.recordIntent(block.intent, position.intentRevision);
     this.#reportDeadLetters(block);
     metrics.repeatedBatches.inc(block.repeated);
     await onStep?.('intent');
-    await this.#insert(block, readAtMs);
+    await this.#insert(block, readAt);
     return await this.#advance(block, { ...position, intentRevision }, startedAtMs);
   }
 
   /**
    * Loads the block of an intent that was recorded before a failure: the same insert again, then a count; without the
-   * rows that ClickHouse keeps refusing. `readAtMs`: a time before the intent was read, of `performance.now()`.
+   * rows that ClickHouse keeps refusing. `readAt`: a moment before the intent was read.
    */
-  async resume(block: Block, position: Position, readAtMs: number): Promise<Position> {
+  async resume(block: Block, position: Position, readAt: Moment): Promise<Position> {
     const { warehouse, log } = this.#options;
     const startedAtMs = performance.now();
     const { token, lo, rows } = block.intent;
@@ -85,7 +95,7 @@ export class BlockLoader {
     if (this.#refused.token === token && this.#refused.times >= patience) {
       return await this.#loadFirstHalf(block, position);
     }
-    await this.#insert(block, readAtMs);
+    await this.#insert(block, readAt);
     if (rows > 0) await verifyBlock(warehouse, block);
     return await this.#advance(block, position, startedAtMs);
   }
@@ -110,14 +120,14 @@ export class BlockLoader {
     return await this.load(bisect({ block, checkpoint: position.checkpoint, shard, detail }), position);
   }
 
-  /** Inserts a block whose intent was the recorded one at `readAtMs` or later. */
-  async #insert(block: Block, readAtMs: number): Promise<void> {
+  /** Inserts a block whose intent was the recorded one at `readAt` or later. */
+  async #insert(block: Block, readAt: Moment): Promise<void> {
     const { warehouse, views, metrics, onStep } = this.#options;
     if (block.intent.rows > 0) {
       // The views' identities are those of one server: the insert goes to the same one.
       const server = await warehouse.server();
       await views.settle(server);
-      checkNotPaused(block, readAtMs);
+      checkNotPaused(block, readAt);
       const stopTimer = metrics.insertSeconds.startTimer();
       try {
         await insertBlock(server, block);
@@ -163,8 +173,9 @@ export class BlockLoader {
  * engine may have forgotten the token.
  * @throws OperatingError `loader_paused`.
  */
-function checkNotPaused({ intent }: Block, readAtMs: number): void {
-  const pausedMs = performance.now() - readAtMs;
+function checkNotPaused({ intent }: Block, readAt: Moment): void {
+  const now = moment();
+  const pausedMs = Math.max(now.monotonicMs - readAt.monotonicMs, now.wallMs - readAt.wallMs);
   if (pausedMs <= MAX_UNFINISHED_MS) return;
   throw new OperatingError(
     'loader_paused',

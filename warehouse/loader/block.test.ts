@@ -111,7 +111,7 @@ describe('blocks', () => {
     };
     const builder = createBlockBuilder({
       shard: 0,
-      checkpoint: withoutLeases(checkpoint, [1]),
+      checkpoint: withoutLeases(checkpoint, (node) => node === 1),
       isLeased: () => true,
     });
     builder.add(message(1, 0, 0, 5), NOW);

@@ -34,14 +34,10 @@ export interface Checkpoint {
   readonly accepted: Accepted;
 }
 
-/** The checkpoint without the leases of `nodes`: they are sealed, and their numbers can come again for new ones. */
-export function withoutLeases(checkpoint: Checkpoint, nodes: readonly number[]): Checkpoint {
-  if (nodes.length === 0) return checkpoint;
-  const forgotten = new Set(nodes);
-  return {
-    ...checkpoint,
-    accepted: new Map([...checkpoint.accepted].filter(([node]) => !forgotten.has(node))),
-  };
+/** The checkpoint without the leases of the nodes that are to go: they are sealed, and their numbers can come again for new ones. */
+export function withoutLeases(checkpoint: Checkpoint, isToGo: (node: number) => boolean): Checkpoint {
+  const kept = [...checkpoint.accepted].filter(([node]) => !isToGo(node));
+  return kept.length === checkpoint.accepted.size ? checkpoint : { ...checkpoint, accepted: new Map(kept) };
 }
 
 interface Reject {

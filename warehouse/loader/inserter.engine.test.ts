@@ -166,3 +166,24 @@ describe('an interrupted insert', () => {
     expect(await clickCounts(warehouse)).toMatchObject({ clicks: 0, rolledUp: 0 });
   });
 });
+
+it('the engine forgets a token by inserts into other partitions of its table: one window for all', async () => {
+  await warehouse.command(
+    'CREATE TABLE tokens (part UInt32) ENGINE = MergeTree PARTITION BY part ORDER BY part SETTINGS non_replicated_deduplication_window = 10',
+  );
+  const insert = (token: string, select: string) =>
+    warehouse.command(
+      `INSERT INTO tokens SETTINGS insert_deduplication_token = '${token}', insert_deduplicate = 1, async_insert = 0 SELECT ${select}`,
+    );
+  const rows = async () =>
+    Number(
+      (await warehouse.query<{ n: string }>('SELECT count() AS n FROM tokens WHERE part = 0')).rows[0]?.n,
+    );
+  await insert('a', '0');
+  await insert('b', '1 + number FROM numbers(9)');
+  await insert('a', '0');
+  expect(await rows()).toBe(1);
+  await insert('c', '10 + number FROM numbers(10)');
+  await insert('a', '0');
+  expect(await rows()).toBe(2);
+});

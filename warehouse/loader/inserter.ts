@@ -41,18 +41,29 @@ export const INSERT_SETTINGS = {
   wait_end_of_query: 1,
 } as const;
 
-/** Tokens that all shards can make while an insert is unfinished or its loader paused: 4 a second, 60 s, 16 shards. */
-const MIN_DEDUPLICATION_WINDOW = (4 * MAX_CLICK_SHARDS * MAX_UNFINISHED_MS) / 1_000;
+/** Of a shard: a block gathers for half a second, or is full, and then takes longer to read and insert than 250 ms. */
+const BLOCKS_PER_SECOND = 4;
 /**
- * Of a replicated table. Other stream shards insert into it while one of them stands; it has these seconds too, which count
- * from the newest insert: as long as a block can wait in the stream.
+ * That a block of a replayed spool writes to, each with a token of its own: `velocity_*` keep clicks from 26 hours ago to 26
+ * hours ahead by four hours, `clicks_minutely` those of its last 8 days by day.
  */
-const MIN_REPLICATED_WINDOW = 10_000;
+const PARTITIONS_PER_BLOCK = 14;
+/**
+ * Tokens that all shards can make in one table while an insert is unfinished or its loader paused: 53,760. A table has one
+ * window for all its partitions: an insert into some of them makes it forget tokens of the others. What ClickHouse says of
+ * replicated tables differs (by partition: setting `insert_deduplicate`; by number: `replicated_deduplication_window`), so
+ * they are held to the same.
+ */
+const MIN_DEDUPLICATION_WINDOW =
+  (BLOCKS_PER_SECOND * PARTITIONS_PER_BLOCK * MAX_CLICK_SHARDS * MAX_UNFINISHED_MS) / 1_000;
+/** What migration 0019 sets. */
+const DEDUPLICATION_WINDOW = 100_000;
+/** Of a replicated table, counted from the newest insert: as long as a block can wait in the stream. */
 const MIN_REPLICATED_WINDOW_SECONDS = 72 * 3_600;
 
 /**
  * Inserts a block; inserting it again changes neither the table nor a rollup, and completes what an interrupted
- * insert left out: the engine keeps tokens for every partition of every table on its own.
+ * insert left out: the engine keeps a token for every partition of every table that the insert wrote to.
  */
 export async function insertBlock(warehouse: Warehouse, block: Block): Promise<void> {
   await warehouse.insertBytes({
@@ -136,16 +147,16 @@ export function windowFault(engineFull: string): { fault: string; settings: stri
         window >= MIN_DEDUPLICATION_WINDOW
           ? ''
           : `${window} insert tokens, at least ${MIN_DEDUPLICATION_WINDOW} are needed`,
-      settings: 'non_replicated_deduplication_window = 10000',
+      settings: `non_replicated_deduplication_window = ${DEDUPLICATION_WINDOW}`,
     };
   }
   const window = setting('replicated_deduplication_window');
   const seconds = setting('replicated_deduplication_window_seconds');
   return {
     fault:
-      window >= MIN_REPLICATED_WINDOW && seconds >= MIN_REPLICATED_WINDOW_SECONDS
+      window >= MIN_DEDUPLICATION_WINDOW && seconds >= MIN_REPLICATED_WINDOW_SECONDS
         ? ''
-        : `${window} insert tokens of ${seconds} s by its own settings, at least ${MIN_REPLICATED_WINDOW} of ${MIN_REPLICATED_WINDOW_SECONDS} s are needed`,
-    settings: `replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = ${TOKEN_SECONDS}`,
+        : `${window} insert tokens of ${seconds} s by its own settings, at least ${MIN_DEDUPLICATION_WINDOW} of ${MIN_REPLICATED_WINDOW_SECONDS} s are needed`,
+    settings: `replicated_deduplication_window = ${DEDUPLICATION_WINDOW}, replicated_deduplication_window_seconds = ${TOKEN_SECONDS}`,
   };
 }

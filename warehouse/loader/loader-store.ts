@@ -19,8 +19,7 @@ export interface LoaderState {
 
 /**
  * How long an insert of one shard stays unfinished before the others wait for it. Repeating it is harmless only while
- * ClickHouse remembers its token, and every other block puts one more token in front of it: at most four a second and
- * shard, for a block gathers for half a second or fills up.
+ * ClickHouse remembers its token, and every other block puts more tokens in front of it (`MIN_DEDUPLICATION_WINDOW`).
  */
 export const MAX_UNFINISHED_MS = 60_000;
 
@@ -36,17 +35,40 @@ export function sharingTokens(
 }
 
 /**
- * To be called before a new block of another shard.
- * @throws OperatingError `shard_unfinished` when the insert of `shard` has been unfinished for too long.
+ * Watches the inserts of other shards. How long one is unfinished is measured from when its intent was first seen, by a
+ * monotonic clock: NATS's clock can differ from this machine's. Only what was begun before the watch is as old as NATS says
+ * if that is more, so that loaders that start again and again do not give it a minute each time.
  */
-export function checkUnfinished(shard: number, { intent, checkpoint }: LoaderState, nowMs: number): void {
-  const { value, storedAtMs } = intent;
-  if (!value || checkpoint.value?.stream !== value.stream || value.hi <= checkpoint.value.seq) return;
-  if (nowMs - storedAtMs <= MAX_UNFINISHED_MS) return;
-  throw new OperatingError(
-    'shard_unfinished',
-    `insert ${value.token} of shard ${shard} has been unfinished since ${new Date(storedAtMs).toISOString()}: no other shard goes on, so that ClickHouse still recognises its repetition`,
-  );
+export function createUnfinishedWatch(
+  clock = { monotonicMs: () => performance.now(), wallMs: () => Date.now() },
+) {
+  const seen = new Map<number, { revision: number; sinceMs: number }>();
+
+  function standsForMs(shard: number, { revision, storedAtMs }: LoaderState['intent']): number {
+    const nowMs = clock.monotonicMs();
+    const before = seen.get(shard);
+    if (before?.revision === revision) return nowMs - before.sinceMs;
+    const earlierMs = before ? 0 : Math.max(clock.wallMs() - storedAtMs, 0);
+    seen.set(shard, { revision, sinceMs: nowMs - earlierMs });
+    return earlierMs;
+  }
+
+  return {
+    /**
+     * To be called before a new block of another shard.
+     * @throws OperatingError `shard_unfinished` when the insert of `shard` has been unfinished for too long.
+     */
+    check(shard: number, { intent, checkpoint }: LoaderState): void {
+      const stoodMs = standsForMs(shard, intent);
+      const { value } = intent;
+      if (!value || checkpoint.value?.stream !== value.stream || value.hi <= checkpoint.value.seq) return;
+      if (stoodMs <= MAX_UNFINISHED_MS) return;
+      throw new OperatingError(
+        'shard_unfinished',
+        `insert ${value.token} of shard ${shard} has been unfinished for ${Math.round(stoodMs / 1_000)} s: no other shard goes on, so that ClickHouse still recognises its repetition`,
+      );
+    },
+  };
 }
 
 interface StoredCheckpoint extends Omit<Checkpoint, 'accepted'> {
@@ -91,6 +113,8 @@ export function createLoaderStore(options: { bucket: KV; shard: number }) {
         checkpoint: { ...stored, value: value && { ...value, accepted: new Map(value.accepted) } },
       };
     },
+    /** Resolves when the majority of NATS's servers have taken a write. */
+    confirm: (): Promise<number> => bucket.put(`reading.${shard}`, ''),
     /** @throws OperatingError `loader_superseded` when another loader was first. */
     recordIntent: (intent: InsertIntent, revision: number): Promise<number> =>
       set(intentKey, intent, revision),

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { newLease, writeLease } from '../../core/clicks/lease.ts';
 import { DEAD_LETTERS_STREAM, ensureStreams } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { waitFor } from '../../test/support/engines.ts';
@@ -10,7 +11,7 @@ import {
   type Pipeline,
   startPipeline,
 } from '../../test/support/warehouse.ts';
-import type { Warehouse } from '../clickhouse/client.ts';
+import { timeText, type Warehouse } from '../clickhouse/client.ts';
 import type { LoaderStep } from './block-loader.ts';
 import { MAX_UNFINISHED_MS, sharingTokens } from './loader-store.ts';
 
@@ -52,6 +53,11 @@ async function checkpointReached(): Promise<boolean> {
 function readinessReason(loader: ReturnType<Pipeline['loader']>): string {
   const readiness = loader.readiness();
   return readiness.ready ? '' : readiness.reason;
+}
+
+function sealedLease(node: number, atMs: number, shard: number) {
+  const [started_at, ended_at] = [timeText(atMs - 1_000), timeText(atMs + 1_000)];
+  return { node, started_at, ended_at, next_seq: 10, state: 'closed', shard };
 }
 
 function exactly(clicks: number) {
@@ -201,26 +207,33 @@ describe('the loader', () => {
     expect(await pipeline.counts()).toEqual(exactly(150));
   });
 
-  it('that was paused for long before its insert reads its records again, for the token can be forgotten', async () => {
-    await pipeline.publish(clickRecords(1, 0, 100));
-    let pausedMs = 0;
-    const clock = performance.now.bind(performance);
-    const spy = vi.spyOn(performance, 'now').mockImplementation(() => clock() + pausedMs);
-    run(
-      pipeline.loader({
-        async onStep(step) {
-          if (step === 'intent') pausedMs = MAX_UNFINISHED_MS + 1;
-        },
-      }),
-    );
-    // The clock of the wait jumps as well.
-    await waitFor(() => pausedMs > 0, { deadlineMs: MAX_UNFINISHED_MS + 10_000, what: 'the pause' });
-    await loaded(100);
-    spy.mockRestore();
-    const { values } = await pipeline.metrics.retries.get();
-    expect(values.map((value) => value.labels.code)).toEqual(['loader_paused']);
-    expect(await pipeline.counts()).toEqual(exactly(100));
-  });
+  // The monotonic clock stands still while the machine is suspended.
+  it.each([
+    { paused: 'process', clockOf: performance },
+    { paused: 'machine', clockOf: Date },
+  ])(
+    'of a $paused that was paused for long before its insert reads its records again',
+    async ({ clockOf }) => {
+      await pipeline.publish(clickRecords(1, 0, 100));
+      let pausedMs = 0;
+      const clock = clockOf.now.bind(clockOf);
+      const spy = vi.spyOn(clockOf, 'now').mockImplementation(() => clock() + pausedMs);
+      run(
+        pipeline.loader({
+          async onStep(step) {
+            if (step === 'intent') pausedMs = MAX_UNFINISHED_MS + 1;
+          },
+        }),
+      );
+      // The clock of the wait jumps as well.
+      await waitFor(() => pausedMs > 0, { deadlineMs: MAX_UNFINISHED_MS + 10_000, what: 'the pause' });
+      await loaded(100);
+      spy.mockRestore();
+      const { values } = await pipeline.metrics.retries.get();
+      expect(values.map((value) => value.labels.code)).toEqual(['loader_paused']);
+      expect(await pipeline.counts()).toEqual(exactly(100));
+    },
+  );
 
   it('waits for the shards that insert into the same tables', () => {
     const among = [0, 1, 2, 3, 4, 5];
@@ -334,6 +347,75 @@ describe('the loader', () => {
     run(pipeline.loader());
     await loaded(170);
     expect(await pipeline.counts()).toEqual(exactly(170));
+  });
+
+  it('loads a stream that is made again while it runs, from its first message', async () => {
+    const loader = pipeline.loader();
+    run(loader);
+    for (let i = 0; i < 5; i++) await pipeline.publish(clickRecords(1, i * 10, 10));
+    await loaded(50);
+    const { config } = await pipeline.manager.streams.info('CLICKS');
+    await pipeline.manager.streams.delete('CLICKS');
+    await pipeline.manager.streams.add(config);
+    for (let i = 0; i < 12; i++) await pipeline.publish(clickRecords(2, i * 7, 7));
+    await loaded(50 + 12 * 7);
+    expect(await pipeline.counts()).toEqual(exactly(50 + 12 * 7));
+  });
+
+  it('forgets a sealed lease without a block, so that its number can come again', async () => {
+    await ensureStreams(pipeline.nc, { shards: [0, 1] });
+    const first = run(pipeline.loader({ shard: 1 }));
+    const startedAtMs = Date.now() - 60_000;
+    await pipeline.publish(clickRecords(7, 0, 10, { ts: startedAtMs }), { shard: 1 });
+    const accepted = async () =>
+      (await pipeline.loaderBucket.get('checkpoint.1'))?.json<{ accepted: unknown[] }>().accepted;
+    await waitFor(async () => (await accepted())?.length === 1, {
+      deadlineMs: 10_000,
+      what: 'the first block',
+    });
+    await first.stop();
+    await pipeline.warehouse.insertRows('sealed_leases', [sealedLease(7, startedAtMs, 1)]);
+    await pipeline.leasesBucket.purge('lease.7');
+    run(pipeline.loader({ shard: 1 }));
+    await waitFor(async () => (await accepted())?.length === 0, {
+      deadlineMs: 10_000,
+      what: 'the lease to go',
+    });
+    await writeLease(pipeline.leasesBucket, newLease(7, Date.now() - 1_000, 1));
+    await pipeline.publish(clickRecords(7, 0, 5, { ts: Date.now() }), { shard: 1, again: true });
+    await waitFor(async () => (await pipeline.counts()).clicks === 15, {
+      deadlineMs: 10_000,
+      what: 'the clicks of the new lease',
+    });
+    await pipeline.publish(clickRecords(7, 0, 5, { ts: Date.now() }), { shard: 1, again: true });
+    await waitFor(
+      async () => (await pipeline.metrics.repeatedBatches.get()).values.some(({ value }) => value === 1),
+      { deadlineMs: 10_000, what: 'a repetition of the new lease to be recognised' },
+    );
+  });
+
+  it('rebuilds its checkpoint from the clicks of the latest lease of a number in its own shard', async () => {
+    await ensureStreams(pipeline.nc, { shards: [0, 1] });
+    const stored = run(pipeline.loader());
+    const ts = Date.now();
+    await pipeline.publish(clickRecords(7, 0, 10, { ts }));
+    await pipeline.publish(clickRecords(8, 0, 10, { ts }));
+    await loaded(20);
+    await stored.stop();
+    // Both numbers come again: one in another shard, one in the same.
+    await pipeline.warehouse.insertRows('sealed_leases', [sealedLease(7, ts, 0), sealedLease(8, ts, 0)]);
+    const later = ts + 120_000;
+    await writeLease(pipeline.leasesBucket, newLease(7, later, 1));
+    await writeLease(pipeline.leasesBucket, newLease(8, later, 0));
+    await pipeline.loaderBucket.purge('checkpoint.0');
+    await pipeline.publish(clickRecords(7, 0, 5, { ts: later }), { shard: 1, again: true });
+    await pipeline.publish(clickRecords(8, 0, 5, { ts: later }), { again: true });
+    run(pipeline.loader());
+    run(pipeline.loader({ shard: 1 }));
+    await waitFor(async () => (await pipeline.counts()).clicks >= 30, {
+      deadlineMs: 10_000,
+      what: 'the clicks of the new leases',
+    });
   });
 
   it('says that messages were purged before they were loaded', async () => {

@@ -4,7 +4,7 @@ import type { KV } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { forgetLease } from '../../core/clicks/lease.ts';
 import { natsFailure } from '../../core/clicks/nats-errors.ts';
-import { listClickShards, readClicksStream } from '../../core/clicks/shards.ts';
+import { checkStreamLife, listClickShards, readClicksStream } from '../../core/clicks/shards.ts';
 import type { Bucket } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
@@ -21,10 +21,10 @@ import {
   type WatermarkWriter,
 } from '../watermark/watermark.ts';
 import { type Block, type Checkpoint, createBlockBuilder, withoutLeases } from './block.ts';
-import { BlockLoader, type LoaderStep } from './block-loader.ts';
+import { BlockLoader, type LoaderStep, moment } from './block-loader.ts';
 import { checkDeduplication } from './inserter.ts';
 import { EARLIER_LAYOUTS, type EarlierLayouts } from './layouts.ts';
-import { checkUnfinished, createLoaderStore, type LoaderStore, sharingTokens } from './loader-store.ts';
+import { createLoaderStore, createUnfinishedWatch, type LoaderStore, sharingTokens } from './loader-store.ts';
 import type { LoaderMetrics, Progress } from './metrics.ts';
 import { openReader, type Reader } from './reader.ts';
 import { establishCheckpoint, type Position, pendingIntent, rereadBlock } from './recovery.ts';
@@ -70,7 +70,8 @@ export class Loader {
   readonly #blocks: BlockLoader;
   readonly #watermark: WatermarkWriter;
   readonly #leases: KnownLeases;
-  #standstill = createStandstill(Date.now);
+  readonly #unfinished = createUnfinishedWatch();
+  #standstill = createStandstill(monotonicMs);
   readonly #stopping = new AbortController();
   readonly #progress: Progress;
   #readiness: Readiness = { ready: false, reason: 'starting' };
@@ -114,6 +115,7 @@ export class Loader {
         if (of === shard) this.#progress.lastSeq = state.lastSeq;
         return state;
       },
+      confirm: () => this.#store.confirm(),
       forget: (lease) => forgetLease(leasesBucket, { manager, lease }),
       now: Date.now,
     });
@@ -161,20 +163,22 @@ export class Loader {
       shard: this.#options.shard,
       startSeq: position.checkpoint.seq + 1,
     });
-    this.#standstill = createStandstill(Date.now);
-    let progressAt = Date.now();
+    this.#standstill = createStandstill(monotonicMs);
+    let progressAt = monotonicMs();
     let gathered = this.#gatherAhead(reader, position.checkpoint);
     try {
       while (!this.#stopped) {
         const block = await gathered;
+        if (!block) position = await this.#forgetSealed(position);
         // The next block is gathered while this one is inserted; it follows this one's checkpoint, not the recorded one.
         gathered = this.#gatherAhead(reader, block?.checkpointAfter ?? position.checkpoint);
         if (block) {
+          await this.#checkStream(position.checkpoint);
           await this.#checkOtherShards();
           position = await this.#blocks.load(block, position);
           this.#failures = 0;
         }
-        if (block || this.#hasLoadedAll(position.checkpoint)) progressAt = Date.now();
+        if (block || this.#hasLoadedAll(position.checkpoint)) progressAt = monotonicMs();
         else checkStall(progressAt);
         await this.#publishProgress(position.checkpoint);
       }
@@ -191,7 +195,7 @@ export class Loader {
     this.#clickhouseShards = warehouse.cluster === '' ? 1 : await checkDefinition(warehouse);
     await checkDeduplication(warehouse);
     const stream = await readClicksStream(manager, shard);
-    const readAtMs = performance.now();
+    const readAt = moment();
     const state = await this.#store.read();
     const position = await establishCheckpoint({
       state,
@@ -209,12 +213,39 @@ export class Loader {
     const intent = pendingIntent(recorded, checkpoint);
     if (!intent) return position;
     const block = await rereadBlock({ js: this.#js, shard, intent, checkpoint, layouts: this.#layouts });
-    const after = await this.#blocks.resume(block, position, readAtMs);
+    const after = await this.#blocks.resume(block, position, readAt);
     this.#failures = 0;
     return after;
   }
 
-  /** @throws OperatingError `shard_unfinished`, see {@link checkUnfinished}. */
+  /**
+   * Of a stream that was made again the reader goes on behind the old one's last message, as if the first ones were loaded.
+   * @throws OperatingError `stream_replaced`: the new one is then read from its beginning.
+   */
+  async #checkStream({ stream }: Checkpoint): Promise<void> {
+    const { manager, shard } = this.#options;
+    const { created } = await readClicksStream(manager, shard);
+    checkStreamLife(shard, created, stream);
+  }
+
+  /** The leases of which a click was read are known before the watermark reads them again. */
+  #withoutSealed(checkpoint: Checkpoint): Checkpoint {
+    const sealed = this.#watermark.sealedNodes();
+    return withoutLeases(checkpoint, (node) => sealed.has(node) && !this.#leases.isOpen(node));
+  }
+
+  /**
+   * Records the checkpoint without the leases that are sealed. Blocks do so as well, but a shard that gets none would remember
+   * them until their numbers are leased again.
+   */
+  async #forgetSealed(position: Position): Promise<Position> {
+    const checkpoint = this.#withoutSealed(position.checkpoint);
+    if (checkpoint === position.checkpoint) return position;
+    const checkpointRevision = await this.#store.advanceCheckpoint(checkpoint, position.checkpointRevision);
+    return { ...position, checkpoint, checkpointRevision };
+  }
+
+  /** @throws OperatingError `shard_unfinished`, see {@link createUnfinishedWatch}. */
   async #checkOtherShards(): Promise<void> {
     const { manager, loaderBucket, shard } = this.#options;
     const among = await listClickShards(manager);
@@ -222,7 +253,7 @@ export class Loader {
     await Promise.all(
       others.map(async (other) => {
         const state = await createLoaderStore({ bucket: loaderBucket, shard: other }).read();
-        checkUnfinished(other, state, Date.now());
+        this.#unfinished.check(other, state);
       }),
     );
   }
@@ -250,7 +281,7 @@ export class Loader {
   async #gather(reader: Reader, checkpoint: Checkpoint): Promise<Block | undefined> {
     const builder = createBlockBuilder({
       shard: this.#options.shard,
-      checkpoint: withoutLeases(checkpoint, this.#watermark.sealedNodes()),
+      checkpoint: this.#withoutSealed(checkpoint),
       isLeased: this.#leases.cover,
       layouts: this.#layouts,
     });
@@ -259,13 +290,13 @@ export class Loader {
     while (waitMs > 0 && !builder.isFull()) {
       const message = await reader.next(waitMs);
       if (!message) break;
-      if (builder.isEmpty()) deadline = Date.now() + this.#blocks.gatherMs;
+      if (builder.isEmpty()) deadline = monotonicMs() + this.#blocks.gatherMs;
       const unleased = builder.add(message, Date.now());
       if (unleased !== undefined) {
         await this.#leases.read(unleased);
         builder.add(message, Date.now(), { isFinal: true });
       }
-      waitMs = deadline - Date.now();
+      waitMs = deadline - monotonicMs();
     }
     return builder.isEmpty() ? undefined : builder.finish();
   }
@@ -276,7 +307,7 @@ export class Loader {
 
   async #publishProgress(checkpoint: Checkpoint): Promise<void> {
     this.#progress.checkpointSeq = checkpoint.seq;
-    await this.#watermark.advance(checkpoint.seq);
+    await this.#watermark.advance(checkpoint);
     this.#progress.completeTo = this.#watermark.published();
     this.#failures = 0;
     this.#readiness = this.#standstill.readiness(
@@ -324,9 +355,14 @@ export function clickSources(options: Pick<LoaderOptions, 'leasesBucket' | 'mana
   };
 }
 
+/** For spans of time: the clock of the machine can be set. */
+function monotonicMs(): number {
+  return performance.now();
+}
+
 /** @throws OperatingError `reader_stalled` when the last progress is too long ago. */
 function checkStall(progressAt: number): void {
-  if (Date.now() - progressAt <= READER_STALL_MS) return;
+  if (monotonicMs() - progressAt <= READER_STALL_MS) return;
   throw new OperatingError(
     'reader_stalled',
     `no message arrived for ${READER_STALL_MS} ms, though the stream holds some`,

@@ -16,6 +16,7 @@ import { openTelemetry } from '../../core/telemetry/start.ts';
 import { connectWarehouse, openWarehouse } from '../clickhouse/client.ts';
 import { ofShard } from '../cluster/servers.ts';
 import { LEADERS_TTL_MS, ShardLeases } from '../leadership/shard-leases.ts';
+import { readShards } from '../watermark/watermark.ts';
 import { createLoaderMetrics, traceBlocks } from './metrics.ts';
 import { ShardLoaders } from './shard-loaders.ts';
 
@@ -40,7 +41,8 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
         openWarehouse({ ...server, accept: ofShard({ shard, clickShards: config.clickShards }) }),
     }),
     nc,
-    manager: await ensureStreams(nc, copies),
+    // Figures wait for every shard that they were ever complete for, also if its stream is gone and no collector makes it.
+    manager: await ensureStreams(nc, { ...copies, shards: [...(await readShards(warehouse))] }),
     loaderBucket: await openBucket(nc, LOADER_BUCKET, copies),
     leasesBucket: await openBucket(nc, LEASES_BUCKET, copies),
     leases: new ShardLeases({ bucket: leaders, id: randomUUID() }),

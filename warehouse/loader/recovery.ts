@@ -3,7 +3,7 @@ import type { ClicksStreamState } from '../../core/clicks/shards.ts';
 import { OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
-import type { KnownLeases } from '../watermark/known-leases.ts';
+import type { KnownLeases, LeaseSpan } from '../watermark/known-leases.ts';
 import type { StreamMessage } from './batch.ts';
 import { type Block, type Checkpoint, type InsertIntent, rebuildBlock } from './block.ts';
 import type { EarlierLayouts } from './layouts.ts';
@@ -43,7 +43,8 @@ export async function establishCheckpoint(options: {
     };
   }
   if (recorded) log.error({ was: recorded.stream, is: stream.created }, 'the clicks stream was replaced');
-  const accepted = recorded?.accepted ?? (await storedSince(warehouse, stream.created, await leases.nodes()));
+  const accepted =
+    recorded?.accepted ?? (await storedSince(warehouse, stream.created, await leases.latest()));
   if (!recorded && accepted.size > 0) {
     log.error({ leases: accepted.size }, 'the checkpoint was missing; rebuilt from the stored clicks');
   }
@@ -56,28 +57,41 @@ export async function establishCheckpoint(options: {
   return { checkpoint, intentRevision, checkpointRevision };
 }
 
-/** The `seq` ranges that the warehouse holds of clicks that the shard's nodes made since the stream exists. */
+/**
+ * The `seq` ranges that the warehouse holds of the shard's leases since the stream exists: of each node number the latest,
+ * for it had others before, in this shard and in others, whose numbers counted from 0 as well.
+ */
 async function storedSince(
   warehouse: Warehouse,
   created: string,
-  nodes: readonly number[],
+  leases: ReadonlyMap<number, LeaseSpan>,
 ): Promise<Map<number, SeqRanges>> {
+  if (leases.size === 0) return new Map();
+  const nodes = [...leases.keys()].join();
   const { rows } = await warehouse.query<{ node: number; from: number; to: number }>(
     `SELECT node, min(seq) AS from, max(seq) AS to
      FROM (
        SELECT node, seq, toInt64(seq) - row_number() OVER (PARTITION BY node ORDER BY seq) AS island
        FROM (
          SELECT DISTINCT node, seq FROM clicks
-         WHERE ts >= fromUnixTimestamp64Milli({since:Int64}) AND node IN (${nodes.join(',') || 'NULL'})
+         WHERE ts >= fromUnixTimestamp64Milli({since:Int64}) AND node IN (${nodes})
+           AND toUnixTimestamp64Milli(ts) >= ${timesOf(leases, ({ fromMs }) => fromMs)}
+           AND toUnixTimestamp64Milli(ts) <= ${timesOf(leases, ({ toMs }) => toMs)}
        )
      )
      GROUP BY node, island ORDER BY node, from`,
     { since: Date.parse(created) },
-    { max_query_size: 1024 * 1024 },
+    { max_query_size: 16 * 1024 * 1024 },
   );
   const stored = new Map<number, [number, number][]>();
   for (const { node, from, to } of rows) stored.set(node, [...(stored.get(node) ?? []), [from, to]]);
   return stored;
+}
+
+/** SQL: one time of the lease of `node`, Unix milliseconds. An open lease has no end. */
+function timesOf(leases: ReadonlyMap<number, LeaseSpan>, time: (span: LeaseSpan) => number): string {
+  const times = [...leases.values()].map((span) => Math.min(time(span), Number.MAX_SAFE_INTEGER));
+  return `transform(node, [${[...leases.keys()].join()}], [${times.join()}], 0)`;
 }
 
 /** The recorded intent, unless the checkpoint shows that its block is loaded. */

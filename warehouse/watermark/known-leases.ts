@@ -1,4 +1,4 @@
-import { listLeases, readLease, shardOfLease } from '../../core/clicks/lease.ts';
+import { type Lease, listLeases, readLease, shardOfLease } from '../../core/clicks/lease.ts';
 import type { Bucket } from '../../core/clicks/stream.ts';
 import { MINUTE_MS } from '../../core/time.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
@@ -7,7 +7,7 @@ import type { Warehouse } from '../clickhouse/client.ts';
 export const LEASE_END_SLACK_MS = MINUTE_MS;
 
 /** From its start to its end, Unix milliseconds; no end while it is open. */
-interface LeaseSpan {
+export interface LeaseSpan {
   readonly fromMs: number;
   readonly toMs: number;
 }
@@ -35,6 +35,11 @@ export class KnownLeases {
   readonly cover = (node: number, minTs: number, maxTs: number): boolean =>
     this.#spans.get(node)?.some(({ fromMs, toMs }) => minTs >= fromMs && maxTs <= toMs) ?? false;
 
+  /** Whether the node, as read last, has a lease that goes on. */
+  isOpen(node: number): boolean {
+    return this.#spans.get(node)?.some(({ toMs }) => toMs === Number.POSITIVE_INFINITY) ?? false;
+  }
+
   /** Reads the leases of a node again. */
   async read(node: number): Promise<void> {
     const current = await readLease(this.#bucket, node);
@@ -48,21 +53,34 @@ export class KnownLeases {
       toMs: Number(to) + LEASE_END_SLACK_MS,
     }));
     if (current && shardOfLease(current) === this.#shard) {
-      const { startedAtMs, state, updatedAtMs } = current;
-      const toMs = state === 'open' ? Number.POSITIVE_INFINITY : updatedAtMs + LEASE_END_SLACK_MS;
-      spans.push({ fromMs: startedAtMs, toMs });
+      spans.push(spanOf(current));
     }
     this.#spans.set(node, spans);
   }
 
-  /** Every node that has or had a lease of the shard. */
-  async nodes(): Promise<number[]> {
+  /** The latest lease of the shard of every node that has or had one. */
+  async latest(): Promise<Map<number, LeaseSpan>> {
     const current = await listLeases(this.#bucket);
-    const { rows } = await this.#warehouse.query<{ node: number }>(
-      'SELECT DISTINCT node FROM sealed_leases WHERE shard = {shard:UInt16}',
+    const { rows } = await this.#warehouse.query<{ node: number; from: string; to: string }>(
+      `SELECT node, toUnixTimestamp64Milli(max(started_at)) AS from,
+         toUnixTimestamp64Milli(argMax(ended_at, started_at)) AS to
+       FROM sealed_leases FINAL WHERE shard = {shard:UInt16} GROUP BY node`,
       { shard: this.#shard },
     );
-    const own = current.filter((lease) => shardOfLease(lease) === this.#shard);
-    return [...new Set([...own, ...rows].map(({ node }) => node))];
+    const spans = new Map(
+      rows.map(({ node, from, to }): [number, LeaseSpan] => [
+        node,
+        { fromMs: Number(from), toMs: Number(to) + LEASE_END_SLACK_MS },
+      ]),
+    );
+    for (const lease of current) {
+      if (shardOfLease(lease) === this.#shard) spans.set(lease.node, spanOf(lease));
+    }
+    return spans;
   }
+}
+
+function spanOf({ startedAtMs, state, updatedAtMs }: Lease): LeaseSpan {
+  const toMs = state === 'open' ? Number.POSITIVE_INFINITY : updatedAtMs + LEASE_END_SLACK_MS;
+  return { fromMs: startedAtMs, toMs };
 }

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { forgetLease, type Lease, listLeases, openLease, writeLease } from '../../core/clicks/lease.ts';
+import { OperatingError } from '../../core/errors.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { clickRecords, type Pipeline, startPipeline } from '../../test/support/warehouse.ts';
-import { createClicksReader, createWatermarkWriter, readWatermark } from './watermark.ts';
+import { createClicksReader, createWatermarkWriter, REMEMBERED_LEASES, readWatermark } from './watermark.ts';
 
 let pipeline: Pipeline;
 
@@ -17,6 +18,10 @@ function clicksAt(now: () => number, shards: readonly number[] = [0]) {
 
 function streamAt(lastSeq: number, created = 0) {
   return { created: new Date(created).toISOString(), lastSeq };
+}
+
+function checkpointAt(seq: number, created = 0) {
+  return { stream: new Date(created).toISOString(), seq };
 }
 
 async function completeTo(): Promise<number> {
@@ -71,14 +76,60 @@ it('waits for the checkpoint to pass the stream as it was after the leases were 
     warehouse: pipeline.warehouse,
     shard: 0,
     clicks: clicksAt(() => clock),
+    confirm: async () => undefined,
     forget: async () => undefined,
     stream: async () => streamAt(lastSeq),
     now: () => clock,
   });
-  await writer.advance(6);
+  await writer.advance(checkpointAt(6));
   expect(await readWatermark(pipeline.warehouse)).toBeUndefined();
   lastSeq = 9;
-  await writer.advance(7);
+  await writer.advance(checkpointAt(7));
+  expect(await completeTo()).toBe(clock - 500);
+});
+
+it('does not publish what it read of a stream that was made again since', async () => {
+  let created = 1_000;
+  let clock = Date.now();
+  const writer = createWatermarkWriter({
+    warehouse: pipeline.warehouse,
+    shard: 0,
+    clicks: clicksAt(() => clock),
+    confirm: async () => undefined,
+    forget: async () => undefined,
+    stream: async () => streamAt(created === 1_000 ? 7 : 2, created),
+    now: () => clock,
+  });
+  await writer.advance(checkpointAt(6, 1_000));
+  created = 2_000;
+  clock += 10_000;
+  // The new stream's checkpoint is beyond the sequence of the old one only if both are compared.
+  await writer.advance(checkpointAt(1, 2_000));
+  expect(writer.published()).toBe(0);
+  await writer.advance(checkpointAt(2, 2_000));
+  expect(await completeTo()).toBe(clock - 500);
+  clock += 10_000;
+  await expect(writer.advance(checkpointAt(9, 1_000))).rejects.toMatchObject({ code: 'stream_replaced' });
+  expect(await completeTo()).toBe(clock - 10_500);
+});
+
+it('publishes nothing that it read of a NATS server that is cut off from the others', async () => {
+  const clock = Date.now();
+  const cutOff = new OperatingError('nats_failed', 'no majority');
+  let writes = 0;
+  const writer = createWatermarkWriter({
+    warehouse: pipeline.warehouse,
+    shard: 0,
+    clicks: clicksAt(() => clock),
+    // It was cut off while it was read: the write before went through, that behind it does not.
+    confirm: () => (++writes === 2 ? Promise.reject(cutOff) : Promise.resolve()),
+    forget: async () => undefined,
+    stream: async () => streamAt(0),
+    now: () => clock,
+  });
+  await expect(writer.advance(checkpointAt(0))).rejects.toBe(cutOff);
+  expect(await readWatermark(pipeline.warehouse)).toBeUndefined();
+  await writer.advance(checkpointAt(0));
   expect(await completeTo()).toBe(clock - 500);
 });
 
@@ -89,6 +140,7 @@ it('reads the leases before the stream', async () => {
     warehouse: pipeline.warehouse,
     shard: 0,
     clicks: clicksAt(() => clock),
+    confirm: async () => undefined,
     forget: async () => undefined,
     // The collector publishes what it held between the two: a read of its lease after this is too late.
     async stream() {
@@ -97,26 +149,28 @@ it('reads the leases before the stream', async () => {
     },
     now: () => clock,
   });
-  await writer.advance(0);
+  await writer.advance(checkpointAt(0));
   expect(await completeTo()).toBe(clock - 10_000);
 });
 
 it('is held back by a shard that no loader leads yet, and not by one without clicks', async () => {
   const clock = Date.now();
   const lease = await openLease(pipeline.leasesBucket, clock - 7_000, 1);
+  const createdAt = (shard: number) => clock - 10_000 * (shard + 1);
   const writer = (shard: number) =>
     createWatermarkWriter({
       warehouse: pipeline.warehouse,
       shard,
       clicks: clicksAt(() => clock, [0, 1, 2]),
+      confirm: async () => undefined,
       forget: async () => undefined,
-      stream: async (of) => streamAt(0, clock - 10_000 * (of + 1)),
+      stream: async (of) => streamAt(0, createdAt(of)),
       now: () => clock,
     });
-  await writer(0).advance(0);
+  await writer(0).advance(checkpointAt(0, createdAt(0)));
   expect(await completeTo()).toBe(clock - 30_500);
-  await writer(1).advance(0);
-  await writer(2).advance(0);
+  await writer(1).advance(checkpointAt(0, createdAt(1)));
+  await writer(2).advance(checkpointAt(0, createdAt(2)));
   // Of the leases each shard has its own: only the second one's holds a click.
   expect(await completeTo()).toBe(lease.heldFromMs);
   const { rows } = await pipeline.warehouse.query<{ shard: number; to: string }>(
@@ -131,14 +185,15 @@ it('does not go back', async () => {
     warehouse: pipeline.warehouse,
     shard: 0,
     clicks: clicksAt(() => clock),
+    confirm: async () => undefined,
     forget: async () => undefined,
     stream: async () => streamAt(0),
     now: () => clock,
   });
-  await writer.advance(0);
+  await writer.advance(checkpointAt(0));
   const first = await completeTo();
   clock -= 3_600_000;
-  await writer.advance(0);
+  await writer.advance(checkpointAt(0));
   expect(writer.published()).toBe(first);
   expect(await completeTo()).toBe(first);
 });
@@ -146,7 +201,7 @@ it('does not go back', async () => {
 it('moves ended leases from NATS to the warehouse once there are many, and nothing else', async () => {
   const clock = Date.now();
   const all = Array.from(
-    { length: 203 },
+    { length: REMEMBERED_LEASES + 3 },
     (_, node): Lease => ({
       node,
       startedAtMs: clock - 10_000 + node,
@@ -158,23 +213,24 @@ it('moves ended leases from NATS to the warehouse once there are many, and nothi
     }),
   );
   await Promise.all(all.map((lease) => writeLease(pipeline.leasesBucket, lease)));
-  const writer = (forget: (lease: Lease) => Promise<void>) =>
+  const writer = (forget: (lease: Lease) => Promise<void>, stream = async () => streamAt(0)) =>
     createWatermarkWriter({
       warehouse: pipeline.warehouse,
       shard: 0,
       clicks: clicksAt(() => clock),
+      confirm: async () => undefined,
       forget,
-      stream: async () => streamAt(0),
+      stream,
       now: () => clock,
     });
   const died = writer(async () => {
     throw new Error('killed');
   });
-  await expect(died.advance(0)).rejects.toThrow('killed');
+  await expect(died.advance(checkpointAt(0))).rejects.toThrow('killed');
   const { manager, leasesBucket } = pipeline;
-  await writer((lease) => forgetLease(leasesBucket, { manager, lease })).advance(0);
+  await writer((lease) => forgetLease(leasesBucket, { manager, lease })).advance(checkpointAt(0));
   const left = (await listLeases(leasesBucket)).map(({ node }) => node).sort((a, b) => a - b);
-  expect(left).toEqual([0, ...Array.from({ length: 200 }, (_, i) => i + 3)]);
+  expect(left).toEqual([0, ...Array.from({ length: REMEMBERED_LEASES }, (_, i) => i + 3)]);
   const { rows } = await pipeline.warehouse.query(
     'SELECT node, next_seq, state FROM sealed_leases FINAL ORDER BY node',
   );
@@ -186,9 +242,16 @@ it('moves ended leases from NATS to the warehouse once there are many, and nothi
   const again = all[5] as Lease;
   await writeLease(leasesBucket, { ...again, state: 'open', startedAtMs: clock });
   await forgetLease(leasesBucket, { manager, lease: again });
-  expect(await listLeases(leasesBucket)).toHaveLength(201);
-  // The checkpoint forgets them from the next start on.
-  const next = writer(async () => undefined);
-  await next.advance(0);
-  expect(next.sealedNodes()).toEqual([1, 2]);
+  expect(await listLeases(leasesBucket)).toHaveLength(REMEMBERED_LEASES + 1);
+  // The checkpoint forgets them from the next start on, once it has passed what is in the stream.
+  let lastSeq = 1;
+  const next = writer(
+    async () => undefined,
+    async () => streamAt(lastSeq),
+  );
+  await next.advance(checkpointAt(0));
+  expect(next.sealedNodes()).toEqual(new Set());
+  lastSeq = 2;
+  await next.advance(checkpointAt(1));
+  expect(next.sealedNodes()).toEqual(new Set([1, 2]));
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { CLOCK_SKEW_BOUND_MS, forgettable, heldFrom } from './watermark.ts';
+import { CLOCK_SKEW_BOUND_MS, forgettable, heldFrom, REMEMBERED_LEASES } from './watermark.ts';
 
 const leases = fc.array(
   fc.record({ state: fc.constantFrom('open' as const, 'closed' as const), heldFromMs: fc.nat(10_000) }),
@@ -22,13 +22,13 @@ it('closed leases hold nothing back', () => {
   expect(heldFrom([{ state: 'closed', heldFromMs: 5 }], 10_000)).toBe(10_000 - CLOCK_SKEW_BOUND_MS);
 });
 
-it('open leases and the two hundred that ended last are remembered', () => {
-  const closed = Array.from({ length: 202 }, (_, node) => ({
+it('open leases and the fifty that ended last are remembered', () => {
+  const closed = Array.from({ length: REMEMBERED_LEASES + 2 }, (_, node) => ({
     state: node % 2 === 0 ? ('closed' as const) : ('crashed' as const),
     node,
     updatedAtMs: 5_000 - node,
   }));
   const open = { state: 'open' as const, node: 2_000, updatedAtMs: 0 };
-  expect(forgettable([open, ...closed])).toEqual(closed.slice(200));
-  expect(forgettable(closed.slice(0, 200))).toEqual([]);
+  expect(forgettable([open, ...closed])).toEqual(closed.slice(REMEMBERED_LEASES));
+  expect(forgettable(closed.slice(0, REMEMBERED_LEASES))).toEqual([]);
 });

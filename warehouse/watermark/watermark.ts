@@ -1,5 +1,5 @@
 import { type Lease, listLeases, shardOfLease } from '../../core/clicks/lease.ts';
-import type { ClicksStreamState } from '../../core/clicks/shards.ts';
+import { type ClicksStreamState, checkStreamLife } from '../../core/clicks/shards.ts';
 import type { Bucket } from '../../core/clicks/stream.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 
@@ -7,8 +7,16 @@ import { timeText, type Warehouse } from '../clickhouse/client.ts';
 export const CLOCK_SKEW_BOUND_MS = 500;
 /** How often the watermark is computed and written. */
 const PROBE_INTERVAL_MS = 1_000;
-/** So many ended leases stay in NATS and in the checkpoint; a node number is used again after 65,536 of them. */
-const REMEMBERED_LEASES = 200;
+/**
+ * A reading lies between two writes that NATS acknowledged within this time: no leader of its streams is elected in it
+ * (at least 4 s, nats-server 2.x), so none that was read from can have been replaced by one that takes clicks.
+ */
+const MAX_READING_MS = 3_000;
+/**
+ * So many ended leases of a shard stay in NATS and in its checkpoint; a node number is used again after 65,536 of all. Each
+ * is read once a second: with all 16 shards they are 800.
+ */
+export const REMEMBERED_LEASES = 50;
 
 /**
  * The time up to which every click is in the stream, Unix milliseconds, from leases read at `nowMs`.
@@ -20,7 +28,7 @@ export function heldFrom(leases: readonly Pick<Lease, 'state' | 'heldFromMs'>[],
     .reduce((least, lease) => Math.min(least, lease.heldFromMs), nowMs - CLOCK_SKEW_BOUND_MS);
 }
 
-/** The ended leases that NATS can forget: all but those that ended last. */
+/** The ended leases of one shard that NATS can forget: all but those that ended last. */
 export function forgettable<L extends Pick<Lease, 'state' | 'updatedAtMs'>>(leases: readonly L[]): L[] {
   return leases
     .filter((lease) => lease.state !== 'open')
@@ -79,33 +87,47 @@ export function createWatermarkWriter(options: {
   shard: number;
   clicks: () => Promise<ClicksInFlight>;
   stream: (shard: number) => Promise<Pick<ClicksStreamState, 'created' | 'lastSeq'>>;
+  /** A write that the majority of NATS's servers must take: one that is cut off from them answers reads for some seconds. */
+  confirm: () => Promise<unknown>;
   /** Removes a lease from NATS that is kept in the warehouse. */
   forget: (lease: Lease) => Promise<void>;
   now: () => number;
 }) {
-  const { warehouse, shard, clicks, stream, forget, now } = options;
-  let waiting: { ended: Lease[]; completeTo: number; streamSeq: number } | undefined;
-  /** Nodes of the sealed leases in the warehouse; read at the first probe. */
+  const { warehouse, shard, clicks, stream, confirm, forget, now } = options;
+  let waiting:
+    | { life: string; ended: Lease[]; sealed: Set<number>; completeTo: number; streamSeq: number }
+    | undefined;
+  /** Nodes of the shard's sealed leases in the warehouse; read at the first probe. */
   let sealed: Set<number> | undefined;
-  let sealedNodes: number[] = [];
+  let sealedNodes: ReadonlySet<number> = new Set();
   let published = 0;
   /** Shards that have a row. */
   let begun: ReadonlySet<number> = new Set();
   let probedAt = Number.NEGATIVE_INFINITY;
 
-  async function probe(): Promise<void> {
-    if (waiting || Math.abs(now() - probedAt) < PROBE_INTERVAL_MS) return;
+  async function probe(life: string): Promise<void> {
+    if (waiting?.life === life) return;
+    // A sequence of the stream's earlier life says nothing about this one.
+    waiting = undefined;
+    if (Math.abs(now() - probedAt) < PROBE_INTERVAL_MS) return;
+    const begunAtMs = performance.now();
+    await confirm();
     const { atMs, leases, shards } = await clicks();
-    await begin(shards);
-    sealed ??= await readSealedNodes(warehouse);
+    sealed ??= await readSealedNodes(warehouse, shard);
+    const own = leases.filter((lease) => shardOfLease(lease) === shard);
     // A number that is leased again has clicks to come, which the checkpoint must know.
-    const leased = new Set(leases.map(({ node }) => node));
-    sealedNodes = [...sealed].filter((node) => !leased.has(node));
-    const own = (lease: Lease): boolean => shardOfLease(lease) === shard;
+    const leased = new Set(own.map(({ node }) => node));
+    const { created, lastSeq } = await stream(shard);
+    checkStreamLife(shard, created, life);
+    await confirm();
+    if (performance.now() - begunAtMs > MAX_READING_MS) return;
+    await begin(shards);
     waiting = {
-      ended: forgettable(leases).filter(own),
-      completeTo: heldFrom(leases.filter(own), atMs),
-      streamSeq: (await stream(shard)).lastSeq,
+      life,
+      ended: forgettable(own),
+      sealed: new Set([...sealed].filter((node) => !leased.has(node))),
+      completeTo: heldFrom(own, atMs),
+      streamSeq: lastSeq,
     };
     probedAt = atMs;
   }
@@ -128,17 +150,7 @@ export function createWatermarkWriter(options: {
   /** The checkpoint has passed every click of these leases: the audit's figures of them go to the warehouse. */
   async function seal(ended: readonly Lease[]): Promise<void> {
     if (ended.length === 0) return;
-    await warehouse.insertRows(
-      'sealed_leases',
-      ended.map((lease) => ({
-        node: lease.node,
-        started_at: timeText(lease.startedAtMs),
-        ended_at: timeText(lease.updatedAtMs),
-        next_seq: lease.nextSeq,
-        state: lease.state,
-        shard,
-      })),
-    );
+    await warehouse.insertRows('sealed_leases', ended.map(sealedRow));
     for (const lease of ended) {
       await forget(lease);
       sealed?.add(lease.node);
@@ -146,11 +158,16 @@ export function createWatermarkWriter(options: {
   }
 
   return {
-    /** To be called after every block and when idle, with the recorded checkpoint. */
-    async advance(checkpointSeq: number): Promise<void> {
-      await probe();
-      if (!waiting || checkpointSeq < waiting.streamSeq) return;
+    /**
+     * To be called after every block and when idle, with the recorded checkpoint.
+     * @throws OperatingError `stream_replaced` when the checkpoint's stream is not the one that exists.
+     */
+    async advance(checkpoint: { readonly stream: string; readonly seq: number }): Promise<void> {
+      await probe(checkpoint.stream);
+      if (!waiting || checkpoint.seq < waiting.streamSeq) return;
       const { ended, completeTo, streamSeq } = waiting;
+      // Not before: a checkpoint that was rebuilt meets batches of sealed leases again.
+      sealedNodes = waiting.sealed;
       await seal(ended);
       waiting = undefined;
       if (completeTo <= published) return;
@@ -161,12 +178,23 @@ export function createWatermarkWriter(options: {
     },
     /** The time that this process published last, Unix milliseconds; 0 before the first time. */
     published: () => published,
-    /** Nodes of the leases that ended long ago and have all their clicks in the warehouse. */
-    sealedNodes: (): readonly number[] => sealedNodes,
+    /** Nodes of the leases that ended long ago and have all their clicks below the checkpoint. */
+    sealedNodes: (): ReadonlySet<number> => sealedNodes,
   };
 }
 
 export type WatermarkWriter = ReturnType<typeof createWatermarkWriter>;
+
+function sealedRow(lease: Lease) {
+  return {
+    node: lease.node,
+    started_at: timeText(lease.startedAtMs),
+    ended_at: timeText(lease.updatedAtMs),
+    next_seq: lease.nextSeq,
+    state: lease.state,
+    shard: shardOfLease(lease),
+  };
+}
 
 function watermarkRow(row: { shard: number; completeTo: number; streamSeq: number; nowMs: number }) {
   return {
@@ -177,13 +205,17 @@ function watermarkRow(row: { shard: number; completeTo: number; streamSeq: numbe
   };
 }
 
-async function readShards(warehouse: Warehouse): Promise<Set<number>> {
+/** The shards that were ever published for: the least of their watermarks is that of all figures. */
+export async function readShards(warehouse: Warehouse): Promise<Set<number>> {
   const { rows } = await warehouse.query<{ shard: number }>('SELECT DISTINCT shard FROM watermarks');
   return new Set(rows.map(({ shard }) => shard));
 }
 
-async function readSealedNodes(warehouse: Warehouse): Promise<Set<number>> {
-  const { rows } = await warehouse.query<{ node: number }>('SELECT DISTINCT node FROM sealed_leases');
+async function readSealedNodes(warehouse: Warehouse, shard: number): Promise<Set<number>> {
+  const { rows } = await warehouse.query<{ node: number }>(
+    'SELECT DISTINCT node FROM sealed_leases WHERE shard = {shard:UInt16}',
+    { shard },
+  );
   return new Set(rows.map(({ node }) => node));
 }
 
