@@ -115,8 +115,8 @@ export default defineConfig(({ mode }) => ({
     globalSetup: ['test/support/global-setup.ts'],
     sequence: { sequencer: LongestFirst },
     tags: [{ name: 'attack', description: 'Tries to break a boundary of docs/security.md.' }],
-    // Two cores, and the engines need one of them.
-    maxWorkers: 2,
+    // One more than the cores: many tests wait for processes that they have stopped.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     ...(mode === 'long' && longRun()),

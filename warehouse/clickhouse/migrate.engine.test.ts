@@ -58,7 +58,7 @@ describe('migrations', () => {
       statement
         .split('\n')
         .find((line) => !line.startsWith('--') && line !== '')
-        ?.replace(/ \w+( TO \w+ AS)?$/, ''),
+        ?.replace(/^(ALTER TABLE) .*|(.*?) \w+(?: TO \w+ AS)?$/, '$1$2'),
     );
     expect(new Set(heads)).toEqual(
       new Set([
