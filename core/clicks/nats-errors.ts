@@ -43,7 +43,7 @@ export function natsFailure(error: unknown): OperatingError | undefined {
 }
 
 /** No server answers requests to JetStream; the client has no class for it that it exports. */
-function isJetStreamSilent(error: unknown): boolean {
+export function isJetStreamSilent(error: unknown): boolean {
   return error instanceof Error && error.name === 'JetStreamNotEnabled';
 }
 

@@ -13,6 +13,7 @@ import { DAY_MS, HOUR_MS } from '../time.ts';
 import { withoutPassword } from '../url.ts';
 import { accessOptions, keepServers, type NatsServer } from './nats-access.ts';
 import {
+  isJetStreamSilent,
   isNameInUse,
   isStreamMissing,
   isUnanswered,
@@ -128,7 +129,7 @@ export async function ensureStreams(
   options: Copies & { shards?: readonly number[] } = {},
 ): Promise<JetStreamManager> {
   const { replicas, shards = [0] } = options;
-  const manager = await untilLed(() => jetstreamManager(nc));
+  const manager = await openManager(nc);
   const place = { nc, manager, replicas };
   await ensureFirstShard(place);
   for (const shard of shards) {
@@ -196,7 +197,7 @@ export async function openBucket(
 ): Promise<Bucket> {
   const { ttlMs = 0 } = options;
   const stream = `KV_${name}`;
-  const manager = await untilLed(() => jetstreamManager(nc));
+  const manager = await openManager(nc);
   const kvm = new Kvm(nc);
   await ensureReplicas({ nc, manager, ...options }, stream, (replicas) =>
     kvm.create(name, { history: 1, ttl: ttlMs, replicas }),
@@ -258,6 +259,16 @@ async function copiesOfNew(nc: NatsConnection, manager: JetStreamManager): Promi
   if (nc.info?.cluster === undefined) return 1;
   const clicks = await untilLed(() => findStream(manager, clicksStream(0)));
   return clicks?.config.num_replicas ?? REPLICAS_IN_CLUSTER;
+}
+
+/** @throws JetStreamNotEnabled at once of a single server without JetStream: no election brings it. */
+async function openManager(nc: NatsConnection): Promise<JetStreamManager> {
+  const { jetstream, cluster } = nc.info ?? {};
+  const isWithout = !jetstream && cluster === undefined;
+  return await untilLed(
+    () => jetstreamManager(nc),
+    (error) => isUnanswered(error) && !(isWithout && isJetStreamSilent(error)),
+  );
 }
 
 async function findStream(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {

@@ -12,7 +12,7 @@ async function keysOf(sent: readonly { key?: string; path?: string; body?: strin
   });
   for (const { key, path = 'a', body = '{}', ...answer } of sent) {
     status = answer.status;
-    const headers = key === undefined ? {} : { 'idempotency-key': key };
+    const headers = new Headers(key === undefined ? [] : [['idempotency-key', key]]);
     const request = new Request(`https://portal.test/${path}`, { method: 'POST', headers, body });
     await send(request).catch(() => undefined);
   }
