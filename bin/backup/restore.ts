@@ -187,12 +187,15 @@ async function withStreams(config: Config, work: (streams: Streams) => Promise<v
   }
 }
 
-async function restoreStores(options: {
-  config: Config;
-  folder: string;
-  manifest: Manifest;
-  log: Logger;
-}): Promise<void> {
+/** What is restored, and where to. */
+interface Restoring {
+  readonly config: Config;
+  readonly folder: string;
+  readonly manifest: Manifest;
+  readonly log: Logger;
+}
+
+async function restoreStores(options: Restoring): Promise<void> {
   const { config, folder, manifest, log } = options;
   const url = requireOwnerUrl(config);
   const backup = { id: manifest.id, madeAt: manifest.madeAt };
@@ -209,12 +212,7 @@ async function restoreStores(options: {
 }
 
 /** First the schema that the backup has; later migrations come when its rows are there, as in an upgrade. */
-async function restoreWarehouse(options: {
-  config: Config;
-  folder: string;
-  manifest: Manifest;
-  log: Logger;
-}): Promise<void> {
+async function restoreWarehouse(options: Restoring): Promise<void> {
   const { config, folder, manifest, log } = options;
   const warehouse = await connectWarehouse({
     ...clickhouseServer(config),

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeClick } from '../../core/clicks/click-record.ts';
 import { MINUTE_MS } from '../../core/time.ts';
 import { connectWarehouse, timeText, type Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { SHARDED_TABLES } from '../../warehouse/clickhouse/cluster.ts';
 import { migrateWarehouse, renewDictionaries } from '../../warehouse/clickhouse/migrate.ts';
 import { createViewIdentities } from '../../warehouse/clickhouse/view-identities.ts';
 import { checkServers, ofShard } from '../../warehouse/cluster/servers.ts';
@@ -241,16 +242,7 @@ describe('every question', () => {
     one = await connectWarehouse({ url: database.url, name: 'test' });
     await migrateWarehouse({ warehouse: one, log: quietLog });
     // What the tests above loaded.
-    for (const table of [
-      'clicks',
-      'clicks_hourly',
-      'clicks_minutely',
-      'campaigns_hourly',
-      'campaigns_daily',
-      'velocity_ip',
-      'velocity_fingerprint',
-      'watermarks',
-    ]) {
+    for (const table of [...SHARDED_TABLES, 'watermarks']) {
       for (const shard of [1, 2] as const) {
         const server = await connect(urlsOf(shard), { reads: 'server' });
         await server.command(`TRUNCATE TABLE ${table}`, {}, { alter_sync: 2 });
