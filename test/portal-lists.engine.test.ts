@@ -6,6 +6,7 @@ import { fromProject } from '../core/config/paths.ts';
 import {
   ALL_PAGES,
   ARRIVE_MS,
+  closeDialog,
   enter,
   goTo,
   launchChromium,
@@ -126,7 +127,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('lists of the portal, in a
     expect(page.url()).toMatch(/\/conversions$/);
     await page.getByRole('button', { name: 'Open order order-28' }).click();
     await page.locator('dialog[open]').waitFor();
-    await page.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(page);
     await page.locator('dialog[open]').waitFor({ state: 'detached' });
     await expect.poll(() => page.evaluate('history.state')).toBe(null);
     await page.goBack();
@@ -234,7 +235,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('lists of the portal, in a
     await page.getByLabel('Postback URL of the tracker').fill('https://127.0.0.1/a?cid={sub1}');
     await page.getByRole('button', { name: 'Create postback' }).click();
     await page.getByRole('heading', { name: 'The signing secret' }).waitFor();
-    await page.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(page);
     await page.getByRole('button', { name: 'Edit' }).click();
     await page.getByLabel('Postback URL of the tracker').fill('https://127.0.0.1/b?cid={sub1}');
     await page.getByLabel('Paid').check();

@@ -1,6 +1,15 @@
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ALL_PAGES, ARRIVE_MS, goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
+import {
+  ALL_PAGES,
+  ARRIVE_MS,
+  closeDialog,
+  goTo,
+  launchChromium,
+  look,
+  signIn,
+  watchConsole,
+} from './support/browser.ts';
 import { waitFor } from './support/engines.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
@@ -60,7 +69,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('a partner with its own tr
     await page.getByLabel('Postback URL of the tracker').fill(url);
     await page.getByRole('button', { name: 'Create postback' }).click();
     await page.getByRole('heading', { name: 'The signing secret' }).waitFor();
-    await page.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(page);
     await page.getByRole('button', { name: 'Send a test' }).click();
     await page.locator('tr', { hasText: 'webhook.test' }).getByText('Delivered').waitFor();
     expect(calls()).toEqual([
@@ -84,7 +93,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('a partner with its own tr
       .click();
     await page.getByText(/^GET http.*cid=tracker-1/).waitFor();
     await look(page, 'postbacks-delivery');
-    await page.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(page);
 
     await goTo(page, 'Conversions');
     await page.locator('tr', { hasText: 'tracked-1' }).getByText('sub1 tracker-1').waitFor();
@@ -110,7 +119,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('a partner with its own tr
     await page.getByLabel('For').selectOption({ label: 'Dan Deals' });
     await page.getByLabel('Rejected').check();
     await page.getByRole('button', { name: 'Create postback' }).click();
-    await page.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(page);
     await page.getByText('Postback by GET, rejected, of Dan Deals').waitFor();
     await look(page, 'postbacks-operator');
   });

@@ -2,6 +2,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   ALL_PAGES,
+  closeDialog,
   enter,
   goTo,
   launchChromium,
@@ -124,7 +125,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('from sign-up to an answer
     await operator.getByRole('heading', { name: 'Pass the link on' }).waitFor();
     await look(operator, 'application-link');
     const link = String(await operator.locator('dialog .copy-text code').textContent());
-    await operator.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(operator);
     // Uncut, as long as the name before it is.
     expect(await linkInLog(/http\S+\/set-password\?token=[\w.-]+/g)).toBe(link);
     return link;
@@ -164,7 +165,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('from sign-up to an answer
     await operator.getByRole('button', { name: 'Cancel the order' }).click();
     await operator.getByRole('button', { name: 'Confirm: cancel the order' }).click();
     await operator.getByText('The shop cancelled the order.').first().waitFor();
-    await operator.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(operator);
   }
 
   test('a partner joins, reads why an order was cancelled, asks, and is answered', {
@@ -196,7 +197,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('from sign-up to an answer
     await look(operator, 'question-thread');
     await operator.getByRole('button', { name: 'Answer', exact: true }).last().click();
     await operator.getByRole('dialog').getByText('The blue shoes.').waitFor();
-    await operator.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(operator);
     await operator.getByText('No open questions').waitFor();
 
     await partner.reload();
@@ -214,7 +215,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('from sign-up to an answer
     await look(operator, 'question-close');
     await close.click();
     await close.waitFor({ state: 'detached' });
-    await operator.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(operator);
     await operator.getByText('No open questions').waitFor();
     expect(errors.filter((text) => !text.includes('422'))).toEqual([]);
   });

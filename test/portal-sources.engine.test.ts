@@ -5,7 +5,7 @@ import { woocommerceCall, woocommerceOrder } from '../api/sources/kinds/example-
 import type { Role } from '../ledger/access/api-keys.ts';
 import { createUser, setPassword } from '../ledger/access/users.ts';
 import { createProgram } from '../ledger/programs/programs.ts';
-import { ALL_PAGES, goTo, look, watchConsole } from './support/browser.ts';
+import { ALL_PAGES, closeDialog, goTo, look, watchConsole } from './support/browser.ts';
 import {
   connect,
   type FreshPortal,
@@ -72,13 +72,13 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the pages of sources in a
     await page.getByRole('button', { name: 'Try an example' }).click();
     await page.getByText('It would be recorded').waitFor();
     await look(page, 'connect-example');
-    await page.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(page);
 
     await page.getByRole('button', { name: /^Open call/ }).click();
     await page.getByText('It would be refused').waitFor();
     await page.getByText('"nr": 6001').waitFor();
     await look(page, 'connect-call');
-    await page.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(page);
 
     await page.getByRole('button', { name: 'Change' }).click();
     const mapping = page.getByLabel('Mapping (JSON)');
@@ -144,7 +144,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the pages of sources in a
     await page.getByText('Switched off').waitFor();
     await other.getByRole('button', { name: 'Rename', exact: true }).last().click();
     await other.getByText('Changed by another user').waitFor();
-    await other.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(other);
     await other.getByRole('button', { name: 'Switch on' }).click();
     await other.getByRole('button', { name: 'Switch off' }).waitFor();
 
@@ -215,7 +215,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the pages of sources in a
     await look(page, 'connect-list');
     await page.getByRole('button', { name: 'Connect', exact: true }).click();
     await look(page, 'connect-kinds');
-    await page.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(page);
     expect(errors).toEqual([]);
 
     // Another program: an operator of all is led there, an advertiser of the other finds nothing.

@@ -5,7 +5,7 @@ import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fromProject } from '../core/config/paths.ts';
 import english from '../dashboards/portal/src/text/messages/en.ts';
-import { ALL_PAGES, ARRIVE_MS, enter, goTo, launchChromium, signIn } from './support/browser.ts';
+import { ALL_PAGES, ARRIVE_MS, closeDialog, enter, goTo, launchChromium, signIn } from './support/browser.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
 
@@ -204,7 +204,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the texts of the portal',
     expect(await dialog.getByLabel('For').locator('option').allInnerTexts()).toEqual([
       platform.demo.program.name,
     ]);
-    await page.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(page);
     await goTo(page, 'Imports');
     await page.getByLabel('Kind').selectOption('conversions');
     await page.getByText(/^Columns: order_id, .*link_code/).waitFor();

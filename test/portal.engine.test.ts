@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   ALL_PAGES,
   accessibilityFaults,
+  closeDialog,
   launchChromium,
   takePicture,
   watchConsole,
@@ -146,7 +147,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     const code = page.locator('dialog img');
     await code.evaluate((image) => (image as unknown as { decode(): Promise<void> }).decode());
     const url = (await page.locator('dialog code').textContent()) ?? '';
-    await page.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(page);
     return url;
   }
 
@@ -205,7 +206,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await operator.getByRole('button', { name: 'Open order browser-1' }).click();
     await operator.getByRole('button', { name: 'End the hold' }).click();
     await operator.getByText('The hold ended').waitFor();
-    await operator.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(operator);
     await nameAccount();
     await goTo(operator, 'Payouts');
     await operator.getByRole('button', { name: 'Pay €12.00' }).click();
@@ -258,7 +259,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await dialog.getByRole('button', { name: 'Credit the order' }).click();
     await dialog.getByRole('button', { name: 'Confirm: credit the order' }).click();
     await dialog.getByText('“named by the customer”').waitFor();
-    await operator.getByRole('button', { name: 'Close' }).click();
+    await closeDialog(operator);
     await operator.getByRole('row', { name: /welcome-1.*Attributed/ }).waitFor();
 
     const partner = await open();

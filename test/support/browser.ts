@@ -114,3 +114,9 @@ export async function look(page: Page, name: string): Promise<void> {
   }
   await page.setViewportSize(SIZES.desk);
 }
+
+/** Closes the open dialog, and waits until its entry of the history is left: a reload in this moment would be aborted. */
+export async function closeDialog(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Close' }).click();
+  await page.waitForFunction('history.state?.dialog !== true');
+}
