@@ -10,6 +10,7 @@ import {
   rebuildBlock,
   withoutLeases,
 } from './block.ts';
+import { blockWaitMs } from './block-loader.ts';
 
 const NOW = Date.UTC(2026, 10, 22, 13);
 const START: Checkpoint = { stream: 'a', seq: 0, accepted: new Map() };
@@ -148,5 +149,9 @@ describe('blocks', () => {
       seq++;
     }
     expect(builder.finish().intent.rows).toBe(180_000);
+  });
+
+  it('gather for longer where inserts are slow, and for a second at the most', () => {
+    expect([0, 50, 200, 300, 60_000].map(blockWaitMs)).toEqual([500, 500, 800, 1_000, 1_000]);
   });
 });
