@@ -26,22 +26,19 @@ export function createAnswers(options: {
   strictTransport: string | undefined;
 }): Answers {
   const { outcomes, isClosing, strictTransport } = options;
-  const fixedHeaders =
-    '\r\nCache-Control: no-store' +
-    (strictTransport === undefined ? '' : `\r\nStrict-Transport-Security: ${strictTransport}`);
   const cookieAttributes = createCookieAttributes(strictTransport !== undefined);
 
-  /**
-   * The head is one text, since uWebSockets.js allocates and copies each that it is given: status and three headers one by
-   * one take 436 ns, together 184. None of its parts has a line break: of a URL core/links/macros.ts refuses control
-   * characters and percent-encodes every value, `readRequestId` takes no blanks, and a click id is base64url.
-   */
   function redirect({ response, requestId, location, cookieDays, isHead }: Click, clickId: string): void {
     outcomes.redirected++;
-    let head = `302 Found\r\nLocation: ${withClickId(location, clickId)}${fixedHeaders}`;
-    if (cookieDays > 0) head += `\r\nSet-Cookie: aff_click=${clickId}${cookieAttributes(cookieDays)}`;
-    if (requestId !== '') head += `\r\nX-Request-Id: ${requestId}`;
-    response.writeStatus(head);
+    response
+      .writeStatus('302 Found')
+      .writeHeader('Location', withClickId(location, clickId))
+      .writeHeader('Cache-Control', 'no-store');
+    writeRequestId(response, requestId);
+    if (strictTransport !== undefined) response.writeHeader('Strict-Transport-Security', strictTransport);
+    if (cookieDays > 0) {
+      response.writeHeader('Set-Cookie', `aff_click=${clickId}${cookieAttributes(cookieDays)}`);
+    }
     if (isHead) endHead(response, 0);
     else response.end(undefined, isClosing());
   }
