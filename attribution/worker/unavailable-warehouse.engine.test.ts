@@ -144,7 +144,7 @@ test('while ClickHouse is ten minutes behind, nothing is decided that might come
   expect(await statesOf(complete, complete.parties)).toEqual({ attributed: ORDERS });
 
   const late = await fixtureWith(stored, behind);
-  expect(await statesOf(late, late.parties)).toEqual({ attributed: old, awaiting_click: ORDERS - old });
+  expect(await statesOf(late, late.parties)).toEqual({ attributed: old, received: ORDERS - old });
   await late.addClicks(missing);
   await late.completeTo(now + MINUTE_MS);
   await late.decideAll(new Date(now + 60 * MINUTE_MS));

@@ -139,14 +139,37 @@ describe('an order whose click is not stored yet', () => {
       occurredAt: new Date(ts + HOUR_MS),
     });
     await fixture.decideAll();
-    expect(await fixture.find(orderId)).toMatchObject({ state: 'awaiting_click', attempts: 1 });
+    expect(await fixture.find(orderId)).toMatchObject({ state: 'received', attempts: 0 });
     await fixture.addClicks([{ ...missing, ip: ip('198.51.100.77') }]);
     // Stored, but others before it may not be.
     await fixture.decideAll(new Date(Date.now() + HOUR_MS));
-    expect((await fixture.find(orderId)).state).toBe('awaiting_click');
+    expect(await fixture.find(orderId)).toMatchObject({ state: 'awaiting_click', attempts: 1 });
     await fixture.completeTo(ts + 1);
     await fixture.decideAll(new Date(Date.now() + 2 * HOUR_MS));
     expect((await fixture.find(orderId)).state).toBe('attributed');
+  });
+
+  test('is not written while it is new, and decided with the first look after its click is counted', async () => {
+    const ts = Date.now() + 6 * HOUR_MS;
+    const missing = { ts, node: 60_000, seq: 4 };
+    const orderId = await fixture.order({ clickId: idOf(missing), occurredAt: new Date(ts + HOUR_MS) });
+    const versionOf = async () =>
+      await fixture.ledger`select xmin::text as version from conversions where order_id = ${orderId}`;
+    const before = await versionOf();
+    const worker = fixture.worker();
+    const atMs = Date.now();
+    // Another order that is due holds up neither, and is not held up.
+    const other = await fixture.order({});
+    await worker.runBatch(new Date(atMs + 1_000));
+    expect((await fixture.find(other)).state).toBe('unattributed');
+    for (const seconds of [2, 3, 4]) {
+      expect((await worker.runBatch(new Date(atMs + seconds * 1_000))).claimed).toBe(0);
+    }
+    expect(await versionOf()).toEqual(before);
+    await fixture.addClicks([{ ...missing, ip: ip('198.51.100.79') }]);
+    await fixture.completeTo(ts + 1);
+    await worker.runBatch(new Date(atMs + 4_250));
+    expect(await fixture.find(orderId)).toMatchObject({ state: 'attributed', attempts: 0 });
   });
 
   test('is given up in the end, and opened again by the click when it does arrive', async () => {

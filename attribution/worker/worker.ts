@@ -4,6 +4,7 @@ import type { Logger } from '../../core/service/log.ts';
 import {
   type ClaimedConversion,
   claimConversions,
+  dueConversions,
   postponeConversions,
 } from '../../ledger/conversions/conversion-claims.ts';
 import { type Decision, recordDecisions } from '../../ledger/decisions/decisions.ts';
@@ -14,7 +15,7 @@ import type { ClickSource } from './click-source.ts';
 import { makeDecisions } from './make-decisions.ts';
 import { createOrderCounts, type OrderCounts } from './order-counts.ts';
 import { type PreparedConversion, prepareDecisions } from './prepare.ts';
-import { nextAttempt } from './retries.ts';
+import { isTooEarly, nextAttempt } from './retries.ts';
 
 export interface WorkerStats {
   decided: Record<Outcome, number>;
@@ -44,6 +45,11 @@ interface WorkerOptions {
   readonly onDecided?: (decision: Decision, tookMs: number) => void;
 }
 
+/**
+ * Conversions of one look at the queue. Beyond so many those whose click cannot be there yet are taken with the others, and
+ * postponed.
+ */
+const MAX_DUE = 5_000;
 /** Conversions decided with one look-up and one transaction: large enough that the fixed costs of both do not count. */
 const BATCH_SIZE = 1_000;
 /**
@@ -75,12 +81,27 @@ interface Batch extends WorkerOptions {
   readonly startedAtMs: number;
 }
 
-/** Claim, prepare, decide and record. What cannot be decided now is postponed, never dropped. */
+/**
+ * Look, claim, prepare, decide and record. What cannot be decided now is postponed, never dropped. A new order mostly comes
+ * seconds before its click is counted: until then a look leaves it as it is, where each claim and its postponement would
+ * write it twice, and the last postponement would outlast the click's arrival.
+ */
 async function runBatch(batch: Batch): Promise<BatchResult> {
-  const conversions = await claimConversions(batch.ledger, { limit: BATCH_SIZE, now: batch.now });
+  const { ledger, clicks, clickIds, now } = batch;
+  const due = await dueConversions(ledger, { limit: MAX_DUE, now });
+  if (due.length === 0) return { claimed: 0, isFull: false };
+  // One reading for the whole batch. Where it fails, reading the facts does.
+  const completeTo = clicks.completeToMs();
+  const early = await completeTo.then(
+    (completeToMs) => due.filter((one) => isTooEarly(one, { clickIds, completeToMs, now })),
+    () => [],
+  );
+  if (early.length === due.length && due.length < MAX_DUE) return { claimed: 0, isFull: false };
+  const except = early.map(({ id }) => id);
+  const conversions = await claimConversions(ledger, { limit: BATCH_SIZE, now, except });
   if (conversions.length === 0) return { claimed: 0, isFull: false };
-  const prepared = await prepare(batch, conversions);
-  await decideAll(batch, prepared);
+  const asOfThen = { ...batch, clicks: { ...clicks, completeToMs: () => completeTo } };
+  await decideAll(batch, await prepare(asOfThen, conversions));
   return { claimed: conversions.length, isFull: conversions.length === BATCH_SIZE };
 }
 

@@ -12,19 +12,36 @@ export interface ClaimedConversion extends Conversion, FraudSettings {
 /** A worker that died with a claim keeps its conversions from the others for so long. */
 const CLAIM_MS = 60_000;
 
+/** What a look at the queue tells. */
+export type DueConversion = Pick<Conversion, 'id' | 'clickId' | 'receivedAt' | 'attempts'>;
+
+/** Up to `limit` conversions that are due, the longest waiting first. Takes none of them, and waits for nobody. */
+export async function dueConversions(
+  sql: DatabaseSql,
+  options: { limit: number; now: Date },
+): Promise<DueConversion[]> {
+  const { limit, now } = options;
+  return await sql<DueConversion[]>`
+    select id, click_id, received_at, attempts from conversions
+    where ${isDue(sql, now)} order by next_attempt_at, id limit ${limit}`;
+}
+
+const isDue = (sql: DatabaseSql, now: Date) => sql`
+  next_attempt_at <= ${now} and (claimed_until is null or claimed_until <= ${now})`;
+
 /**
- * Takes up to `limit` conversions that are due, the longest waiting first; others skip them for a minute. Due are
- * those that were not decided yet, and unattributed ones whose click may still come.
+ * Takes up to `limit` conversions that are due, the longest waiting first, and none of `except`; others skip them for a
+ * minute. Due are those that were not decided yet, and unattributed ones whose click may still come.
  */
 export async function claimConversions(
   sql: DatabaseSql,
-  options: { limit: number; now: Date },
+  options: { limit: number; now: Date; except?: readonly bigint[] },
 ): Promise<ClaimedConversion[]> {
-  const { limit, now } = options;
+  const { limit, now, except = [] } = options;
   const rows = await sql<(StoredConversion & FraudSettings & { readonly rulesVersion: number })[]>`
     with due as (
       select id from conversions
-      where next_attempt_at <= ${now} and (claimed_until is null or claimed_until <= ${now})
+      where ${isDue(sql, now)} and id <> all(${except}::bigint[])
       order by next_attempt_at, id limit ${limit} for no key update skip locked
     ), claimed as (
       update conversions c set claimed_until = ${new Date(now.getTime() + CLAIM_MS)}
