@@ -423,6 +423,7 @@ function chooseTable(options: ReportOptions, { groupBy, filters, zone }: Asked):
  * that of a part of the year only (Lord Howe Island). No zone has had another offset for less than a day.
  */
 function partsOfHours(zone: string, { from, to }: { from: Date; to: Date }): ReadonlySet<number> {
+  if (zone === 'UTC') return new Set([0]);
   const clock = new Intl.DateTimeFormat('en', { timeZone: zone, minute: 'numeric' });
   const partAt = (time: number): number =>
     (Number(clock.format(time)) - (Math.floor(time / MINUTE_MS) % 60) + 60) % 60;
