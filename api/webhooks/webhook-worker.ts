@@ -176,7 +176,8 @@ async function fanOutBatch(
 ): Promise<number> {
   return await inTransaction(ledger, async (tx) => {
     const events = await takeEvents(tx, { limit: EVENTS_AT_ONCE });
-    if (events.length > 0) await endFullKeeping(tx);
+    if (events.length === 0) return 0;
+    await endFullKeeping(tx);
     await lockSubjects(
       tx,
       events.map(({ subject }) => subject),
