@@ -15,7 +15,7 @@ const CLAIM_MS = 60_000;
 /** What a look at the queue tells. */
 export type DueConversion = Pick<Conversion, 'id' | 'clickId' | 'receivedAt' | 'attempts'>;
 
-/** Up to `limit` conversions that are due, the longest waiting first. Takes none of them, and waits for nobody. */
+/** Up to `limit` conversions that are due, the longest waiting first. Takes none of them, and waits for no lock. */
 export async function dueConversions(
   sql: DatabaseSql,
   options: { limit: number; now: Date },
