@@ -94,6 +94,7 @@ export async function duckDbStore(
     name: 'DuckDB',
     bytes: statSync(file).size,
     version,
+    nothing: () => ask('select 1'),
     close() {
       connection.closeSync();
       instance.closeSync();
@@ -104,7 +105,7 @@ export async function duckDbStore(
 
 type Ask = (sql: string, values?: Readonly<Record<string, Value>>) => Promise<readonly (readonly Value[])[]>;
 
-function questions(ask: Ask): Omit<Store, 'name' | 'bytes'> {
+function questions(ask: Ask): Omit<Store, 'name' | 'bytes' | 'nothing'> {
   const utc = (date: Date): string => date.toISOString().replace('Z', '');
   const counts = (rows: readonly (readonly Value[])[]): Answer =>
     rows.map(([key, clicks]) => [String(key), Number(clicks)]);

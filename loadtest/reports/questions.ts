@@ -28,6 +28,8 @@ export interface Store extends Readonly<Record<Question, (asked: Asked) => Promi
   readonly name: string;
   /** On disk, everything that answers. */
   readonly bytes: number;
+  /** SELECT 1: the way there and back. */
+  readonly nothing: () => Promise<unknown>;
 }
 
 /** What every store has to answer, in the order of the keys that are asked. */
@@ -64,14 +66,25 @@ export async function time(
   { asked, expected }: { asked: readonly Asked[]; expected: Expected },
 ): Promise<Timing> {
   let next = 0;
-  const ask = async (): Promise<number> => {
+  return await timed(async () => {
     const i = next++ % asked.length;
     const askedAt = performance.now();
     const answer = await store[question](asked[i] as Asked);
     const tookMs = performance.now() - askedAt;
     requireSame(`${store.name}, ${QUESTIONS[question]}`, answer, expected[question][i]);
     return tookMs;
-  };
+  });
+}
+
+export const timeOfNothing = (store: Store): Promise<Timing> =>
+  timed(async () => {
+    const askedAt = performance.now();
+    await store.nothing();
+    return performance.now() - askedAt;
+  });
+
+/** `ask` says how many milliseconds its answer took. */
+async function timed(ask: () => Promise<number>): Promise<Timing> {
   const startedAt = performance.now();
   for (let i = 0; i < MAX_WARM_UP; i++) {
     await ask();
