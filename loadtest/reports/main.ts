@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openPostgres } from '../../core/postgres/postgres.ts';
 import { createLogger } from '../../core/service/log.ts';
-import { DAY_MS, WEEK_MS } from '../../core/time.ts';
+import { DAY_MS, MINUTE_MS, WEEK_MS } from '../../core/time.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { startPostgres } from '../../engines/postgres.ts';
@@ -23,10 +23,16 @@ import { answersOf, QUESTION_NAMES, QUESTIONS, type Store, time, timeOfNothing }
  */
 
 const { values } = parseArgs({
-  options: { rows: { type: 'string', default: '1000000,10000000' }, seed: { type: 'string', default: '42' } },
+  options: {
+    rows: { type: 'string', default: '1000000,10000000' },
+    seed: { type: 'string', default: '42' },
+    /** A run that takes longer ends with an error before its next step, and leaves no result. */
+    minutes: { type: 'string', default: '60' },
+  },
 });
 const sizes = values.rows.split(',').map(Number);
 const seed = Number(values.seed);
+const endsAtMs = performance.now() + Number(values.minutes) * MINUTE_MS;
 
 const OURS = 'Afflux';
 const PUBLISHED = 'PostgreSQL, as published';
@@ -213,6 +219,9 @@ async function versionsOf(postgresUrl: string, clickhouseUrl: string): Promise<R
   return { clickhouse: rows[0]?.version ?? '', postgres: String(row?.version) };
 }
 
+/** @throws Error when there is no time left for the step that `text` names. */
 function progress(text: string): void {
+  if (performance.now() > endsAtMs)
+    throw new Error(`${values.minutes} minutes are over before "${text}": --minutes N allows more`);
   process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`);
 }
