@@ -112,10 +112,14 @@ export function createLoadGenerator(options: {
   };
 }
 
+/** wrk takes each answer after 2 s for a failure: a slow one is told by the latencies, and ends no run of half an hour. */
+const TIMEOUT_SECONDS = 10;
+
 /** Runs wrk with one thread and a script of its own, which ends with what {@link Load} wants to know. */
 export async function runWrk(options: LoadOptions & { script: string }): Promise<Load> {
   const { url, script, connections, seconds, core } = options;
-  return await runPinned(core, ['wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, url]);
+  const limits = [`-d${seconds}s`, '--timeout', `${TIMEOUT_SECONDS}s`];
+  return await runPinned(core, ['wrk', '-t1', `-c${connections}`, ...limits, '-s', script, url]);
 }
 
 function hasWrk(): boolean {

@@ -61,7 +61,12 @@ export const OTHERS: readonly Peer[] = [
   {
     name: 'django-link-shortener',
     durability: 'committed by PostgreSQL, as one more in a counter',
-    open: openDjango,
+    open: (fixture) => openDjango(fixture, 'shortener'),
+  },
+  {
+    name: 'django-clickify',
+    durability: 'committed by PostgreSQL, without its Referer',
+    open: (fixture) => openDjango(fixture, 'clickify'),
   },
 ];
 

@@ -35,7 +35,7 @@ export interface OpenPeer {
   readonly count?: () => Promise<number>;
   /** Waits until the store has finished its background work on the stored clicks. */
   readonly settled?: () => Promise<void>;
-  /** The numbers of the stored clicks whose Referer is a {@link VISIT_URL}; undefined where only counts are kept. */
+  /** The numbers of the stored clicks of visitors, see {@link VISIT_URL}; undefined where only counts are kept. */
   readonly visits?: () => Promise<number[]>;
   /** Bytes of the clicks on disk, indexes included; 0 where only counts are kept. */
   readonly bytes: () => Promise<number>;
@@ -47,7 +47,7 @@ export interface OpenPeer {
 /** All that a peer consists of shares two cores with the load generator, and the kernel divides them. */
 export const CORES = '0,1';
 
-/** The Referer that numbers a visit; the number follows. Every peer stores it. */
+/** The Referer that numbers a visit; the number follows. Every peer stores it, or the parameter `ref`, or only counts. */
 export const VISIT_URL = 'https://blog.example/visit/';
 
 /** A program that a peer needs, or a package of that program, is not on this machine. */

@@ -18,6 +18,14 @@ export interface MeasuredPeer {
   readonly killed: KillResult;
 }
 
+/** Others of this job, what they promise by their source or manual where that was read, and why they are not here. */
+const NOT_RUN = [
+  'YOURLS, Kutt and Shlink: npm, PyPI and Debian do not have their servers',
+  'golink, listmonk and sfproductlabs/tracker: the Go module proxy that was asked does not serve them. By its source (cb31f36 of 23 April 2026) the tracker redirects once a click is in a batch in its memory, which is written to ClickHouse after 10 s or 100,000 clicks',
+  'Gobble: its server tracker-core is made of crates, and its store, the server of Apache Iggy, is not one. By its source (71dbf04 of 24 March 2026) the redirect does not wait for the click, which goes to a buffer in memory of up to 256 MiB; a click that waits for that buffer for 2 s is dropped, and so is every click of a server that started without its store, until it finds it',
+  "Snowplow's collector: Maven Central does not have it",
+] as const;
+
 const OURS = 'Afflux';
 const CONVENTIONAL = 'Fastify, one INSERT, awaited';
 const BARE = 'bare uWebSockets.js';
@@ -118,6 +126,6 @@ export function notesOf(
     }.`,
     'CPU counts until the click is stored where it can be queried and ClickHouse has merged. Bytes: these clicks are of a few minutes, so the rollups by hour take next to nothing; over 60 days Afflux takes what bench:warehouse says. Of PostgreSQL: table and indexes. Log: write-ahead log of PostgreSQL; of Afflux the stream, kept 72 hours.',
     `Kills: the redirect server alone, under the load of 64 visitors who write down each redirect they receive; it is started again, and what is not stored then is lost. What only counts clicks (django-link-shortener) hides some of its loss.`,
-    'Not run: YOURLS, Kutt and Shlink, whose servers npm, PyPI and Debian do not have; golink, whose module the Go checksum database does not know.',
+    `Not run, and why: ${NOT_RUN.join('; ')}.`,
   ];
 }

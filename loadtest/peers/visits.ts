@@ -16,7 +16,7 @@ export interface Visits {
 }
 
 /**
- * Starts `connections` visitors of the links; their clicks are numbered from `from` and carry the number in the Referer.
+ * Starts `connections` visitors of the links; their clicks are numbered from `from` and carry the number in the Referer and in the parameter `ref`.
  * `ended` rejects on an answer that is no redirect to the link's landing page.
  */
 export function startVisits(options: {
@@ -84,7 +84,7 @@ function isOnItsWay(head: string, landingUrl: string): boolean {
 
 function requestOf(visit: number, code: string): string {
   return [
-    `GET /c/${code}?sub1=placement-${visit % 97}&utm_source=news HTTP/1.1`,
+    `GET /c/${code}?sub1=placement-${visit % 97}&utm_source=news&ref=${visit} HTTP/1.1`,
     'Host: go.shop.example',
     'Accept: text/html,application/xhtml+xml,*/*;q=0.8',
     'Accept-Language: en-US,en;q=0.9',

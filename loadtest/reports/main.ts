@@ -4,52 +4,50 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openPostgres } from '../../core/postgres/postgres.ts';
 import { createLogger } from '../../core/service/log.ts';
-import { HOUR_MS, WEEK_MS } from '../../core/time.ts';
+import { DAY_MS, MINUTE_MS, WEEK_MS } from '../../core/time.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { startPostgres } from '../../engines/postgres.ts';
-import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
-import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
-import { loadGeo } from '../../warehouse/geo/geo.ts';
-import { velocityOf } from '../../warehouse/lookups/velocity.ts';
-import { runReport } from '../../warehouse/reports/reports.ts';
+import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { atMost, type BenchRow, report, round } from '../bench.ts';
-import { generateClicks } from '../warehouse/generate.ts';
-import { settle } from '../warehouse/sizes.ts';
-import { addIndexes, conventionalStore, loadConventional } from './postgres-side.ts';
-import {
-  type Answer,
-  type Asked,
-  compare,
-  QUESTION_NAMES,
-  QUESTIONS,
-  type Store,
-  time,
-} from './questions.ts';
+import { fillWarehouse, makeQuestions, warehouseStore } from './afflux-side.ts';
+import { spansUpTo } from './conventional-rows.ts';
+import { duckDbStore, installDuckDb, NoDuckDb } from './duckdb-side.ts';
+import { addIndexes, conventionalStore, loadConventional, POSTGRES_SETTINGS } from './postgres-side.ts';
+import { tunedStore } from './postgres-tuned.ts';
+import { answersOf, QUESTION_NAMES, QUESTIONS, type Store, time, timeOfNothing } from './questions.ts';
 
 /**
- * `npm run bench:reports -- --rows 1000000,10000000`: the same questions, with the same answers, to the warehouse and
- * to PostgreSQL with the conventional design's tables, holding the same clicks.
+ * `npm run bench:reports -- --rows 1000000,10000000`: the same questions, with the same answers, to the warehouse, to
+ * PostgreSQL with the conventional design's tables and with tuned ones, and to DuckDB, holding the same clicks.
  */
 
 const { values } = parseArgs({
-  options: { rows: { type: 'string', default: '1000000,10000000' }, seed: { type: 'string', default: '42' } },
+  options: {
+    rows: { type: 'string', default: '1000000,10000000' },
+    seed: { type: 'string', default: '42' },
+    /** A run that takes longer ends with an error before its next step, and leaves no result. */
+    minutes: { type: 'string', default: '60' },
+  },
 });
 const sizes = values.rows.split(',').map(Number);
 const seed = Number(values.seed);
+const endsAtMs = performance.now() + Number(values.minutes) * MINUTE_MS;
 
+const OURS = 'Afflux';
 const PUBLISHED = 'PostgreSQL, as published';
-const KEYS = 100;
-/** Questions whose answers are compared. */
-const COMPARED = 5;
-/** An eighth of a machine of 24 GB, and more than 10 million clicks take. */
-const POSTGRES_SETTINGS = {
-  shared_buffers: '3GB',
-  effective_cache_size: '12GB',
-  maintenance_work_mem: '1GB',
-  work_mem: '64MB',
-  max_wal_size: '16GB',
-};
+const INDEXED = 'PostgreSQL, three more indexes';
+const TUNED = 'PostgreSQL, partitions, BRIN, covering indexes';
+
+const HOW =
+  "All hold the same clicks of 60 days in order of time, and every answer that was timed is the same as that of Afflux. A slow store is asked less often. ÷ SELECT 1: the median over that of the same store's SELECT 1 in this run. Bytes: clicks with their indexes; of Afflux every table, with columns, filters and rollups that the others do not have. The others compute each answer from the clicks: a rollup of their own would answer the reports as quickly, and would have to be kept equal to them.";
+const POSTGRES_NOTE = `PostgreSQL: ${Object.entries(POSTGRES_SETTINGS)
+  .map(([name, value]) => `${name} ${value}`)
+  .join(
+    ', ',
+  )}; VACUUM before, asked over one connection with its caches warm. "As published": primary key and (affiliate_id, created_at desc). The three more indexes are on (link_id, created_at), (ip, created_at) and (fingerprint, created_at). "${TUNED.replace('PostgreSQL, ', '')}": a partition a week, the campaign's number in the row, BRIN on created_at, and (campaign_id, created_at), (ip, created_at), (fingerprint, created_at), which answer without the table.`;
+const DUCKDB_NOTE =
+  "DuckDB: the same columns with the campaign's number, without indexes, in the process that asks. It saves the way to a server, and one process at a time can write to its file.";
 
 const log = createLogger({ name: 'bench', level: 'error' });
 const folder = mkdtempSync(join(tmpdir(), 'afflux-reports-'));
@@ -70,7 +68,18 @@ interface Measured {
   readonly p95Ms: number;
 }
 
+/** What every size is measured with. */
+interface Bench {
+  readonly postgresUrl: string;
+  readonly clickhouseUrl: string;
+  readonly duckDb: Awaited<ReturnType<typeof installDuckDb>> | NoDuckDb;
+}
+
 async function main(): Promise<void> {
+  const duckDb = await installDuckDb().catch((error: unknown) => {
+    if (error instanceof NoDuckDb) return error;
+    throw error;
+  });
   const database = await startPostgres({
     dataDir: join(folder, 'postgres'),
     port: await freePort(),
@@ -88,30 +97,35 @@ async function main(): Promise<void> {
     log,
   });
   engines.push(clickhouse);
+  const versions = await versionsOf(database.url, clickhouse.url);
+  const bench = { postgresUrl: database.url, clickhouseUrl: clickhouse.url, duckDb };
   const measured: Measured[] = [];
-  for (const clicks of sizes) measured.push(...(await measure(database.url, clickhouse.url, clicks)));
+  for (const clicks of sizes) measured.push(...(await measure(bench, clicks, versions)));
   report({
     name: 'reports',
-    versions: { ...(await versionsOf(database.url, clickhouse.url)), seed: String(seed) },
+    versions: { ...versions, seed: String(seed) },
     rows: measured.map(({ row }) => row),
     targets: targetsOf(measured),
-    notes: notesOf(measured),
+    notes: notesOf(measured, duckDb),
   });
 }
 
-async function measure(postgresUrl: string, clickhouseUrl: string, clicks: number): Promise<Measured[]> {
+/** Every design with the same clicks, one after the other: each has the machine, and the disk, to itself. */
+async function measure(bench: Bench, clicks: number, versions: Record<string, string>): Promise<Measured[]> {
   const endMs = Date.now();
-  const warehouse = await fillWarehouse(clickhouseUrl, clicks, endMs);
+  const days = spansUpTo(endMs, DAY_MS);
+  progress(`making ${clicks} clicks`);
+  const warehouse = await fillWarehouse(bench.clickhouseUrl, { rows: clicks, seed, endMs, log });
   const asked = await makeQuestions(warehouse, endMs);
-  const sql = openPostgres({ url: postgresUrl, max: 1, name: 'bench', as: 'owner' });
-  progress('copying the clicks to PostgreSQL');
-  await loadConventional(postgresUrl, sql, warehouse);
+  const ours = await warehouseStore(warehouse);
+  const expected = await answersOf(ours, asked);
   const measured: Measured[] = [];
 
   async function askStore(store: Store): Promise<void> {
     progress(`asking ${store.name}`);
+    const nothing = await timeOfNothing(store);
     for (const question of QUESTION_NAMES) {
-      const timing = await time((i) => store[question](asked[i % asked.length] as Asked));
+      const timing = await time(store, question, { asked, expected });
       measured.push({
         store: store.name,
         question: QUESTIONS[question],
@@ -123,6 +137,7 @@ async function measure(postgresUrl: string, clickhouseUrl: string, clicks: numbe
           store: store.name,
           p50_ms: round(timing.p50Ms),
           p95_ms: round(timing.p95Ms),
+          '÷ SELECT 1': round(timing.p50Ms / nothing.p50Ms),
           asked: timing.asked,
           bytes_per_click: round(store.bytes / clicks),
         },
@@ -130,16 +145,22 @@ async function measure(postgresUrl: string, clickhouseUrl: string, clicks: numbe
     }
   }
 
-  const ours = await warehouseStore(warehouse);
   await askStore(ours);
-  const published = await conventionalStore(sql, PUBLISHED);
-  await askStore(published);
-  await compare([ours, published], asked.slice(0, COMPARED));
+  if (!(bench.duckDb instanceof NoDuckDb)) {
+    progress('copying the clicks to DuckDB');
+    const store = await duckDbStore(bench.duckDb, { folder, warehouse, days });
+    versions.duckdb = store.version;
+    await askStore(store).finally(() => store.close());
+  }
+  progress('copying the clicks to PostgreSQL');
+  const sql = openPostgres({ url: bench.postgresUrl, max: 1, name: 'bench', as: 'owner' });
+  await loadConventional(bench.postgresUrl, sql, { warehouse, days });
+  await askStore(await conventionalStore(sql, PUBLISHED));
   progress('three more indexes');
   await addIndexes(sql);
-  const indexed = await conventionalStore(sql, 'PostgreSQL, three more indexes');
-  await askStore(indexed);
-  await compare([ours, indexed], asked);
+  await askStore(await conventionalStore(sql, INDEXED));
+  progress('moving the clicks to partitions');
+  await askStore(await tunedStore(sql, TUNED, spansUpTo(endMs, WEEK_MS)));
 
   await sql`drop schema public cascade`;
   await sql`create schema public`;
@@ -149,78 +170,10 @@ async function measure(postgresUrl: string, clickhouseUrl: string, clicks: numbe
   return measured.toSorted((a, b) => a.question.localeCompare(b.question));
 }
 
-async function fillWarehouse(clickhouseUrl: string, rows: number, endMs: number): Promise<Warehouse> {
-  const url = new URL(clickhouseUrl);
-  url.pathname = `/clicks_${rows}`;
-  const warehouse = await connectWarehouse({ url: url.href, name: 'bench' });
-  await migrateWarehouse({ warehouse, log });
-  await loadGeo(warehouse, { now: endMs });
-  progress(`making ${rows} clicks`);
-  await generateClicks({ warehouse, rows, seed, endMs, progress: () => undefined });
-  await settle(warehouse);
-  return warehouse;
-}
-
-async function warehouseStore(warehouse: Warehouse): Promise<Store> {
-  const { rows } = await warehouse.query<{ bytes: string }>(
-    `SELECT sum(bytes_on_disk) AS bytes FROM system.parts
-     WHERE active AND database = currentDatabase() AND NOT startsWith(table, 'geo')`,
-  );
-  const recent = async (key: 'ip' | 'fingerprint', value: string, now: Date): Promise<Answer> => {
-    const { clicks } = await velocityOf(warehouse, { key, value, now });
-    return [
-      ['5 minutes', clicks.m5],
-      ['1 hour', clicks.m60],
-      ['24 hours', clicks.h24],
-    ];
-  };
-  return {
-    name: 'Afflux',
-    bytes: Number(rows[0]?.bytes),
-    async clicksByHour({ campaign, from, to }) {
-      const filters = [{ dimension: 'campaign' as const, values: [campaign] }];
-      const hours = await runReport(warehouse, {
-        from,
-        to,
-        groupBy: ['hour'],
-        metrics: ['clicks'],
-        filters,
-        limit: 1_000,
-      });
-      return hours.rows.map(({ hour, clicks }): [string, number] => [String(hour), Number(clicks)]);
-    },
-    clicksOfIp: ({ ip, now }) => recent('ip', ip, now),
-    clicksOfFingerprint: ({ fingerprint, now }) => recent('fingerprint', fingerprint, now),
-  };
-}
-
-/** The busiest campaigns first and most: that is what is looked at. Keys that were seen in the last day. */
-async function makeQuestions(warehouse: Warehouse, endMs: number): Promise<Asked[]> {
-  const keys = async (key: 'ip' | 'fingerprint'): Promise<string[]> => {
-    const { rows } = await warehouse.query<{ value: string }>(
-      `SELECT toString(${key}) AS value FROM velocity_${key} WHERE ts >= fromUnixTimestamp64Milli({from:Int64})
-       GROUP BY ${key} ORDER BY cityHash64(${key}) LIMIT ${KEYS}`,
-      { from: endMs - 24 * HOUR_MS },
-    );
-    return rows.map(({ value }) => value.replace(/^::ffff:(?=\d+\.)/, ''));
-  };
-  const ips = await keys('ip');
-  const fingerprints = await keys('fingerprint');
-  const to = Math.floor(endMs / HOUR_MS) * HOUR_MS;
-  return ips.map((ip, i) => ({
-    campaign: Math.max(1, Math.floor(1_000 ** ((i % 50) / 50))),
-    from: new Date(to - WEEK_MS),
-    to: new Date(to),
-    ip,
-    fingerprint: fingerprints[i % fingerprints.length] ?? '0',
-    now: new Date(endMs),
-  }));
-}
-
 /** The warehouse answers at least as quickly as the other design does as it is published. */
 function targetsOf(measured: readonly Measured[]) {
   return measured
-    .filter(({ store }) => store === 'Afflux')
+    .filter(({ store }) => store === OURS)
     .map((ours) => {
       const theirs = measured.find(
         (one) => one.store === PUBLISHED && one.clicks === ours.clicks && one.question === ours.question,
@@ -233,22 +186,26 @@ function targetsOf(measured: readonly Measured[]) {
     });
 }
 
-/** Where PostgreSQL is the quicker one, in words. */
-function notesOf(measured: readonly Measured[]): string[] {
+/** Where another is the quicker one, in words, and what was measured how. */
+function notesOf(measured: readonly Measured[], duckDb: Bench['duckDb']): string[] {
   const quicker = measured
-    .filter(({ store }) => store !== 'Afflux')
-    .flatMap(({ store, question, clicks, p95Ms }) => {
-      const ours = measured.find(
-        (one) => one.store === 'Afflux' && one.clicks === clicks && one.question === question,
+    .filter(({ store }) => store === OURS)
+    .flatMap((ours) => {
+      const ahead = measured.filter(
+        (one) => one.clicks === ours.clicks && one.question === ours.question && one.p95Ms < ours.p95Ms,
       );
-      if (!ours || p95Ms >= ours.p95Ms) return [];
-      return [`${store}, ${question}, at ${clicks} (p95 ${round(p95Ms)} against ${round(ours.p95Ms)} ms)`];
+      const list = ahead.map(({ store, p95Ms }) => `${store} ${round(p95Ms)}`);
+      return ahead.length === 0
+        ? []
+        : [`${ours.question}, ${ours.clicks} clicks: Afflux ${round(ours.p95Ms)}, ${list.join(', ')}`];
     });
   return [
     quicker.length === 0
-      ? 'PostgreSQL is quicker than Afflux in none of them.'
-      : `PostgreSQL is quicker than Afflux in: ${quicker.join('; ')}.`,
-    'Both hold the same clicks of 60 days, and every answer that was compared is the same. PostgreSQL: shared_buffers 3 GB, VACUUM ANALYZE, asked over one connection with its caches warm. "As published": primary key and (affiliate_id, created_at desc). The three more indexes are on (link_id, created_at), (ip, created_at) and (fingerprint, created_at). Bytes: clicks with their indexes; of Afflux every table, with columns, filters and rollups that the other design does not have.',
+      ? 'No other store is quicker than Afflux in any of them.'
+      : `Where others are quicker than Afflux, p95 in ms: ${quicker.join('; ')}.`,
+    HOW,
+    POSTGRES_NOTE,
+    duckDb instanceof NoDuckDb ? `DuckDB was not run: ${duckDb.message}.` : DUCKDB_NOTE,
   ];
 }
 
@@ -262,6 +219,9 @@ async function versionsOf(postgresUrl: string, clickhouseUrl: string): Promise<R
   return { clickhouse: rows[0]?.version ?? '', postgres: String(row?.version) };
 }
 
+/** @throws Error when there is no time left for the step that `text` names. */
 function progress(text: string): void {
+  if (performance.now() > endsAtMs)
+    throw new Error(`${values.minutes} minutes are over before "${text}": --minutes N allows more`);
   process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`);
 }

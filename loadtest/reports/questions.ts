@@ -1,6 +1,6 @@
-/** The questions to both stores, and the time of their answers. */
+/** The questions to all stores, their answers, which must be the same, and the time they take. */
 
-/** Counts by the hour, or by the span, they belong to. */
+/** Counts by the hour, day or span they belong to. */
 export type Answer = readonly (readonly [string, number])[];
 
 export interface Asked {
@@ -16,6 +16,7 @@ export interface Asked {
 
 export const QUESTIONS = {
   clicksByHour: 'campaign report, 7 days by hour',
+  clicksByDay: 'report of all campaigns, 7 days by day',
   clicksOfIp: 'clicks of one ip: 5 minutes, 1 hour, 24 hours',
   clicksOfFingerprint: 'clicks of one fingerprint: 5 minutes, 1 hour, 24 hours',
 } as const;
@@ -27,7 +28,12 @@ export interface Store extends Readonly<Record<Question, (asked: Asked) => Promi
   readonly name: string;
   /** On disk, everything that answers. */
   readonly bytes: number;
+  /** SELECT 1: the way there and back. */
+  readonly nothing: () => Promise<unknown>;
 }
+
+/** What every store has to answer, in the order of the keys that are asked. */
+export type Expected = Readonly<Record<Question, readonly Answer[]>>;
 
 /** 50th and 95th percentile of so many questions, milliseconds. */
 export interface Timing {
@@ -36,41 +42,66 @@ export interface Timing {
   readonly p95Ms: number;
 }
 
-const WARM_UP = 5;
+const MAX_WARM_UP = 5;
 const MAX_ASKED = 200;
-const MIN_ASKED = 10;
-/** A slow store gets fewer questions. */
+const MIN_ASKED = 5;
+/** A slow store gets fewer questions: a scan of 50 million rows takes longer than this. */
+const WARM_UP_MS = 2_000;
 const PATIENCE_MS = 8_000;
 
-export async function time(ask: (i: number) => Promise<unknown>): Promise<Timing> {
-  for (let i = 0; i < WARM_UP; i++) await ask(i);
-  const times: number[] = [];
-  const startedAt = performance.now();
-  while (times.length < MAX_ASKED) {
+/** All answers of one store, each asked once. */
+export async function answersOf(store: Store, asked: readonly Asked[]): Promise<Expected> {
+  const answers = {} as Record<Question, Answer[]>;
+  for (const question of QUESTION_NAMES) {
+    answers[question] = [];
+    for (const one of asked) answers[question].push(await store[question](one));
+  }
+  return answers;
+}
+
+/** Asks one question over and over. @throws Error when an answer is not the expected one. */
+export async function time(
+  store: Store,
+  question: Question,
+  { asked, expected }: { asked: readonly Asked[]; expected: Expected },
+): Promise<Timing> {
+  let next = 0;
+  return await timed(async () => {
+    const i = next++ % asked.length;
     const askedAt = performance.now();
-    if (times.length >= MIN_ASKED && askedAt - startedAt > PATIENCE_MS) break;
-    await ask(times.length);
-    times.push(performance.now() - askedAt);
+    const answer = await store[question](asked[i] as Asked);
+    const tookMs = performance.now() - askedAt;
+    requireSame(`${store.name}, ${QUESTIONS[question]}`, answer, expected[question][i]);
+    return tookMs;
+  });
+}
+
+export const timeOfNothing = (store: Store): Promise<Timing> =>
+  timed(async () => {
+    const askedAt = performance.now();
+    await store.nothing();
+    return performance.now() - askedAt;
+  });
+
+/** `ask` says how many milliseconds its answer took. */
+async function timed(ask: () => Promise<number>): Promise<Timing> {
+  const startedAt = performance.now();
+  for (let i = 0; i < MAX_WARM_UP; i++) {
+    await ask();
+    if (performance.now() - startedAt > WARM_UP_MS) break;
+  }
+  const times: number[] = [];
+  const warmAt = performance.now();
+  while (times.length < MAX_ASKED) {
+    if (times.length >= MIN_ASKED && performance.now() - warmAt > PATIENCE_MS) break;
+    times.push(await ask());
   }
   times.sort((a, b) => a - b);
   const at = (share: number): number => times[Math.floor(share * (times.length - 1))] ?? Number.NaN;
   return { asked: times.length, p50Ms: at(0.5), p95Ms: at(0.95) };
 }
 
-/** @throws Error when two stores do not answer the same. */
-export async function compare(stores: readonly Store[], asked: readonly Asked[]): Promise<void> {
-  const [first, ...others] = stores;
-  for (const question of QUESTION_NAMES) {
-    for (const one of asked) {
-      const expected = JSON.stringify(await first?.[question](one));
-      for (const store of others) {
-        const answer = JSON.stringify(await store[question](one));
-        if (answer !== expected) {
-          throw new Error(
-            `${QUESTIONS[question]}: ${first?.name} says ${expected}, ${store.name} says ${answer}`,
-          );
-        }
-      }
-    }
-  }
+function requireSame(what: string, answer: Answer, expected: Answer | undefined): void {
+  const [here, there] = [JSON.stringify(answer), JSON.stringify(expected)];
+  if (here !== there) throw new Error(`${what}: the answer is ${here}, and ours ${there}`);
 }

@@ -1,6 +1,7 @@
-"""django-link-shortener as it comes, over PostgreSQL, served by one waitress process.
+"""django-link-shortener or django-clickify as it comes, over PostgreSQL, served by one waitress process.
 
-`python serve.py migrate` makes its tables; `python serve.py PORT` serves. DATABASE_URL says where.
+`python serve.py APP migrate` makes its tables; `python serve.py APP PORT` serves. APP is its Django app, `shortener`
+or `clickify`; DATABASE_URL says where.
 """
 
 import logging
@@ -10,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
+APP, ACTION = sys.argv[1:]
 THREADS = 8
 # They would tell of every request that waits for a thread or is for no link.
 logging.getLogger("django.request").setLevel(logging.ERROR)
@@ -18,6 +20,9 @@ logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 database = urlsplit(os.environ["DATABASE_URL"])
 settings.configure(
     ALLOWED_HOSTS=["*"],
+    # All clicks here come from one address, and nothing may be asked of the network.
+    CLICKIFY_ENABLE_RATELIMIT=False,
+    CLICKIFY_GEOLOCATION=False,
     DATABASES={
         "default": {
             "ENGINE": "django.db.backends.postgresql",
@@ -30,7 +35,7 @@ settings.configure(
         }
     },
     DEFAULT_AUTO_FIELD="django.db.models.AutoField",
-    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "shortener"],
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", APP],
     # It tells the length of an answer, without which waitress closes the connection.
     MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
     LOGGING_CONFIG=None,
@@ -44,12 +49,18 @@ import django  # noqa: E402
 django.setup()
 
 from django.urls import path  # noqa: E402
-from shortener.views import expand  # noqa: E402
 
-urlpatterns = [path("c/<str:link>", expand)]
+if APP == "clickify":
+    from clickify.views import track_click
+
+    urlpatterns = [path("c/<slug:slug>", track_click)]
+else:
+    from shortener.views import expand
+
+    urlpatterns = [path("c/<str:link>", expand)]
 
 if __name__ == "__main__":
-    if sys.argv[1] == "migrate":
+    if ACTION == "migrate":
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
@@ -57,4 +68,4 @@ if __name__ == "__main__":
         from django.core.wsgi import get_wsgi_application
         from waitress import serve
 
-        serve(get_wsgi_application(), listen=f"127.0.0.1:{sys.argv[1]}", threads=THREADS, connection_limit=1000)
+        serve(get_wsgi_application(), listen=f"127.0.0.1:{ACTION}", threads=THREADS, connection_limit=1000)
