@@ -136,6 +136,22 @@ function reportQuestions(to: Date): Question[] {
       },
     },
     {
+      name: 'report of an affiliate, 7 days by day',
+      ask: async (asked, i) => {
+        // The busiest affiliates first and most.
+        const affiliate = Math.max(1, Math.floor(2_000 ** ((i % 50) / 50)));
+        await runReport(asked, {
+          from,
+          to,
+          groupBy: ['day'],
+          metrics: ['clicks', 'valid_clicks'],
+          filters: [{ dimension: 'affiliate', values: [affiliate] }],
+          limit: 1_000,
+          role: 'affiliate',
+        });
+      },
+    },
+    {
       name: 'affiliate × device report, 7 days by day',
       ask: async (asked, i) => {
         await runReport(asked, {

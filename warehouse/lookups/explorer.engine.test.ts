@@ -6,6 +6,7 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../core/time.ts';
 import { clickRecord, countingRows, encodeClicks, freshWarehouse } from '../../test/support/warehouse.ts';
 import { timeText } from '../clickhouse/client.ts';
 import { INSERT_CLICKS_SQL } from '../loader/inserter.ts';
+import { runReport } from '../reports/reports.ts';
 import { clickTotals, newestClicks, orderIds, sampleClicks, timeline } from './explorer.ts';
 import { parseSubnet, type Subject, select } from './subjects.ts';
 
@@ -279,5 +280,47 @@ describe('the explorer', () => {
       expect(readRows()).toBeGreaterThan(50);
       expect(readRows()).toBeLessThan(clicks / 2);
     }
+  });
+
+  it('reads an affiliate’s clicks in many campaigns without those of everybody else in them', async () => {
+    const others = 200_000;
+    const campaigns = 50;
+    const ofOthers = `toUInt32(200 + number % ${campaigns}) AS campaign_id, toUInt32(30 + intDiv(number, ${campaigns}) % 50) AS affiliate_id`;
+    const own = `toUInt32(200 + number * 7 % ${campaigns}) AS campaign_id, toUInt32(18) AS affiliate_id`;
+    // Clicks of 80 days: everybody’s every 35 s, the affiliate's one a day.
+    for (const [node, columns, count, stepMs] of [
+      [12, ofOthers, others, 35_000],
+      [13, own, 80, DAY_MS],
+    ] as const) {
+      await warehouse.command(
+        `INSERT INTO clicks (ts, node, seq, program_id, campaign_id, affiliate_id, link_id, ip, fingerprint)
+         SELECT fromUnixTimestamp64Milli(toInt64(${NOW} - 3600000 - number * ${stepMs}), 'UTC') AS ts, ${node}, toUInt32(number), 1, ${columns}, 1,
+           toIPv6('::ffff:203.0.113.80'), 80 FROM numbers(${count})`,
+        {},
+        { max_partitions_per_insert_block: 0 },
+      );
+    }
+    const campaignIds = Array.from({ length: campaigns }, (_, i) => 200 + i);
+    const selection = select({ kind: 'affiliates', affiliateIds: [18], campaignIds }, undefined);
+    const { watched, readRows } = countingRows(warehouse);
+    const first = await sampleClicks(watched, { selection, now, limit: 20 });
+    const second = await sampleClicks(watched, { selection, now, limit: 20, before: first.at(-1) });
+    expect([...first, ...second].map(({ seq }) => seq)).toEqual(Array.from({ length: 40 }, (_, seq) => seq));
+    expect((await clickTotals(watched, { selection, now })).byFlagGroup).toEqual({ ok: 80 });
+    const report = await runReport(watched, {
+      from: new Date(NOW - 90 * DAY_MS),
+      to: now,
+      groupBy: ['link'],
+      metrics: ['clicks', 'valid_clicks'],
+      filters: [{ dimension: 'affiliate', values: [18] }],
+      limit: 10,
+    });
+    expect(report).toMatchObject({
+      table: 'clicks_hourly',
+      rows: [{ link: 1, clicks: 80, valid_clicks: 80 }],
+    });
+    expect(readRows()).toBeGreaterThan(80);
+    // Each of the four would read all of them once more.
+    expect(readRows()).toBeLessThan(1.5 * others);
   });
 });

@@ -169,6 +169,12 @@ export function plainAddress(text: string): string {
 /** A common key fills its page from the last hour; the clicks of a rare one are few in all days. */
 const WINDOWS_MS = [HOUR_MS, DAY_MS, WEEK_MS, EXPLORED_DAYS * DAY_MS];
 
+function windowsOf({ isSorted, ofAffiliates }: Selection): readonly number[] {
+  if (isSorted) return WINDOWS_MS.slice(-1);
+  // Behind the last hour a rollup says where the clicks of an affiliate are.
+  return ofAffiliates ? [HOUR_MS, EXPLORED_DAYS * DAY_MS] : WINDOWS_MS;
+}
+
 /**
  * The times of the newest clicks, Unix milliseconds: of `limit` before the time of `before`, and of `before` itself. Which
  * ones share the last time does not matter: only the clicks themselves tell those of one millisecond apart. (WITH TIES
@@ -181,11 +187,15 @@ async function newestTimes(
   const oldestMs = now.getTime() - EXPLORED_DAYS * DAY_MS;
   const endMs = before?.ts ?? now.getTime();
   let times: number[] = [];
-  for (const windowMs of selection.isSorted ? WINDOWS_MS.slice(-1) : WINDOWS_MS) {
+  for (const windowMs of windowsOf(selection)) {
     const fromMs = Math.max(oldestMs, endMs - windowMs);
+    const places =
+      selection.ofAffiliates && windowMs > HOUR_MS
+        ? await newestHours(warehouse, { selection, now, limit, before })
+        : '';
     const { rows } = await warehouse.query<{ ms: string }>(
       `SELECT toUnixTimestamp64Milli(ts) AS ms FROM clicks
-       WHERE ${selection.clicks} AND ts >= ${FROM} ${before ? "AND ts < {before:DateTime64(3, 'UTC')}" : ''}
+       WHERE ${selection.clicks} ${places} AND ts >= ${FROM} ${before ? "AND ts < {before:DateTime64(3, 'UTC')}" : ''}
        ORDER BY ts DESC LIMIT {limit:UInt32}`,
       { ...selection.params, from: timeText(fromMs), limit, ...(before && { before: timeText(before.ts) }) },
       SETTINGS,
@@ -194,6 +204,42 @@ async function newestTimes(
     if (times.length >= limit || fromMs === oldestMs) break;
   }
   return [...new Set(before ? [before.ts, ...times] : times)];
+}
+
+/**
+ * A condition for the campaigns and hours that hold the newest clicks of affiliates, so many before the hour of `before`, by
+ * the rollup that is sorted by affiliate: the table has each hour of each campaign in a place of its own, and an affiliate of
+ * a thousand campaigns who has a click a day was looked for in all of them, in every hour of 90 days.
+ */
+async function newestHours(
+  warehouse: Warehouse,
+  { selection, now, limit, before }: ClicksWanted,
+): Promise<string> {
+  const endMs = before?.ts ?? Number.POSITIVE_INFINITY;
+  const { rows } = await warehouse.query<{ hour: number; campaigns: number[]; counted: string }>(
+    `SELECT toUnixTimestamp(hour) AS hour, groupUniqArray(campaign_id) AS campaigns, sum(clicks) AS counted FROM clicks_hourly
+     WHERE ${selection.clicks} AND hour >= toStartOfHour(${FROM}) ${before ? "AND hour <= {before:DateTime64(3, 'UTC')}" : ''}
+     GROUP BY hour HAVING counted > 0 ORDER BY hour DESC LIMIT {hours:UInt32}`,
+    {
+      ...selection.params,
+      from: daysBefore(now, EXPLORED_DAYS),
+      // That of `before`, and a click in each further one.
+      hours: limit + 1,
+      ...(before && { before: timeText(before.ts) }),
+    },
+    SETTINGS,
+  );
+  const places: string[] = [];
+  let clicks = 0;
+  for (const { hour, campaigns, counted } of rows) {
+    if (clicks >= limit) break;
+    places.push(...campaigns.map((campaign) => `(${campaign}, ${hour})`));
+    // Of the last hour some can be later than `before`.
+    if (hour * 1_000 + HOUR_MS <= endMs) clicks += Number(counted);
+  }
+  return places.length === 0
+    ? 'AND false'
+    : `AND (campaign_id, toUnixTimestamp(toStartOfHour(ts))) IN (${places.join()})`;
 }
 
 /** The orders of a key by id, the newest first: those before `before`, of the explorer's days. */

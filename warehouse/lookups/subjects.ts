@@ -141,6 +141,8 @@ export interface Selection {
   readonly isSorted: boolean;
   /** Whether the rollups know the key: they count its clicks by hour and by minute. */
   readonly isRolledUp: boolean;
+  /** Whether it is of affiliates, by whom a rollup is sorted. */
+  readonly ofAffiliates: boolean;
   /** Days before now of which all clicks are counted: 1 where that reads the clicks of everybody. */
   readonly countedDays: number;
 }
@@ -158,6 +160,7 @@ export function select(subject: Subject, programId: number | undefined): Selecti
     times,
     isSorted,
     isRolledUp: subject.kind === 'affiliates' || subject.kind === 'link',
+    ofAffiliates: subject.kind === 'affiliates',
     countedDays: subject.kind === 'asn' ? 1 : EXPLORED_DAYS,
   };
 }
