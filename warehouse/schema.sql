@@ -610,13 +610,26 @@ CREATE TABLE clicks_hourly
     flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8, 'blocked' = 9) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
-    distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
+    distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
+    PROJECTION by_affiliate
+    (
+        SELECT
+            hour,
+            link_id,
+            flag_group,
+            clicks
+        ORDER BY
+            affiliate_id,
+            program_id,
+            campaign_id,
+            hour
+    )
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(hour)
 ORDER BY (campaign_id, hour, affiliate_id, link_id, program_id, country, device, flag_group)
 TTL hour + toIntervalYear(5)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192, merge_selector_base = 20;
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192, merge_selector_base = 20, default_compression_codec = 'ZSTD(1)', deduplicate_merge_projection_mode = 'rebuild';
 
 CREATE MATERIALIZED VIEW clicks_hourly_feed TO clicks_hourly
 (
