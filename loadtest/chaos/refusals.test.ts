@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { attribute, refusedBeyondKills } from './refusals.ts';
-import { readRestarts } from './restarts.ts';
+import { readRestarts } from './timeline.ts';
 
 const visit = (dueMs: number, endMs: number) => ({ dueMs, endMs, how: 'connection refused' }) as const;
 
@@ -18,16 +18,17 @@ test('a visit without a redirect is of the nearest fault that it meets, and of n
     visit(23_000, 23_001),
     visit(50_500, 50_600),
     visit(60_000, 60_001),
+    { ...visit(22_000, 22_001), how: '503' as const },
   ];
   const refusals = attribute(visits, spans);
-  expect([...refusals].map(([cause, hows]) => [cause, hows.get('connection refused')])).toEqual([
-    ['nats stopped', 1],
-    ['collector killed', 2],
-    ['collector pausing', 1],
-    ['another fault', 1],
-    ['no fault', 1],
+  expect([...refusals].map(([cause, hows]) => [cause, Object.fromEntries(hows)])).toEqual([
+    ['nats stopped', { 'connection refused': 1, 503: 1 }],
+    ['collector killed', { 'connection refused': 2 }],
+    ['collector pausing', { 'connection refused': 1 }],
+    ['another fault', { 'connection refused': 1 }],
+    ['no fault', { 'connection refused': 1 }],
   ]);
-  expect(refusedBeyondKills(refusals)).toBe(4);
+  expect(refusedBeyondKills(refusals)).toBe(5);
 });
 
 test('pauses and starts of collectors and NATS are read from the log, each worker for itself', () => {

@@ -1,7 +1,6 @@
 import type { Unanswered } from './record.ts';
-import type { RestartKind } from './restarts.ts';
 import type { FaultKind } from './schedule.ts';
-import type { Span } from './timeline.ts';
+import type { RestartKind, Span } from './timeline.ts';
 
 /** A fault of the collector is its own for this long after its end: connections and clients need that to notice. */
 export const OWN_MS = 1_000;
@@ -22,6 +21,9 @@ const CAUSES = [
   'nats starting',
 ] as const satisfies readonly (FaultKind | RestartKind)[];
 
+/** A process that has ended or is stopped answers no 503: another one has refused for want of a place for the click. */
+const SILENT: ReadonlySet<string> = new Set(CAUSES.slice(0, CAUSES.indexOf('disk full')));
+
 /** Visits without a redirect, by cause and by what the visitor saw. */
 export type Refusals = ReadonlyMap<string, ReadonlyMap<Unanswered['how'], number>>;
 
@@ -31,7 +33,10 @@ export function attribute(visits: readonly Unanswered[], spans: readonly Span[])
   const counts = new Map<string, Map<Unanswered['how'], number>>();
   for (const { dueMs, endMs, how } of visits) {
     const meets = ({ fromMs, toMs }: Span): boolean => dueMs <= toMs + OWN_MS && endMs >= fromMs;
-    const cause = byCause.find(({ of }) => of.some(meets))?.kind ?? otherFaults(spans.filter(meets));
+    const canCause = (kind: string): boolean => how !== '503' || !SILENT.has(kind);
+    const cause =
+      byCause.find(({ kind, of }) => canCause(kind) && of.some(meets))?.kind ??
+      otherFaults(spans.filter(meets));
     const hows = counts.get(cause) ?? new Map<Unanswered['how'], number>();
     hows.set(how, (hows.get(how) ?? 0) + 1);
     counts.set(cause, hows);

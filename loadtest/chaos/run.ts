@@ -24,10 +24,9 @@ import { startOperator } from './operator.ts';
 import { createRandom } from './random.ts';
 import { createClientRecord } from './record.ts';
 import { attribute, type Refusals } from './refusals.ts';
-import { readRestarts } from './restarts.ts';
 import { FAULT_KINDS, type Fault, type FaultKind, makeSchedule } from './schedule.ts';
 import { startShop } from './shop.ts';
-import { createTimeline, type Timeline } from './timeline.ts';
+import { createTimeline, readRestarts, type Timeline } from './timeline.ts';
 import { startVisitors } from './visitors.ts';
 
 export interface ChaosResult {
