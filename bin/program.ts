@@ -47,7 +47,14 @@ function addPlatformCommands(program: Command): void {
       `Starts an embedded engine for each of DATABASE_URL, CLICKHOUSE_URL and NATS_URL that is not set, migrates both
 stores, starts ${SERVICES.map(({ name }) => name).join(', ')}, and keeps them running until Ctrl-C. Data stay in AFFLUX_HOME.`,
     )
-    .action(async () => (await import('./supervisor/up.ts')).up());
+    .option(
+      '--workers <number>',
+      'collectors that share the port: one that ends takes no visitor along',
+      parseCount,
+    )
+    .action(async ({ workers }: { workers?: number }) =>
+      (await import('./supervisor/up.ts')).up({ workers }),
+    );
 
   program
     .command('migrate')

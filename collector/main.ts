@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/transport-node';
@@ -14,6 +15,7 @@ import {
 } from '../core/clicks/stream.ts';
 import type { Config } from '../core/config/config.ts';
 import { natsServer } from '../core/config/servers.ts';
+import { errorText, OperatingError } from '../core/errors.ts';
 import { strictTransport } from '../core/hsts.ts';
 import { openPostgres } from '../core/postgres/postgres.ts';
 import { createSecretBox } from '../core/secret-box.ts';
@@ -29,7 +31,12 @@ import { createOutcomeCounts, FlagCounts } from './clicks/outcomes.ts';
 import { serve } from './clicks/server.ts';
 import { openSnippet } from './clicks/snippet.ts';
 import type { CommittedBatch } from './durability/committer.ts';
-import { LEASE_FILE, type LeaseKeeper, openLeaseKeeper } from './durability/lease-keeper.ts';
+import {
+  LEASE_FILE,
+  type LeaseKeeper,
+  openLeaseKeeper,
+  untilFolderIsFree,
+} from './durability/lease-keeper.ts';
 import { createPublisher } from './durability/publisher.ts';
 import { ShardCommitter } from './durability/shard-committer.ts';
 import { openShardStores, type ShardStores, spooledShards } from './durability/shard-stores.ts';
@@ -50,6 +57,9 @@ const DRAIN_TIMEOUT_MS = 5_000;
 /** After a stop, open connections are still served this long; each answer asks its client to connect again. */
 const CLOSING_MS = 300;
 const READY_POLL_MS = 20;
+/** Half of what a supervisor allows for a start. */
+const NATS_WAIT_MS = 60_000;
+const NATS_POLL_MS = 250;
 const MEGABYTE = 1024 * 1024;
 
 /** The folder in which the collector of a slot keeps its lease, spool and links across restarts. */
@@ -69,12 +79,12 @@ export async function startCollector(options: {
 }): Promise<Running> {
   const { config, log, slot } = options;
   const lists = { countryOf: await openCountries(config.geoDatabase), ...openAsnList({ log }) };
-  const nc = await connectNats({ ...natsServer(config), name: 'collector' });
+  const stateFolder = collectorSlotFolder(config.home, slot ?? 0);
+  const nc = await reachNats({ config, stateFolder, log });
   const sql = openPostgres({
     ...{ url: config.databaseUrl, name: 'afflux-collector' },
     ...{ max: 1, as: 'application', log },
   });
-  const stateFolder = collectorSlotFolder(config.home, slot ?? 0);
   const keys = await openKeyCheck({
     sql,
     keys: { kind: 'click', keys: config.clickKeys },
@@ -169,6 +179,33 @@ function observersOf(
   };
 }
 
+/**
+ * A collector that has run here before waits for NATS: it then redirects a moment after NATS is back, and not after its
+ * supervisor's next pause. The first start of all fails at once, since a wrong NATS_URL is likelier.
+ */
+async function reachNats(options: {
+  config: Config;
+  stateFolder: string;
+  log: Logger;
+}): Promise<NatsConnection> {
+  const { config, stateFolder, log } = options;
+  const hasRun = existsSync(join(stateFolder, LEASE_FILE));
+  const deadline = performance.now() + (hasRun ? NATS_WAIT_MS : 0);
+  for (let isFirst = true; ; isFirst = false) {
+    try {
+      return await connectNats({ ...natsServer(config), name: 'collector' });
+    } catch (error) {
+      if (!isNatsUnreachable(error) || performance.now() > deadline) throw error;
+      if (isFirst) log.warn({ reason: errorText(error) }, 'NATS is unavailable; waiting for it');
+      await delay(NATS_POLL_MS);
+    }
+  }
+}
+
+function isNatsUnreachable(error: unknown): boolean {
+  return error instanceof OperatingError && error.code === 'nats_unreachable';
+}
+
 async function openDurability(options: {
   config: Config;
   nc: NatsConnection;
@@ -177,6 +214,8 @@ async function openDurability(options: {
 }): Promise<{ leases: LeaseKeeper; stores: ShardStores }> {
   const { config, nc, stateFolder, log } = options;
   const copies = { replicas: config.natsReplicas };
+  const stateFile = join(stateFolder, LEASE_FILE);
+  await untilFolderIsFree(stateFile);
   const shards = [...new Set([...firstShards(config.clickShards), ...(await spooledShards(stateFolder))])];
   // Before a lease is opened: the watermark counts on it that no click of a shard is older than its stream.
   await ensureStreams(nc, { ...copies, shards });
@@ -189,7 +228,7 @@ async function openDurability(options: {
   });
   const leases = await openLeaseKeeper({
     bucket: await openBucket(nc, LEASES_BUCKET, copies),
-    stateFile: join(stateFolder, LEASE_FILE),
+    stateFile,
     shards: config.clickShards,
     spooledNodes: stores.spooledNodes(),
     log,

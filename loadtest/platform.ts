@@ -47,8 +47,10 @@ export interface Platform {
   readonly demo: DemoFile;
   readonly collectorUrl: string;
   readonly apiUrl: string;
-  /** The process that is the target at this moment; undefined while it is down. */
+  /** The process that is the target at this moment; undefined while it is down. Of several collectors, their parent. */
   pidOf(target: Target): number | undefined;
+  /** The processes that redirect, at this moment. */
+  collectors(): { slot: number; pid: number }[];
   /** Sends a signal to a process only if it still is one of the platform's; whether it was sent. */
   signal(pid: number, signal: NodeJS.Signals): boolean;
   /** Starts `afflux …` beside the others, as another supervisor would. */
@@ -61,6 +63,8 @@ export interface Platform {
   stop(): Promise<void>;
 }
 
+/** The name of the log below the folder: one JSON object a line. */
+export const PLATFORM_LOG = 'platform.log';
 const COMMAND = fromProject('dist/bin/afflux.js');
 const START_MS = 120_000;
 const STOP_MS = 60_000;
@@ -69,20 +73,24 @@ const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 
 /**
  * Starts it below `folder`; its output is in `platform.log` there. With `smallDisk` the collector's spool and NATS's
- * streams live on that disk.
+ * streams live on that disk. `workers`: collectors that share the port; one by default.
  * @throws Error when it does not come up.
  */
 export async function startPlatform(options: {
   folder: string;
   smallDisk: string | undefined;
+  workers?: number | undefined;
 }): Promise<Platform> {
-  const { folder, smallDisk } = options;
+  const { folder, smallDisk, workers } = options;
   const home = join(folder, 'home');
   makeHome(home, smallDisk);
   const env = await environmentFor(home);
-  const logFile = join(folder, 'platform.log');
+  const logFile = join(folder, PLATFORM_LOG);
   const log = createWriteStream(logFile);
-  const up = spawnAfflux(['up'], { env, log });
+  const up = spawnAfflux(['up', ...(workers === undefined ? [] : ['--workers', String(workers)])], {
+    env,
+    log,
+  });
   const beside: ChildProcess[] = [];
   const processes = { up, beside, log };
   const isUp = hasPrinted(up, 'Afflux is up after');
@@ -103,6 +111,7 @@ export async function startPlatform(options: {
     collectorUrl: services.collector,
     apiUrl: services.api,
     pidOf: (target) => childrenOf(up.pid ?? 0).find((pid) => targetOf(pid) === target),
+    collectors: () => familyOf(up.pid ?? 0).flatMap((pid) => collectorAt(pid) ?? []),
     signal: (pid, signal) => isOneOf(processes, pid) && trySignal(pid, signal),
     startBeside(args, more) {
       const child = spawnAfflux(args, { env: { ...env, ...more }, log });
@@ -200,13 +209,11 @@ interface Processes {
 }
 
 function isOneOf({ up, beside }: Processes, pid: number): boolean {
-  return (
-    childrenOf(up.pid ?? 0).includes(pid) || beside.some((child) => child.pid === pid && isRunning(child))
-  );
+  return familyOf(up.pid ?? 0).includes(pid) || beside.some((child) => child.pid === pid && isRunning(child));
 }
 
 async function stopAll({ up, beside, log }: Processes): Promise<void> {
-  const all = () => [...beside.filter(isRunning).map(({ pid }) => pid ?? 0), ...childrenOf(up.pid ?? 0)];
+  const all = () => [...beside.filter(isRunning).map(({ pid }) => pid ?? 0), ...familyOf(up.pid ?? 0)];
   for (const pid of all()) trySignal(pid, 'SIGCONT');
   for (const child of beside.filter(isRunning)) child.kill('SIGKILL');
   if (isRunning(up)) up.kill('SIGINT');
@@ -233,6 +240,13 @@ function hasPrinted(child: ChildProcess, text: string): () => boolean {
   return () => found;
 }
 
+/** What `afflux up` has started, and the workers that its collector has started. */
+function familyOf(up: number): number[] {
+  const children = childrenOf(up);
+  const parent = children.find((pid) => targetOf(pid) === 'collector');
+  return parent === undefined ? children : [...children, ...childrenOf(parent)];
+}
+
 /** Running child processes of a process: what `afflux up` has started, and nothing else. */
 function childrenOf(parent: number): number[] {
   return readdirSync('/proc').flatMap((name) => {
@@ -247,14 +261,24 @@ function childrenOf(parent: number): number[] {
   });
 }
 
+function commandLine(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
+  }
+}
+
+/** Undefined for what does not redirect, such as the parent of several. */
+function collectorAt(pid: number): { slot: number; pid: number } | undefined {
+  const line = commandLine(pid);
+  if (targetOf(pid) !== 'collector' || line.includes('--workers')) return undefined;
+  return { slot: Number(line[line.indexOf('--slot') + 1] || 0) || 0, pid };
+}
+
 /** Which part of the platform a process is, by its command line. */
 function targetOf(pid: number): Target | undefined {
-  let line: string[];
-  try {
-    line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-  } catch {
-    return undefined;
-  }
+  const line = commandLine(pid);
   const [program = '', first = '', second = ''] = line;
   if (first.endsWith('clickhouse-server/main.js')) return 'clickhouse';
   if (line.some((word) => word.endsWith('nats-server.conf'))) return 'nats';

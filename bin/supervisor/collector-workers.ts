@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { handOverLeases, LEASE_FILE } from '../../collector/durability/lease-keeper.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { handOverLeases, LEASE_FILE, untilFolderIsFree } from '../../collector/durability/lease-keeper.ts';
 import { SPOOL_FOLDER } from '../../collector/durability/shard-stores.ts';
 import { collectorSlotFolder } from '../../collector/main.ts';
 import type { Config } from '../../core/config/config.ts';
@@ -11,7 +12,7 @@ import { formatLogLine, type LogFormat, logFormat } from '../../core/service/log
 import { READY_MESSAGE, type Running, runProcess, SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
 import { type Answer, type EngineProcess, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
 import { readConfig, serviceEnvironment } from '../environment.ts';
-import { restartPauseMs } from './supervise.ts';
+import { createRestartPauses, type RestartPauses } from './supervise.ts';
 
 /** Links by the million are loaded before a worker is ready. */
 const READY_TIMEOUT_MS = 120_000;
@@ -56,13 +57,19 @@ async function startWorkers(options: {
   }
   const workers = new Set<Worker>();
   let stopping = false;
-  let failures = 0;
+  const pauses = new Map<number, RestartPauses>();
   let replacing: Promise<void> = Promise.resolve();
 
   function freeSlot(): number {
     const taken = new Set([...workers].map((worker) => worker.slot));
     // While one replaces another, one slot more than workers is in use.
     return Array.from({ length: count + 1 }, (_, slot) => slot).find((slot) => !taken.has(slot)) ?? count;
+  }
+
+  function pausesOf(slot: number): RestartPauses {
+    const known = pauses.get(slot) ?? createRestartPauses();
+    pauses.set(slot, known);
+    return known;
   }
 
   async function add(): Promise<Worker> {
@@ -73,7 +80,7 @@ async function startWorkers(options: {
       workers.delete(worker);
       if (stopping || worker.leaving) return;
       log.error({ slot, ...status }, 'worker ended unexpectedly');
-      void restart();
+      void restart(slot);
     });
     await waitUntilReady({
       name: `collector worker ${slot}`,
@@ -83,13 +90,15 @@ async function startWorkers(options: {
       log,
       signal: new AbortController().signal,
     });
-    failures = 0;
+    pausesOf(slot).cameUp();
     log.info({ slot, pid: worker.process.pid }, 'worker is up');
     return worker;
   }
 
-  async function restart(): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, restartPauseMs(failures++)));
+  async function restart(slot: number): Promise<void> {
+    const pauseMs = pausesOf(slot).next();
+    log.warn({ slot, pauseMs }, 'restarting');
+    await delay(pauseMs);
     if (stopping) return;
     await add().catch((error) => log.error({ reason: errorText(error) }, 'worker failed to start'));
   }
@@ -161,6 +170,8 @@ export async function gatherOrphans(home: string, count: number, log: Logger): P
     if (!Number.isInteger(slot) || slot < count) continue;
     const orphan = collectorSlotFolder(home, slot);
     const first = collectorSlotFolder(home, 0);
+    // Those of a parent that was killed end by themselves.
+    for (const slotFolder of [orphan, first]) await untilFolderIsFree(join(slotFolder, LEASE_FILE));
     for (const spool of readdirSync(orphan).filter((entry) => SPOOL_FOLDER.test(entry))) {
       const moved = moveSegments(join(orphan, spool), join(first, spool));
       if (moved > 0) {

@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { expect, test } from 'vitest';
 import { createLogger } from '../../core/service/log.ts';
 import type { ExitStatus } from '../../engines/engine.ts';
-import { restartPauseMs, supervise } from './supervise.ts';
+import { createRestartPauses, supervise } from './supervise.ts';
 
 const log = createLogger({ name: 'test', level: 'silent' });
 const options = {
@@ -34,10 +34,19 @@ class Program extends EventEmitter<{ end: [ExitStatus]; start: [] }> {
   }
 }
 
-test('pauses double up to half a minute', () => {
-  expect([0, 1, 2, 3, 4, 5, 6, 1_000].map(restartPauseMs)).toEqual([
-    500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000,
-  ]);
+test('a process that ran well is started again at once, and pauses double while it fails', () => {
+  let now = 0;
+  const pauses = createRestartPauses(() => now);
+  const failing = () => Array.from({ length: 9 }, () => pauses.next());
+  const doubling = [0, 500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000, 10_000];
+  pauses.cameUp();
+  expect(failing()).toEqual(doubling);
+  pauses.cameUp();
+  now += 9_999;
+  expect(pauses.next()).toBe(10_000);
+  pauses.cameUp();
+  now += 10_000;
+  expect(failing()).toEqual(doubling);
 });
 
 test('starts again after a crash, and after a start that fails', async () => {

@@ -18,19 +18,40 @@ export interface Supervised {
   stop(): Promise<void>;
 }
 
-/** A crash costs little once and must cost little when it repeats. */
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 30_000;
-/** A process that ran this long restarts quickly again. */
-const STABLE_MS = 60_000;
+/** The pause after a second failure in a row; each further one doubles it. */
+const SECOND_PAUSE_MS = 500;
+/** A crash loop then costs a tenth of a core, and a cause that has gone is noticed soon. */
+const LONGEST_PAUSE_MS = 10_000;
+/** One that was up for so long did not fail at its start: it is started again at once. */
+const STABLE_MS = 10_000;
 
-/** How long to wait after so many failures in a row, in milliseconds. */
-export function restartPauseMs(failures: number): number {
-  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures);
+/** The pauses before the restarts of one process: none after it ran well, longer and longer while it fails. */
+export interface RestartPauses {
+  /** To be called when it is up. */
+  cameUp(): void;
+  /** To be called when it has ended or did not come up. @returns how long to wait, milliseconds. */
+  next(): number;
+}
+
+export function createRestartPauses(now: () => number = () => performance.now()): RestartPauses {
+  let failures = 0;
+  let upAt: number | undefined;
+  return {
+    cameUp() {
+      upAt = now();
+    },
+    next() {
+      if (upAt !== undefined && now() - upAt >= STABLE_MS) failures = 0;
+      upAt = undefined;
+      const pauseMs = failures === 0 ? 0 : Math.min(LONGEST_PAUSE_MS, SECOND_PAUSE_MS * 2 ** (failures - 1));
+      failures += 1;
+      return pauseMs;
+    },
+  };
 }
 
 /**
- * Starts a process and starts it again whenever it ends by itself, with pauses that double up to half a minute.
+ * Starts a process and starts it again whenever it ends by itself, after {@link RestartPauses}.
  * Returns once it is up for the first time. @throws what `start` throws the first time.
  */
 export async function supervise<T extends Started>(options: {
@@ -44,11 +65,11 @@ export async function supervise<T extends Started>(options: {
 }): Promise<Supervised> {
   const { name, log, signal, force } = options;
   const stopping = new AbortController();
+  const pauses = createRestartPauses();
   let current: T | undefined = await options.start({ signal, force });
+  pauses.cameUp();
 
   async function keepRunning(): Promise<void> {
-    let failures = 0;
-    let startedAt = Date.now();
     while (!stopping.signal.aborted) {
       if (current) {
         const status = await current.exited;
@@ -56,15 +77,13 @@ export async function supervise<T extends Started>(options: {
         if (stopping.signal.aborted) return;
         log.error({ ...status }, 'ended unexpectedly');
       }
-      if (Date.now() - startedAt > STABLE_MS) failures = 0;
-      const pauseMs = restartPauseMs(failures);
-      failures += 1;
+      const pauseMs = pauses.next();
       log.warn({ pauseMs }, 'restarting');
       await delay(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
       if (stopping.signal.aborted) return;
-      startedAt = Date.now();
       try {
         current = await options.start({ signal: stopping.signal, force });
+        pauses.cameUp();
         log.info({ pid: current.pid }, 'restarted');
       } catch (error) {
         log.error(errorText(error));

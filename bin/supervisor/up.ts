@@ -28,9 +28,10 @@ const WAITING_LINE_MS = 10_000;
 
 /**
  * `afflux up`: runs the platform until SIGINT or SIGTERM, then stops everything it started, in order and within
- * {@link UP_STOP_MS}; a second signal ends it by force. The exit code is 0 after a stop in order.
+ * {@link UP_STOP_MS}; a second signal ends it by force. The exit code is 0 after a stop in order. `workers`: collectors that
+ * share the port; one process by default.
  */
-export async function up(): Promise<void> {
+export async function up({ workers }: { workers?: number | undefined } = {}): Promise<void> {
   // The reader of the output may have ended; that must not end this process before it has stopped its engines.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const config = readConfig();
@@ -39,7 +40,7 @@ export async function up(): Promise<void> {
   const request = listenForStop(log);
   const started: Supervised[] = [];
   try {
-    await bringUp({ config, log, started, request, wasCrash: lock.wasCrash });
+    await bringUp({ config, workers, log, started, request, wasCrash: lock.wasCrash });
     await request.unlessStopped(new Promise(() => undefined));
   } catch (error) {
     if (!request.stop.aborted) throw error;
@@ -58,6 +59,7 @@ function loggerOf(config: Config, name: string): Logger {
 
 async function bringUp(options: {
   config: Config;
+  workers: number | undefined;
   log: Logger;
   started: Supervised[];
   request: StopRequest;
@@ -77,7 +79,7 @@ async function bringUp(options: {
   await startEngines({ engines, config, started, request });
   const migrating = saying(log, 'for the migrations of both stores', migrateStores({ config, log }));
   log.debug(await unlessStopped(migrating), 'stores are migrated');
-  await startServices({ config, started, request });
+  await startServices({ config, workers: options.workers, started, request });
   const lines = await unlessStopped(firstSteps({ config, format: logFormat(config.logFormat) }));
   showThatItIsUp({ config, engines, hadData, startedAt, lines, log });
 }
@@ -125,14 +127,18 @@ async function startEngines(options: Starting & { engines: readonly EngineChoice
   await startAll(options, units);
 }
 
-async function startServices(options: Starting): Promise<void> {
-  const { config } = options;
+async function startServices(options: Starting & { workers: number | undefined }): Promise<void> {
+  const { config, workers } = options;
   const units = SERVICES.map((service) => {
     const log = loggerOf(config, service.name);
     return {
       name: service.name,
       log,
-      start: (cancellation: Cancellation) => startService({ service, config, log, ...cancellation }),
+      start: (cancellation: Cancellation) =>
+        startService({
+          ...{ service, config, log, ...cancellation },
+          args: service.name === 'collector' && workers !== undefined ? ['--workers', String(workers)] : [],
+        }),
     };
   });
   await startAll(options, units);

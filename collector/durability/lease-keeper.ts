@@ -14,6 +14,7 @@ import type { Bucket } from '../../core/clicks/stream.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { type Clock, createMonotonicClock } from './clock.ts';
+import { ownName, type ProcessName, stillRuns, untilEnded } from './earlier-process.ts';
 
 /** A node lease in use: the committer counts `nextSeq` up; a new lease replaces it before the count wraps. */
 export interface NodeLease {
@@ -42,10 +43,10 @@ const IN_USE_MS = 5_000;
 /** The name of the state file below a state folder. */
 export const LEASE_FILE = 'lease.json';
 
-interface StateFile {
+/** The process is the one that has the folder, or had it last. */
+interface StateFile extends ProcessName {
   /** Leases that can be open: that of each shard, and earlier ones whose last state is not written yet. */
   readonly nodes: readonly number[];
-  readonly pid: number;
 }
 
 /** As releases wrote it that had one lease a process. */
@@ -99,7 +100,7 @@ export async function openLeaseKeeper(options: {
   /** What a later process must take over if this one dies now. `opened`: beside the leases that it keeps. */
   async function remember(opened: readonly number[] = []): Promise<void> {
     const nodes = new Set([...current, ...retiring].map((lease) => lease.node));
-    await rememberLeases(stateFile, { nodes: [...nodes, ...opened], pid: process.pid });
+    await rememberLeases(stateFile, { nodes: [...nodes, ...opened], ...ownName() });
   }
 
   /** Writes the final state of a lease that gets no more clicks, once none of its clicks is held. */
@@ -203,7 +204,7 @@ async function adoptEarlierLeases(options: {
   for (const node of nodes) {
     const lease = await untilLed(() => readLease(bucket, node));
     if (!lease || !isOpen(lease)) continue;
-    if (previous && isAlive(previous.pid) && Date.now() - lease.updatedAtMs < IN_USE_MS) {
+    if (previous && mayRun(previous) && Date.now() - lease.updatedAtMs < IN_USE_MS) {
       throw new OperatingError(
         'collector_running',
         `a collector with process id ${previous.pid} uses ${stateFile}; stop it, or set another AFFLUX_HOME`,
@@ -222,6 +223,15 @@ async function adoptEarlierLeases(options: {
 }
 
 /**
+ * To be awaited before anything in the folder of `stateFile` is touched. @throws OperatingError `collector_running` when the
+ * collector that has it does not end, `state_unreadable`.
+ */
+export async function untilFolderIsFree(stateFile: string): Promise<void> {
+  const previous = await readStateFile(stateFile);
+  if (previous) await untilEnded(previous, dirname(stateFile));
+}
+
+/**
  * Gives the leases in the state file of a collector that is not started again to the one that starts next with the other
  * file. @returns how many.
  */
@@ -230,7 +240,8 @@ export async function handOverLeases({ from, to }: { from: string; to: string })
   if (!left) return 0;
   const known = await readStateFile(to);
   const nodes = new Set([...(known?.nodes ?? []), ...left.nodes]);
-  await rememberLeases(to, { nodes: [...nodes], pid: known?.pid ?? left.pid });
+  const { pid, started } = known ?? left;
+  await rememberLeases(to, { nodes: [...nodes], pid, started });
   await rm(from);
   return left.nodes.length;
 }
@@ -255,8 +266,11 @@ async function rememberLeases(file: string, state: StateFile): Promise<void> {
   await rename(`${file}.new`, file);
 }
 
-function isAlive(pid: number): boolean {
-  if (pid === process.pid) return false;
+/** Where the system does not tell processes of one pid apart, any that has it counts. */
+function mayRun(name: ProcessName): boolean {
+  const { pid } = name;
+  const known = stillRuns(name);
+  if (known !== undefined || pid === process.pid) return known ?? false;
   try {
     process.kill(pid, 0);
     return true;

@@ -7,6 +7,7 @@ import type { SmallDisk } from '../small-disk.ts';
 import { isTrueWithin } from '../wait.ts';
 import type { OwnNetwork } from './network.ts';
 import type { Fault, FaultKind } from './schedule.ts';
+import type { Timeline } from './timeline.ts';
 
 /** Longest restart of a process that an earlier fault has ended. */
 const TARGET_MS = 15_000;
@@ -22,15 +23,22 @@ interface InjectorOptions {
   readonly platform: Platform;
   readonly disk: SmallDisk | undefined;
   readonly network: OwnNetwork | undefined;
+  /** Where it is noted from when to when each fault lasts. */
+  readonly timeline: Timeline;
 }
+
+/** What a fault does and how long it takes, noted from its first effect on. */
+type During = (work: () => Promise<boolean>) => Promise<boolean>;
+type Injection = (durationMs: number, during: During) => Promise<boolean>;
 
 /** One fault of a kind at a time; faults of different kinds overlap. */
 export function createInjector(options: InjectorOptions): Injector {
+  const { timeline } = options;
   const injections = injectionsInto(options);
   const inFlight = new Map<FaultKind, Promise<unknown>>();
   return async ({ kind, durationMs }) => {
     const before = inFlight.get(kind) ?? Promise.resolve();
-    const injected = before.then(() => injections[kind](durationMs));
+    const injected = before.then(() => injections[kind](durationMs, (work) => timeline.during(kind, work)));
     inFlight.set(
       kind,
       injected.catch(() => undefined),
@@ -39,82 +47,99 @@ export function createInjector(options: InjectorOptions): Injector {
   };
 }
 
-function injectionsInto({
-  platform,
-  disk,
-  network,
-}: InjectorOptions): Readonly<Record<FaultKind, (durationMs: number) => Promise<boolean>>> {
+function injectionsInto(options: InjectorOptions): Readonly<Record<FaultKind, Injection>> {
+  const { platform, disk, network, timeline } = options;
   const { natsPort, postgresPort, clickhousePort } = platform.config;
-  const kill = (target: Target) => () => end(platform, target, 'SIGKILL');
-  const stop = (target: Target) => (durationMs: number) => pause(platform, target, durationMs);
-  const cut = (port: number) => (durationMs: number) => cutOff(network, port, durationMs);
+  const pidOf = (target: Target) => () => platform.pidOf(target);
+  let turn = 0;
+  // Of several, one after the other.
+  const collector = (): number | undefined => {
+    const running = platform.collectors();
+    return running[turn++ % running.length]?.pid;
+  };
+  const kill = (target: () => number | undefined) => end(platform, target, 'SIGKILL');
+  const stop = (target: () => number | undefined) => pause(platform, target);
+  const cut = (port: number) => cutOff(network, port);
   return {
-    'collector killed': kill('collector'),
-    'loader killed': kill('loader'),
-    'attribution killed': kill('attribution'),
-    'scheduler killed': kill('scheduler'),
-    'api killed': kill('api'),
-    'collector stopped': stop('collector'),
-    'loader stopped': stop('loader'),
-    'attribution stopped': stop('attribution'),
-    'scheduler stopped': stop('scheduler'),
-    'api stopped': stop('api'),
-    'nats killed': kill('nats'),
-    'nats stopped': stop('nats'),
-    'postgres killed': kill('postgres'),
+    'collector killed': kill(collector),
+    'parent of the collectors killed': kill(pidOf('collector')),
+    'loader killed': kill(pidOf('loader')),
+    'attribution killed': kill(pidOf('attribution')),
+    'scheduler killed': kill(pidOf('scheduler')),
+    'api killed': kill(pidOf('api')),
+    'collector stopped': stop(collector),
+    'loader stopped': stop(pidOf('loader')),
+    'attribution stopped': stop(pidOf('attribution')),
+    'scheduler stopped': stop(pidOf('scheduler')),
+    'api stopped': stop(pidOf('api')),
+    'nats killed': kill(pidOf('nats')),
+    'nats stopped': stop(pidOf('nats')),
+    'postgres killed': kill(pidOf('postgres')),
     // "Fast shutdown": its sessions end, and it writes a checkpoint.
-    'postgres restarted': () => end(platform, 'postgres', 'SIGINT'),
-    'clickhouse killed': kill('clickhouse'),
-    'clickhouse stopped': stop('clickhouse'),
-    'two loaders': (durationMs) => runTwoLoaders(platform, durationMs),
-    'disk full': (durationMs) => fillDisk(disk, durationMs),
-    'spool torn': () => tearSpool(platform),
+    'postgres restarted': end(platform, pidOf('postgres'), 'SIGINT'),
+    'clickhouse killed': kill(pidOf('clickhouse')),
+    'clickhouse stopped': stop(pidOf('clickhouse')),
+    'two loaders': (durationMs, during) => during(() => runTwoLoaders(platform, durationMs)),
+    'disk full': fillDisk(disk),
+    'spool torn': (_, during) => during(() => tearSpool(platform, timeline)),
     'nats cut off': cut(natsPort),
     'postgres cut off': cut(postgresPort),
     'clickhouse cut off': cut(clickhousePort),
   };
 }
 
-async function pidOf(platform: Platform, target: Target): Promise<number | undefined> {
+async function aimedAt(target: () => number | undefined): Promise<number | undefined> {
   let pid: number | undefined;
   await isTrueWithin(TARGET_MS, () => {
-    pid = platform.pidOf(target);
+    pid = target();
     return pid !== undefined;
   });
   return pid;
 }
 
-async function end(platform: Platform, target: Target, signal: NodeJS.Signals): Promise<boolean> {
-  const pid = await pidOf(platform, target);
-  return pid !== undefined && platform.signal(pid, signal);
+function end(platform: Platform, target: () => number | undefined, signal: NodeJS.Signals): Injection {
+  return async (_, during) => {
+    const pid = await aimedAt(target);
+    return await during(async () => pid !== undefined && platform.signal(pid, signal));
+  };
 }
 
-async function pause(platform: Platform, target: Target, durationMs: number): Promise<boolean> {
-  const pid = await pidOf(platform, target);
-  if (pid === undefined || !platform.signal(pid, 'SIGSTOP')) return false;
-  await delay(durationMs);
-  platform.signal(pid, 'SIGCONT');
-  return true;
+function pause(platform: Platform, target: () => number | undefined): Injection {
+  return async (durationMs, during) => {
+    const pid = await aimedAt(target);
+    return await during(async () => {
+      if (pid === undefined || !platform.signal(pid, 'SIGSTOP')) return false;
+      await delay(durationMs);
+      platform.signal(pid, 'SIGCONT');
+      return true;
+    });
+  };
 }
 
-async function fillDisk(disk: SmallDisk | undefined, durationMs: number): Promise<boolean> {
-  if (!disk) return false;
-  disk.fill();
-  await delay(durationMs);
-  disk.makeRoom();
-  return true;
+function fillDisk(disk: SmallDisk | undefined): Injection {
+  return (durationMs, during) =>
+    during(async () => {
+      if (!disk) return false;
+      disk.fill();
+      await delay(durationMs);
+      disk.makeRoom();
+      return true;
+    });
 }
 
 /** Both ends live on, and packets between them are lost. */
-async function cutOff(network: OwnNetwork | undefined, port: number, durationMs: number): Promise<boolean> {
-  if (!network) return false;
-  await network.cut(port, durationMs);
-  return true;
+function cutOff(network: OwnNetwork | undefined, port: number): Injection {
+  return (durationMs, during) =>
+    during(async () => {
+      if (!network) return false;
+      await network.cut(port, durationMs);
+      return true;
+    });
 }
 
 /** A second loader overtakes the first; one of the two sleeps meanwhile and wakes up as a zombie. */
 async function runTwoLoaders(platform: Platform, durationMs: number): Promise<boolean> {
-  const first = await pidOf(platform, 'loader');
+  const first = await aimedAt(() => platform.pidOf('loader'));
   const port = await freePort();
   const second = platform.startBeside(['loader'], { LOADER_PORT: String(port) });
   const came = await isTrueWithin(
@@ -133,15 +158,20 @@ async function runTwoLoaders(platform: Platform, durationMs: number): Promise<bo
 }
 
 /** While NATS sleeps clicks go to the spool; its collector is killed, and a record cut short is found behind them. */
-async function tearSpool(platform: Platform): Promise<boolean> {
-  const nats = await pidOf(platform, 'nats');
+async function tearSpool(platform: Platform, timeline: Timeline): Promise<boolean> {
+  const nats = await aimedAt(() => platform.pidOf('nats'));
   if (nats === undefined || !platform.signal(nats, 'SIGSTOP')) return false;
+  const first = (): number | undefined => platform.collectors().find(({ slot }) => slot === 0)?.pid;
   try {
     const folder = join(platform.config.home, 'collector', '0', 'spool');
     const spooled = await isTrueWithin(SPOOLED_MS, () => newestSegment(folder) !== undefined);
-    const collector = platform.pidOf('collector');
-    if (!spooled || collector === undefined || !platform.signal(collector, 'SIGKILL')) return false;
-    await isTrueWithin(SPOOLED_MS, () => platform.pidOf('collector') !== collector);
+    const collector = first();
+    const killed = timeline.during(
+      'collector killed',
+      async () => spooled && collector !== undefined && platform.signal(collector, 'SIGKILL'),
+    );
+    if (!(await killed)) return false;
+    await isTrueWithin(SPOOLED_MS, () => first() !== collector);
     const segment = newestSegment(folder);
     if (segment === undefined) return false;
     appendFileSync(segment, readFileSync(segment).subarray(0, TORN_BYTES));

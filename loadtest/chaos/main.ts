@@ -2,18 +2,23 @@ import { parseArgs } from 'node:util';
 import { fromProject } from '../../core/config/paths.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, RESULTS_FOLDER, report } from '../bench.ts';
 import { openOwnNetwork, rerunInOwnNetwork } from './network.ts';
+import { refusedBeyondKills, total } from './refusals.ts';
 import { type ChaosResult, runChaos } from './run.ts';
 
 /**
- * `npm run chaos -- --minutes 20 --seed 7`: the whole platform under load while its processes and engines are killed,
+ * `npm run chaos -- --minutes 20 --seed 7 --workers 2`: the whole platform under load while its processes and engines are killed,
  * stopped and starved of disk; then what the clients received is compared with the stores. Exit code 1 when
  * anything is lost, counted twice or off by a cent.
  */
+
+/** Of the visits of a run with several collectors, in percent. */
+const MOST_REFUSED_PERCENT = 1;
 
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '2' },
     seed: { type: 'string', default: '1' },
+    workers: { type: 'string' },
     results: { type: 'string', default: fromProject(RESULTS_FOLDER) },
   },
 });
@@ -21,6 +26,10 @@ const minutes = Number(values.minutes);
 const seed = Number(values.seed);
 if (!(minutes > 0) || !Number.isSafeInteger(seed)) {
   throw new Error('--minutes must be above 0 and --seed a whole number');
+}
+const workers = values.workers === undefined ? undefined : Number(values.workers);
+if (workers !== undefined && !(Number.isSafeInteger(workers) && workers > 0)) {
+  throw new Error('--workers must be a whole number above 0');
 }
 
 process.exitCode = (await rerunInOwnNetwork()) ?? (await run());
@@ -33,6 +42,7 @@ async function run(): Promise<number> {
   const result = await runChaos({
     minutes,
     seed,
+    workers,
     network: openOwnNetwork(),
     say: (line) => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`),
     signal: interrupted.signal,
@@ -57,13 +67,23 @@ async function run(): Promise<number> {
   return result.ok ? 0 : 1;
 }
 
-function rowsOf({ faults, missedFaults, clicks, orders, money, recoverySeconds }: ChaosResult): BenchRow[] {
+function rowsOf(result: ChaosResult): BenchRow[] {
+  const { faults, missedFaults, clicks, refusals, waitsMs, orders, money, recoverySeconds } = result;
   const row = (what: string, count: number): BenchRow => ({ what, count });
   return [
     ...[...faults].toSorted().map(([kind, count]) => row(kind, count)),
     row('faults whose process was just down', missedFaults),
     row('clicks sent', clicks.requests),
     row('redirects received', clicks.received),
+    ...[...refusals]
+      .toSorted(([, a], [, b]) => total(b) - total(a))
+      .map(([cause, hows]) => ({
+        ...row(`no redirect: ${cause}`, total(hows)),
+        saw: [...hows].map(([how, count]) => `${how} ${count}`).join(', '),
+      })),
+    row('milliseconds to the redirect, p50', waitsMs.p50),
+    row('milliseconds to the redirect, p99', waitsMs.p99),
+    row('milliseconds to the redirect, longest', waitsMs.longest),
     row('clicks stored', clicks.stored),
     row('orders sent', orders.sent),
     row('orders accepted', orders.accepted),
@@ -76,6 +96,7 @@ function rowsOf({ faults, missedFaults, clicks, orders, money, recoverySeconds }
 
 function targetsOf({
   clicks,
+  refusals,
   orders,
   money,
   notRecovered,
@@ -86,6 +107,16 @@ function targetsOf({
   return [
     atLeast('redirects received', clicks.received, 1),
     atLeast('orders accepted', orders.accepted, 1),
+    // A collector alone is missed until the next one is up.
+    ...(workers === undefined || workers === 1
+      ? []
+      : [
+          atMost(
+            'visits without a redirect outside of kills of collectors and full disks, percent',
+            (100 * refusedBeyondKills(refusals)) / clicks.requests,
+            MOST_REFUSED_PERCENT,
+          ),
+        ]),
     none('redirected clicks lost', clicks.lost),
     none('clicks stored twice', clicks.duplicated),
     none('clicks stored under another identity, or never requested', clicks.foreign),

@@ -1,6 +1,6 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readlinkSync } from 'node:fs';
+import { existsSync, readlinkSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
@@ -43,6 +43,7 @@ export function openOwnNetwork(): OwnNetwork | undefined {
   // Local addresses are otherwise looked up before every other rule.
   ip('rule', 'add', 'pref', '10', 'lookup', 'local');
   ip('rule', 'del', 'pref', '0', 'lookup', 'local');
+  moveWaitingConnections();
   return {
     async cut(port, durationMs) {
       const rules = ['dport', 'sport'].map((end) => ['pref', '5', 'ipproto', 'tcp', end, String(port)]);
@@ -51,6 +52,12 @@ export function openOwnNetwork(): OwnNetwork | undefined {
       for (const rule of rules) ip('rule', 'del', ...rule, 'blackhole');
     },
   };
+}
+
+/** As docs/operations.md has it for several collectors; a kernel before 5.14 cannot. */
+function moveWaitingConnections(): void {
+  const setting = '/proc/sys/net/ipv4/tcp_migrate_req';
+  if (existsSync(setting)) writeFileSync(setting, '1');
 }
 
 function isOwn(): boolean {

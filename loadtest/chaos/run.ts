@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -6,7 +6,7 @@ import { errorText } from '../../core/errors.ts';
 import { connectDatabase, type Database } from '../../ledger/postgres/db.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
-import { type Platform, startPlatform } from '../platform.ts';
+import { PLATFORM_LOG, type Platform, startPlatform } from '../platform.ts';
 import { mountSmallDisk } from '../small-disk.ts';
 import { isTrueWithin } from '../wait.ts';
 import { type ClickComparison, compareClicks } from './compare-clicks.ts';
@@ -23,8 +23,10 @@ import type { OwnNetwork } from './network.ts';
 import { startOperator } from './operator.ts';
 import { createRandom } from './random.ts';
 import { createClientRecord } from './record.ts';
+import { attribute, type Refusals } from './refusals.ts';
 import { FAULT_KINDS, type Fault, type FaultKind, makeSchedule } from './schedule.ts';
 import { startShop } from './shop.ts';
+import { createTimeline, readRestarts, type Timeline } from './timeline.ts';
 import { startVisitors } from './visitors.ts';
 
 export interface ChaosResult {
@@ -32,6 +34,10 @@ export interface ChaosResult {
   readonly faults: ReadonlyMap<FaultKind, number>;
   readonly missedFaults: number;
   readonly clicks: ClickComparison;
+  /** Visits without a redirect, taken apart. */
+  readonly refusals: Refusals;
+  /** From a visitor's click to the redirect, of those who got one, milliseconds. */
+  readonly waitsMs: { readonly p50: number; readonly p99: number; readonly longest: number };
   readonly orders: OrderComparison;
   readonly money: MoneyComparison;
   /** What did not come back in time after the last fault. */
@@ -64,26 +70,31 @@ const LOOK_MS = 500;
 export async function runChaos(options: {
   minutes: number;
   seed: number;
+  /** Collectors that share the port; undefined for one alone. */
+  workers: number | undefined;
   network: OwnNetwork | undefined;
   say: (line: string) => void;
   signal: AbortSignal;
 }): Promise<ChaosResult> {
-  const { minutes, seed, network, say, signal } = options;
+  const { minutes, seed, workers, network, say, signal } = options;
   const folder = mkdtempSync(join(tmpdir(), 'afflux-chaos-'));
   const disk = mountSmallDisk(Math.ceil(DISK_MB.least + DISK_MB.perMinute * minutes));
   if (!disk) process.stderr.write('NOT TESTED: a full disk, because none can be mounted\n');
   const kinds = FAULT_KINDS.filter(
     (kind) =>
-      (disk !== undefined || kind !== 'disk full') && (network !== undefined || !kind.endsWith('cut off')),
+      (disk !== undefined || kind !== 'disk full') &&
+      (network !== undefined || !kind.endsWith('cut off')) &&
+      (workers !== undefined || kind !== 'parent of the collectors killed'),
   );
   let platform: Platform | undefined;
   let ok = false;
   try {
     say(`starting the platform in ${folder}`);
-    platform = await startPlatform({ folder, smallDisk: disk?.folder });
+    platform = await startPlatform({ folder, smallDisk: disk?.folder, workers });
     const schedule = makeSchedule({ seed, durationMs: minutes * 60_000, kinds });
-    const inject = createInjector({ platform, disk, network });
-    const result = await runWithFaults({ platform, folder, schedule, inject, seed, say, signal });
+    const timeline = createTimeline();
+    const inject = createInjector({ platform, disk, network, timeline });
+    const result = await runWithFaults({ platform, folder, schedule, inject, timeline, seed, say, signal });
     ok = result.ok;
     return result;
   } finally {
@@ -102,19 +113,20 @@ interface Run {
   readonly folder: string;
   readonly schedule: readonly Fault[];
   readonly inject: Injector;
+  readonly timeline: Timeline;
   readonly seed: number;
   readonly say: (line: string) => void;
   readonly signal: AbortSignal;
 }
 
 async function runWithFaults(options: Run): Promise<ChaosResult> {
-  const { platform, folder, seed, say, signal } = options;
+  const { platform, folder, timeline, seed, say, signal } = options;
   const { demo, collectorUrl } = platform;
   const http = createHttp();
   const record = createClientRecord(folder);
   await allowQuickOrders(http, platform);
   await nameAccounts(http, platform);
-  const visitors = startVisitors({ http, collectorUrl, demo, random: createRandom(seed + 1), record });
+  const visitors = startVisitors({ collectorUrl, demo, random: createRandom(seed + 1), record });
   const shop = startShop({ http, platform, random: createRandom(seed + 2), record });
   const operator = startOperator({ http, platform, random: createRandom(seed + 3), record });
   const notRecovered: string[] = [];
@@ -142,6 +154,8 @@ async function runWithFaults(options: Run): Promise<ChaosResult> {
       say('comparing');
       const found = {
         clicks: await compareClicks({ warehouse, config: platform.config, record }),
+        refusals: attribute(record.unanswered, [...timeline.spans, ...restartsOf(folder)]),
+        waitsMs: waitsOf(record.waitsMs),
         orders: await compareOrders({ ledger, record }),
         money: await compareMoney({
           ledger,
@@ -161,6 +175,16 @@ async function runWithFaults(options: Run): Promise<ChaosResult> {
     http.close();
     record.close();
   }
+}
+
+function restartsOf(folder: string) {
+  return readRestarts(readFileSync(join(folder, PLATFORM_LOG), 'utf8'), Date.now());
+}
+
+function waitsOf(all: readonly number[]): ChaosResult['waitsMs'] {
+  const sorted = all.toSorted((a, b) => a - b);
+  const at = (share: number): number => Math.round(sorted[Math.floor(share * (sorted.length - 1))] ?? 0);
+  return { p50: at(0.5), p99: at(0.99), longest: at(1) };
 }
 
 /** Each at its time; returns when all of them are over. */

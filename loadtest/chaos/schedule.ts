@@ -24,6 +24,7 @@ export const FAULT_KINDS = [
   'nats cut off',
   'postgres cut off',
   'clickhouse cut off',
+  'parent of the collectors killed',
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
