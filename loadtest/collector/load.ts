@@ -112,7 +112,7 @@ export function createLoadGenerator(options: {
   };
 }
 
-/** wrk takes each answer after 2 s for a failure: a slow one is told by the latencies, and ends no run of half an hour. */
+/** wrk takes each answer after 2 s for a failure: a slow one shows in the latencies, and ends no run of half an hour. */
 const TIMEOUT_SECONDS = 10;
 
 /** Runs wrk with one thread and a script of its own, which ends with what {@link Load} wants to know. */
