@@ -14,7 +14,12 @@ export interface Service {
   readonly port: (config: Config) => number;
   /** Whether HOST decides the address it listens on; that of the others is METRICS_HOST. */
   readonly isPublic: boolean;
-  readonly start: (options: { config: Config; log: Logger; slot?: number }) => Promise<Running>;
+  readonly start: (options: {
+    config: Config;
+    log: Logger;
+    stopping: AbortSignal;
+    slot?: number;
+  }) => Promise<Running>;
 }
 
 /** In the order in which a click and its order pass through them. */

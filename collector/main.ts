@@ -75,12 +75,14 @@ export function collectorSlotFolder(home: string, slot: number): string {
 export async function startCollector(options: {
   config: Config;
   log: Logger;
+  /** Ends the wait for NATS, with an AbortError. */
+  stopping?: AbortSignal;
   slot?: number;
 }): Promise<Running> {
-  const { config, log, slot } = options;
+  const { config, log, stopping, slot } = options;
   const lists = { countryOf: await openCountries(config.geoDatabase), ...openAsnList({ log }) };
   const stateFolder = collectorSlotFolder(config.home, slot ?? 0);
-  const nc = await reachNats({ config, stateFolder, log });
+  const nc = await reachNats({ config, stateFolder, log, stopping });
   const sql = openPostgres({
     ...{ url: config.databaseUrl, name: 'afflux-collector' },
     ...{ max: 1, as: 'application', log },
@@ -187,8 +189,9 @@ async function reachNats(options: {
   config: Config;
   stateFolder: string;
   log: Logger;
+  stopping: AbortSignal | undefined;
 }): Promise<NatsConnection> {
-  const { config, stateFolder, log } = options;
+  const { config, stateFolder, log, stopping } = options;
   const hasRun = existsSync(join(stateFolder, LEASE_FILE));
   const deadline = performance.now() + (hasRun ? NATS_WAIT_MS : 0);
   for (let isFirst = true; ; isFirst = false) {
@@ -197,7 +200,7 @@ async function reachNats(options: {
     } catch (error) {
       if (!isNatsUnreachable(error) || performance.now() > deadline) throw error;
       if (isFirst) log.warn({ reason: errorText(error) }, 'NATS is unavailable; waiting for it');
-      await delay(NATS_POLL_MS);
+      await delay(NATS_POLL_MS, undefined, { signal: stopping });
     }
   }
 }

@@ -12,5 +12,7 @@ export async function runService(service: Service, slot?: number): Promise<void>
     level: config.logLevel,
     format: logFormat(config.logFormat),
   });
-  await runProcess(log, () => service.start({ config, log, ...(slot !== undefined && { slot }) }));
+  await runProcess(log, (stopping) =>
+    service.start({ config, log, stopping, ...(slot !== undefined && { slot }) }),
+  );
 }

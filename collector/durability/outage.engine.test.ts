@@ -10,6 +10,8 @@ import { mountSmallDisk, type SmallDisk } from '../../loadtest/small-disk.ts';
 import { type CollectorUnderTest, prepareCollector, readMetrics } from '../../test/support/collector.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { reportMissing } from '../../test/support/programs.ts';
+import { quietLog } from '../../test/support/warehouse.ts';
+import { startCollector } from '../main.ts';
 
 /** Longest wait for a spool of a test's size to be replayed. */
 const REPLAY_DEADLINE_MS = 15_000;
@@ -122,6 +124,26 @@ describe('collector without NATS', () => {
     const ids = [...before.ids, ...during.ids, ...after.ids];
     expect(ids).toHaveLength(300);
     await expectNothingLost(ids);
+  });
+
+  it('waits for NATS in its start when it has run before, and not when it is stopped', async () => {
+    await prepare();
+    await world.nats.kill();
+    await expect(start()).rejects.toMatchObject({ code: 'nats_unreachable' });
+    await world.nats.restart();
+    const first = await start();
+    await click();
+    await first.stop();
+    running = [];
+    await world.nats.kill();
+    const stop = new AbortController();
+    const stopped = startCollector({ config: world.config, log: quietLog, stopping: stop.signal });
+    stop.abort();
+    await expect(stopped).rejects.toMatchObject({ name: 'AbortError' });
+    const waiting = start();
+    await world.nats.restart();
+    await waiting;
+    expect((await click()).status).toBe(302);
   });
 
   it('redirects while NATS is dead, and replays when it is back', async () => {

@@ -18,22 +18,29 @@ export const SHUTDOWN_TIMEOUT_MS = 15_000;
 
 /**
  * Runs one process: starts it, stops it in order on SIGTERM, SIGINT or when its supervisor ends, and exits.
- * A bug (uncaught error) ends the process at once with code 1; the supervisor starts it again.
+ * A bug (uncaught error) ends the process at once with code 1; the supervisor starts it again. `start` can end a wait of its
+ * own with an AbortError when it is stopped.
  */
-export async function runProcess(log: Logger, start: () => Promise<Running>): Promise<void> {
+export async function runProcess(
+  log: Logger,
+  start: (stopping: AbortSignal) => Promise<Running>,
+): Promise<void> {
   let stopping = false;
+  const stop = new AbortController();
   let started: Promise<Running> | undefined;
 
   async function shutdown(reason: string): Promise<void> {
     if (stopping) return;
     stopping = true;
     log.info({ reason }, 'stopping');
+    stop.abort();
     setTimeout(() => {
       log.error({ timeoutMs: SHUTDOWN_TIMEOUT_MS }, 'did not stop in time');
       process.exit(1);
     }, SHUTDOWN_TIMEOUT_MS).unref();
     try {
-      await (await started)?.stop();
+      const running = await started?.catch(unlessAborted);
+      await running?.stop();
       log.info('stopped');
       process.exit(0);
     } catch (error) {
@@ -53,7 +60,7 @@ export async function runProcess(log: Logger, start: () => Promise<Running>): Pr
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
   try {
-    started = start();
+    started = start(stop.signal);
     await started;
     if (stopping) return;
     log.info('ready');
@@ -61,6 +68,10 @@ export async function runProcess(log: Logger, start: () => Promise<Running>): Pr
   } catch (error) {
     if (!stopping) fail(error);
   }
+}
+
+function unlessAborted(error: unknown): void {
+  if (!(error instanceof Error && error.name === 'AbortError')) throw error;
 }
 
 /**

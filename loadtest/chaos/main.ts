@@ -112,7 +112,7 @@ function targetsOf({
       ? []
       : [
           atMost(
-            'visits without a redirect outside of kills of collectors and full disks, percent',
+            'visits without a redirect outside of kills of collectors, percent',
             (100 * refusedBeyondKills(refusals)) / clicks.requests,
             MOST_REFUSED_PERCENT,
           ),

@@ -10,6 +10,7 @@ test('a visit without a redirect is of the nearest fault that it meets, and of n
     { kind: 'collector killed', fromMs: 20_000, toMs: 20_001 },
     { kind: 'collector pausing', fromMs: 20_001, toMs: 24_000 },
     { kind: 'api killed', fromMs: 50_000, toMs: 50_001 },
+    { kind: 'disk full', fromMs: 70_000, toMs: 72_000 },
   ];
   const visits = [
     visit(15_000, 15_001),
@@ -19,6 +20,7 @@ test('a visit without a redirect is of the nearest fault that it meets, and of n
     visit(50_500, 50_600),
     visit(60_000, 60_001),
     { ...visit(22_000, 22_001), how: '503' as const },
+    { ...visit(71_000, 71_001), how: '503' as const },
   ];
   const refusals = attribute(visits, spans);
   expect([...refusals].map(([cause, hows]) => [cause, Object.fromEntries(hows)])).toEqual([
@@ -27,8 +29,9 @@ test('a visit without a redirect is of the nearest fault that it meets, and of n
     ['collector pausing', { 'connection refused': 1 }],
     ['another fault', { 'connection refused': 1 }],
     ['no fault', { 'connection refused': 1 }],
+    ['disk full', { 503: 1 }],
   ]);
-  expect(refusedBeyondKills(refusals)).toBe(5);
+  expect(refusedBeyondKills(refusals)).toBe(6);
 });
 
 test('pauses and starts of collectors and NATS are read from the log, each worker for itself', () => {

@@ -49,14 +49,10 @@ function otherFaults(met: readonly Span[]): string {
   return met.length === 0 ? 'no fault' : 'another fault';
 }
 
-/** Causes that no platform can redirect through: its collectors die, or there is no room for a click anywhere. */
-const OWN: ReadonlySet<string> = new Set([
-  'collector killed',
-  'parent of the collectors killed',
-  'disk full',
-]);
+/** A kill's own seconds: whoever was on his way to the process that died gets no answer. */
+const OWN: ReadonlySet<string> = new Set(['collector killed', 'parent of the collectors killed']);
 
-/** How many visits were refused outside of the kills' own seconds and of a full disk. */
+/** How many visits were refused outside of the own seconds of collectors' kills. */
 export function refusedBeyondKills(refusals: Refusals): number {
   return [...refusals].reduce((sum, [cause, hows]) => (OWN.has(cause) ? sum : sum + total(hows)), 0);
 }
