@@ -43,7 +43,7 @@ describe('peers', () => {
 
   it.for(PEERS)(
     '$name redirects, stores, and keeps its word when it is killed',
-    { timeout: 60_000 },
+    { timeout: 240_000 },
     async (peer, { skip }) => {
       const open = await peer.open(fixture).catch((error: unknown) => {
         if (error instanceof Missing) return error;

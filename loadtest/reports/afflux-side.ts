@@ -3,16 +3,14 @@ import { HOUR_MS, WEEK_MS } from '../../core/time.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
-import { isNetworkOnly } from '../../warehouse/lookups/subjects.ts';
 import { velocityOf } from '../../warehouse/lookups/velocity.ts';
 import { runReport } from '../../warehouse/reports/reports.ts';
 import { generateClicks } from '../warehouse/generate.ts';
+import { sampleKeys } from '../warehouse/questions.ts';
 import { settle } from '../warehouse/sizes.ts';
 import type { Answer, Asked, Store } from './questions.ts';
 
 /** The clicks and the questions to the warehouse, as Afflux itself asks them. */
-
-const KEYS = 100;
 
 export async function fillWarehouse(
   clickhouseUrl: string,
@@ -75,18 +73,9 @@ export async function warehouseStore(warehouse: Warehouse): Promise<Store> {
 
 /** The busiest campaigns first and most: that is what is looked at. Keys that were seen in the last day. */
 export async function makeQuestions(warehouse: Warehouse, endMs: number): Promise<Asked[]> {
-  const keys = async (key: 'ip' | 'fingerprint'): Promise<string[]> => {
-    const { rows } = await warehouse.query<{ value: string }>(
-      `SELECT toString(${key}) AS value FROM velocity_${key} WHERE ts >= fromUnixTimestamp64Milli({from:Int64})
-       GROUP BY ${key} ORDER BY cityHash64(${key}) LIMIT ${2 * KEYS}`,
-      { from: endMs - 24 * HOUR_MS },
-    );
-    const values = rows.map(({ value }) => value.replace(/^::ffff:(?=\d+\.)/, ''));
-    // One that ends in .0 would be asked for as the network that a shortened address is.
-    return values.filter((value) => key !== 'ip' || !isNetworkOnly(value)).slice(0, KEYS);
-  };
-  const ips = await keys('ip');
-  const fingerprints = await keys('fingerprint');
+  const fromMs = endMs - 24 * HOUR_MS;
+  const ips = await sampleKeys(warehouse, { key: 'ip', fromMs });
+  const fingerprints = await sampleKeys(warehouse, { key: 'fingerprint', fromMs });
   const to = Math.floor(endMs / HOUR_MS) * HOUR_MS;
   return ips.map((ip, i) => ({
     campaign: Math.max(1, Math.floor(1_000 ** ((i % 50) / 50))),

@@ -9,7 +9,7 @@ import {
   sampleClicks,
 } from '../../warehouse/lookups/explorer.ts';
 import { lookupClicks } from '../../warehouse/lookups/lookups.ts';
-import { type Subject, select } from '../../warehouse/lookups/subjects.ts';
+import { isNetworkOnly, type Subject, select } from '../../warehouse/lookups/subjects.ts';
 import { type VelocityKey, velocityOf } from '../../warehouse/lookups/velocity.ts';
 import { listVelocity } from '../../warehouse/lookups/velocity-list.ts';
 import { MAX_REPORT_ROWS, runReport } from '../../warehouse/reports/reports.ts';
@@ -47,7 +47,7 @@ export async function prepareQuestions(warehouse: Warehouse, endMs: number): Pro
   const now = new Date(endMs);
   const velocities: Question[] = [];
   for (const key of ['ip', 'subnet', 'fingerprint'] as const) {
-    const values = await sampleKeys(warehouse, key);
+    const values = await sampleKeys(warehouse, { key });
     velocities.push({
       name: `velocity of one ${key}`,
       ask: async (asked, i) => {
@@ -187,13 +187,26 @@ export function spread(timesMs: readonly number[]): { p50Ms: number; p95Ms: numb
   return { p50Ms: at(0.5), p95Ms: at(0.95) };
 }
 
-/** Keys that were seen of late, the fast and the slow. */
-async function sampleKeys(warehouse: Warehouse, key: VelocityKey): Promise<string[]> {
+const SAMPLED_KEYS = 100;
+
+/** Keys that were seen since `fromMs`, the fast and the slow. @throws where there is none. */
+export async function sampleKeys(
+  warehouse: Warehouse,
+  { key, fromMs = 0 }: { key: VelocityKey; fromMs?: number },
+): Promise<string[]> {
   const column = key === 'fingerprint' ? 'fingerprint' : 'ip';
   const { rows } = await warehouse.query<{ value: string }>(
-    `SELECT toString(${column}) AS value FROM velocity_${column} GROUP BY ${column} ORDER BY cityHash64(${column}) LIMIT 100`,
+    `SELECT toString(${column}) AS value FROM velocity_${column} WHERE ts >= fromUnixTimestamp64Milli({from:Int64})
+     GROUP BY ${column} ORDER BY cityHash64(${column}) LIMIT ${2 * SAMPLED_KEYS}`,
+    { from: fromMs },
   );
-  return rows.map((row) => row.value);
+  const values = rows.map(({ value }) => value.replace(/^::ffff:(?=\d+\.)/, ''));
+  // An address that ends in .0 would be asked for as the network that a shortened address is.
+  const keys = values
+    .filter((value) => column === 'fingerprint' || !isNetworkOnly(value))
+    .slice(0, SAMPLED_KEYS);
+  if (keys.length === 0) throw new Error(`no ${column} was seen since ${new Date(fromMs).toISOString()}`);
+  return keys;
 }
 
 /** Sets of identities from all over the table. */
