@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { withLoadFixture } from '../loadtest/arrivals/fixture.ts';
-import { reconcileClicks } from '../loadtest/arrivals/reconcile.ts';
+import { reconcile } from '../loadtest/arrivals/reconcile.ts';
 import { mixed } from '../loadtest/arrivals/scenarios.ts';
 import { soak } from '../loadtest/arrivals/soak.ts';
 
@@ -24,14 +24,17 @@ test('clicks, postbacks, reports and portal reads at a steady rate: what was ans
     expect(counts.get('clicks stored')).toBeGreaterThanOrEqual(RATE * SECONDS);
     expect(counts.get('orders recorded')).toBe((RATE * SECONDS) / 50);
 
-    // A visitor who holds the redirect of another click than the one that is stored is noticed.
-    const received = fixture.visitors.received();
-    const leases = new Map(
-      [...received.leases].map(([node, sums]) => [node, { ...sums, seqSum: sums.seqSum + 1 }]),
-    );
-    const { targets: wrong } = await reconcileClicks(fixture.warehouse, { ...received, leases });
+    // A visitor who holds the redirect of another click than the one that is stored is noticed, and so is an order.
+    const received = fixture.generator.received();
+    const totals = {
+      ...received.totals,
+      click_id_sum_2: received.totals.click_id_sum_2 + 1,
+      orders_minor: received.totals.orders_minor + 1,
+    };
+    const { targets: wrong } = await reconcile(fixture.stores, { ...received, totals });
     expect(wrong.filter(({ ok }) => !ok).map(({ name, value }) => [name, value])).toEqual([
-      ['node leases whose clicks are others than those received', received.leases.size],
+      ['sums of click ids that differ from those received', 1],
+      ['their amounts, minor units', -1],
     ]);
   });
 });
