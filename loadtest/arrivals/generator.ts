@@ -44,9 +44,11 @@ export function createGenerator(options: {
   /** Hears of the answers that are wrong. */
   reportProblem: (text: string) => void;
   seed?: number;
+  /** Unix milliseconds. */
+  now?: () => number;
 }): Generator {
-  const { client, demo, reportProblem, seed = DEFAULT_SEED } = options;
-  const startedAt = Date.now();
+  const { client, demo, reportProblem, seed = DEFAULT_SEED, now = Date.now } = options;
+  const startedAt = now();
   const run = runName(startedAt);
   const totals = Object.fromEntries(TOTALS.map((total) => [total, 0])) as Record<Total, number>;
   const trafficWith = (access: Access | undefined) =>
@@ -55,7 +57,7 @@ export function createGenerator(options: {
       run,
       demo,
       access,
-      now: Date.now,
+      now,
       hmac: (key, text) => createHmac('sha256', Buffer.from(key, 'base64')).update(text).digest('base64'),
       add: (total, value) => {
         totals[total] += value;

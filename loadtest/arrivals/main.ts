@@ -2,10 +2,12 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../../core/config/config.ts';
 import { withGeneratedSecrets } from '../../core/config/secrets.ts';
-import { printTables, report } from '../bench.ts';
+import { type BenchRow, printTables, report } from '../bench.ts';
+import type { Kind } from '../traffic/limits.ts';
 import type { RunFile } from '../traffic/run.ts';
 import { DEFAULTS, type ScenarioName } from '../traffic/scenarios.ts';
-import { connectStores, withLoadFixture } from './fixture.ts';
+import { type BenchUnit, inUnits, measureBareUws, measureInsert, measureSelect1, unitRow } from '../units.ts';
+import { connectStores, type LoadFixture, withLoadFixture } from './fixture.ts';
 import { ramp } from './ramp.ts';
 import { reconcile } from './reconcile.ts';
 import { mixed, redirects } from './scenarios.ts';
@@ -58,10 +60,36 @@ async function runScenario(scenario: ScenarioName): Promise<void> {
   if (!(rate > 0) || !(seconds > 0)) throw new Error(`rate and time must be above 0: ${USAGE}`);
   await withLoadFixture(async (fixture) => {
     const { rows, targets } = await SCENARIOS[scenario](fixture, { rate, seconds });
-    report({ name: `load-${scenario}`, script: 'load', versions: {}, rows, targets });
+    const units = await measureUnits(fixture);
+    report({
+      name: `load-${scenario}`,
+      script: 'load',
+      versions: {},
+      rows: [...new Set(units.values())].map(unitRow).concat(rows.map((row) => inUnitOf(row, units))),
+      targets,
+    });
     for (const problem of fixture.problems) process.stdout.write(`${problem}\n`);
     process.exitCode = targets.every(({ ok }) => ok) ? 0 : 1;
   }, interrupted);
+}
+
+type UnitOf = ReadonlyMap<Kind, BenchUnit>;
+
+/** The unit of each kind of request: what its service does least. */
+async function measureUnits({ stores, platform }: LoadFixture): Promise<UnitOf> {
+  const select1 = await measureSelect1(stores.warehouse);
+  return new Map<Kind, BenchUnit>([
+    ['redirects', await measureBareUws()],
+    ['postbacks', await measureInsert(platform.config.databaseOwnerUrl)],
+    ['reports', select1],
+    ['portal reads', select1],
+  ]);
+}
+
+function inUnitOf(row: BenchRow, units: UnitOf): BenchRow {
+  const kind = [...units.keys()].find((name) => String(row.what).endsWith(name));
+  const unit = kind && units.get(kind);
+  return unit ? inUnits(row, unit) : row;
 }
 
 /** Waits for what is under way; prints, and leaves no result of a benchmark. */

@@ -55,7 +55,7 @@ function holds(summary: Summary, { name }: RampStep): boolean {
     figureOf(summary, tagged(timeMetric('redirects'), name), percentile);
   const { p99Ms, p999Ms } = LIMITS.redirects;
   const faults = FAULTS.filter((fault) => figureOf(summary, tagged(fault, name), 'count') > 0);
-  return time('p(99)') <= p99Ms && time('p(99.9)') <= p999Ms && faults.length === 0;
+  return time('p(99)') > 0 && time('p(99)') <= p99Ms && time('p(99.9)') <= p999Ms && faults.length === 0;
 }
 
 export function handleSummary(summary: Summary): Record<string, string> {

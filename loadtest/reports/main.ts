@@ -14,6 +14,7 @@ import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { velocityOf } from '../../warehouse/lookups/velocity.ts';
 import { runReport } from '../../warehouse/reports/reports.ts';
 import { atMost, type BenchRow, report, round } from '../bench.ts';
+import { type BenchUnit, inUnits, measureInsert, measureSelect1, unitRow } from '../units.ts';
 import { generateClicks } from '../warehouse/generate.ts';
 import { settle } from '../warehouse/sizes.ts';
 import { addIndexes, conventionalStore, loadConventional } from './postgres-side.ts';
@@ -88,20 +89,32 @@ async function main(): Promise<void> {
     log,
   });
   engines.push(clickhouse);
+  const insert = await measureInsert(database.url);
   const measured: Measured[] = [];
-  for (const clicks of sizes) measured.push(...(await measure(database.url, clickhouse.url, clicks)));
+  for (const clicks of sizes) {
+    measured.push(
+      ...(await measure({ postgresUrl: database.url, clickhouseUrl: clickhouse.url, clicks, insert })),
+    );
+  }
   report({
     name: 'reports',
     versions: { ...(await versionsOf(database.url, clickhouse.url)), seed: String(seed) },
-    rows: measured.map(({ row }) => row),
+    rows: [unitRow(insert), ...measured.map(({ row }) => row)],
     targets: targetsOf(measured),
     notes: notesOf(measured),
   });
 }
 
-async function measure(postgresUrl: string, clickhouseUrl: string, clicks: number): Promise<Measured[]> {
+async function measure(options: {
+  postgresUrl: string;
+  clickhouseUrl: string;
+  clicks: number;
+  insert: BenchUnit;
+}): Promise<Measured[]> {
+  const { postgresUrl, clickhouseUrl, clicks, insert } = options;
   const endMs = Date.now();
   const warehouse = await fillWarehouse(clickhouseUrl, clicks, endMs);
+  const select1 = await measureSelect1(warehouse);
   const asked = await makeQuestions(warehouse, endMs);
   const sql = openPostgres({ url: postgresUrl, max: 1, name: 'bench', as: 'owner' });
   progress('copying the clicks to PostgreSQL');
@@ -117,15 +130,21 @@ async function measure(postgresUrl: string, clickhouseUrl: string, clicks: numbe
         question: QUESTIONS[question],
         clicks,
         p95Ms: timing.p95Ms,
-        row: {
-          clicks,
-          question: QUESTIONS[question],
-          store: store.name,
-          p50_ms: round(timing.p50Ms),
-          p95_ms: round(timing.p95Ms),
-          asked: timing.asked,
-          bytes_per_click: round(store.bytes / clicks),
-        },
+        row: inUnits(
+          inUnits(
+            {
+              clicks,
+              question: QUESTIONS[question],
+              store: store.name,
+              p50_ms: round(timing.p50Ms),
+              p95_ms: round(timing.p95Ms),
+              asked: timing.asked,
+              bytes_per_click: round(store.bytes / clicks),
+            },
+            select1,
+          ),
+          insert,
+        ),
       });
     }
   }

@@ -51,7 +51,7 @@ export function createTraffic(options: {
   hmac: Hmac;
   /** Unix milliseconds. */
   now: () => number;
-  /** Undefined where nobody buys or looks into the portal. */
+  /** Undefined in a run without orders and readers of the portal. */
   access: Access | undefined;
   /** Counts what was received. */
   add: (total: Total, value: number) => void;

@@ -1,9 +1,9 @@
 // `npm run k6:build`: each script of loadtest/k6 as one file that k6 runs, in dist/k6.
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const SCRIPTS = ['redirects', 'mixed', 'ramp', 'soak'];
 
 for (const name of SCRIPTS) {
