@@ -180,6 +180,19 @@ module.exports = {
   forbidden: [
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
     { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    {
+      name: 'traffic-knows-no-generator',
+      comment: 'k6 and npm run load send what it makes: neither Node.js nor k6 is there for both.',
+      severity: 'error',
+      from: { path: '^loadtest/traffic/', pathNot: testFile },
+      to: { pathNot: '^loadtest/traffic/' },
+    },
+    {
+      name: 'k6-scripts-run-in-k6',
+      severity: 'error',
+      from: { path: '^loadtest/k6/', pathNot: 'build\\.mjs$' },
+      to: { pathNot: '^(loadtest/(k6|traffic)/|node_modules/@types/k6/)' },
+    },
     ...folderRules,
     ...roomRules,
     {

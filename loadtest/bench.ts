@@ -44,6 +44,11 @@ export function atMost(name: string, value: number, bound: number): BenchTarget 
   return { name, value: round(value), bound: `≤ ${bound}`, ok: value <= bound };
 }
 
+/** A difference, in either direction, that must not be. */
+export function none(name: string, value: number): BenchTarget {
+  return { name, value, bound: '= 0', ok: value === 0 };
+}
+
 /** Four significant digits: what a benchmark on a shared machine can claim. */
 export function round(value: number): number {
   return Number(value.toPrecision(4));
@@ -83,6 +88,11 @@ export function report(options: {
     ...(notes && { notes }),
   };
   writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
+  printTables(rows, targets);
+}
+
+/** Prints figures and what was aimed at. */
+export function printTables(rows: readonly BenchRow[], targets: readonly BenchTarget[]): void {
   process.stdout.write(
     `\n${table(rows)}\n\n${table(targets.map((target) => ({ ...target, ok: target.ok ? 'met' : 'MISSED' })))}\n`,
   );

@@ -10,6 +10,7 @@ const { include: FOLDERS } = JSON.parse(readFileSync(join(root, 'tsconfig.build.
 const steps = [
   ['types', ['tsc', '--noEmit', '-p', 'tsconfig.json']],
   ['types of the portal', ['tsc', '-p', 'dashboards/portal/tsconfig.json']],
+  ['types of the k6 scripts', ['tsc', '-p', 'loadtest/k6/tsconfig.json']],
   ['format and lint', ['biome', 'check', '--error-on-warnings', '--diagnostic-level=warn', '.']],
   ['import directions', ['depcruise', '--config', '.dependency-cruiser.cjs', ...FOLDERS, 'test']],
   ['size of folders and functions', ['node', 'scripts/check-structure.mjs']],

@@ -1,8 +1,17 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { withLoadFixture } from '../loadtest/arrivals/fixture.ts';
-import { reconcileClicks } from '../loadtest/arrivals/reconcile.ts';
+import { fromProject } from '../core/config/paths.ts';
+import { type LoadFixture, withLoadFixture } from '../loadtest/arrivals/fixture.ts';
+import { createGenerator } from '../loadtest/arrivals/generator.ts';
+import { reconcile } from '../loadtest/arrivals/reconcile.ts';
 import { mixed } from '../loadtest/arrivals/scenarios.ts';
 import { soak } from '../loadtest/arrivals/soak.ts';
+import type { TrafficRequest } from '../loadtest/traffic/http.ts';
+import type { RunFile } from '../loadtest/traffic/run.ts';
+import { mixedArrivals } from '../loadtest/traffic/scenarios.ts';
+import { type BundleRun, runBundle } from './support/k6/run.ts';
 
 const RATE = 200;
 const SECONDS = 4;
@@ -24,17 +33,101 @@ test('clicks, postbacks, reports and portal reads at a steady rate: what was ans
     expect(counts.get('clicks stored')).toBeGreaterThanOrEqual(RATE * SECONDS);
     expect(counts.get('orders recorded')).toBe((RATE * SECONDS) / 50);
 
-    // A visitor who holds the redirect of another click than the one that is stored is noticed.
-    const received = fixture.visitors.received();
-    const leases = new Map(
-      [...received.leases].map(([node, sums]) => [node, { ...sums, seqSum: sums.seqSum + 1 }]),
-    );
-    const { targets: wrong } = await reconcileClicks(fixture.warehouse, { ...received, leases });
+    // A visitor who holds the redirect of another click than the one that is stored is noticed, and so is an order.
+    const received = fixture.generator.received();
+    const totals = {
+      ...received.totals,
+      click_id_sum_2: received.totals.click_id_sum_2 + 1,
+      orders_minor: received.totals.orders_minor + 1,
+    };
+    const { targets: wrong } = await reconcile(fixture.stores, { ...received, totals });
     expect(wrong.filter(({ ok }) => !ok).map(({ name, value }) => [name, value])).toEqual([
-      ['node leases whose clicks are others than those received', received.leases.size],
+      ['sums of click ids that differ from those received', 1],
+      ['their amounts, minor units', -1],
     ]);
+
+    await promisify(execFile)(process.execPath, [fromProject('loadtest/k6/build.mjs')]);
+    await reconcileScripts(fixture);
   });
 });
+
+/** The bundles for k6 send real requests to the platform, which has other clicks and orders already. */
+async function reconcileScripts(fixture: LoadFixture): Promise<void> {
+  const { platform, stores } = fixture;
+  const env = { DEMO: join(platform.config.home, 'demo.json'), RUN_FILE: 'a-run.json', SEED: '7' };
+  const urls = { COLLECTOR: platform.collectorUrl, API: platform.apiUrl };
+  const runScript = async (name: string, more: Readonly<Record<string, string>>): Promise<BundleRun> =>
+    await runBundle({ file: fromProject(`dist/k6/${name}.js`), env: { ...env, ...urls, ...more } });
+  const [rate, seconds] = [50, 2];
+  const runs = [
+    await runScript('mixed', { RATE: String(rate), SECONDS: String(seconds) }),
+    await runScript('redirects', { RATE: '20', SECONDS: '2' }),
+    await runScript('ramp', { RATE: '20', SECONDS: '1', STEPS: '3' }),
+    await runScript('soak', { RATE: '20', SECONDS: '4' }),
+  ];
+  const files = runs.map(({ written, errors }) => {
+    expect(errors).toEqual([]);
+    return JSON.parse(written['a-run.json'] ?? '') as RunFile;
+  });
+  // Warm-up of three seconds, then what each of them is asked for.
+  expect(files.map(({ totals }) => totals.clicks)).toEqual([5 * rate, 5 * 20, 3 * 20 + 20 + 25 + 31, 7 * 20]);
+  expect(files[0]?.totals.orders).toBe(seconds);
+  for (const file of files) {
+    const { targets } = await reconcile(stores, file);
+    expect(targets.filter(({ ok }) => !ok)).toEqual([]);
+  }
+  expect(runs[2]?.written.stdout).toMatch(/the highest rate that holds: \d+\/s/);
+
+  const [run] = runs;
+  if (!run) throw new Error('no run');
+  const again = await repeat(fixture, run, { rate, seconds });
+  expect(again.unused).toEqual([]);
+  expect(again.received).toEqual(files[0]);
+}
+
+/**
+ * The generator of `npm run load` with the same seed and clock, given the answers that the bundle has received: it has to
+ * send the same requests, to the last byte.
+ */
+async function repeat(
+  { platform }: LoadFixture,
+  run: BundleRun,
+  { rate, seconds }: { rate: number; seconds: number },
+) {
+  const answers = new Map<string, BundleRun['exchanges'][number]['answer'][]>();
+  for (const { request, answer } of run.exchanges) {
+    const { method, url, headers, body } = request;
+    const key = JSON.stringify([method, url, headers, body]);
+    answers.set(key, [...(answers.get(key) ?? []), answer]);
+  }
+  const urls = { collector: platform.collectorUrl, api: platform.apiUrl };
+  const generator = createGenerator({
+    demo: platform.demo,
+    seed: 7,
+    now: () => run.now,
+    reportProblem: (text) => {
+      throw new Error(text);
+    },
+    client: {
+      async send({ service, method, path, headers, body }: TrafficRequest) {
+        const key = JSON.stringify([method, urls[service] + path, headers, body ?? null]);
+        const answer = answers.get(key)?.shift();
+        if (!answer) throw new Error(`k6 did not send ${key}`);
+        const lines = Object.entries(answer.headers).map(([name, value]) => [
+          name,
+          [value].flat().join('\n'),
+        ]);
+        return { ...answer, headers: Object.fromEntries(lines) };
+      },
+      close: async () => undefined,
+    },
+  });
+  await generator.openAccess();
+  await generator.warmUp(rate);
+  await generator.send({ rates: mixedArrivals(rate), seconds });
+  const unused = [...answers].filter(([, left]) => left.length > 0).map(([key]) => key);
+  return { unused, received: generator.received() };
+}
 
 test.runIf(SOAK_MINUTES > 0)(
   'a steady load for minutes: every redirect is stored, and memory does not grow',

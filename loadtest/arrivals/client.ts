@@ -1,49 +1,30 @@
 import { Pool } from 'undici';
-
-export interface Answer {
-  readonly status: number;
-  /** Names in lower case. */
-  /** By name in lower case; the values of a repeated one are lines. */
-  readonly headers: Readonly<Record<string, string | undefined>>;
-  readonly body: string;
-}
-
-export interface ClientRequest {
-  readonly method: 'GET' | 'POST' | 'PATCH';
-  readonly path: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Sent as JSON. */
-  readonly body?: unknown;
-}
+import type { Answer, TrafficRequest } from '../traffic/http.ts';
+import { PATIENCE_MS } from '../traffic/limits.ts';
 
 /** Sends every request once and follows no redirect. */
 export interface Client {
   /** Undefined: no whole answer came. */
-  send(request: ClientRequest): Promise<Answer | undefined>;
+  send(request: TrafficRequest): Promise<Answer | undefined>;
   close(): Promise<void>;
 }
 
 /** As many as the collector's benchmark has; requests beyond wait for one, and their wait counts. */
 const CONNECTIONS = 256;
-/** Who waits longer has gone. */
-const PATIENCE_MS = 10_000;
 
-export function createClient(origin: string): Client {
-  const pool = new Pool(origin, {
-    connections: CONNECTIONS,
-    headersTimeout: PATIENCE_MS,
-    bodyTimeout: PATIENCE_MS,
-  });
+/** A client of both services, by their origins. */
+export function createClient(origins: Readonly<Record<TrafficRequest['service'], string>>): Client {
+  const connect = (origin: string): Pool =>
+    new Pool(origin, { connections: CONNECTIONS, headersTimeout: PATIENCE_MS, bodyTimeout: PATIENCE_MS });
+  const pools = { collector: connect(origins.collector), api: connect(origins.api) };
   return {
-    send({ method, path, headers = {}, body }) {
-      const json = body === undefined ? undefined : JSON.stringify(body);
-      const all = json === undefined ? headers : { ...headers, 'content-type': 'application/json' };
+    send({ service, method, path, headers, body }) {
       let status = 0;
       let received: Record<string, string> = {};
       let text = '';
       return new Promise((resolve) => {
-        pool.dispatch(
-          { method, path, headers: all, body: json ?? null },
+        pools[service].dispatch(
+          { method, path, headers, body: body ?? null },
           {
             onConnect: () => undefined,
             onHeaders(code, raw) {
@@ -61,7 +42,9 @@ export function createClient(origin: string): Client {
         );
       });
     },
-    close: () => pool.destroy(),
+    async close() {
+      await Promise.all([pools.collector.destroy(), pools.api.destroy()]);
+    },
   };
 }
 

@@ -2,35 +2,24 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
-import { connectDatabase, type Database } from '../../ledger/postgres/db.ts';
-import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
-import { readWatermark } from '../../warehouse/watermark/watermark.ts';
-import { countUndecided } from '../chaos/compare-money.ts';
+import type { Config } from '../../core/config/config.ts';
+import { connectDatabase } from '../../ledger/postgres/db.ts';
+import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { type Platform, startPlatform } from '../platform.ts';
-import { isTrueWithin } from '../wait.ts';
-import { type Client, createClient } from './client.ts';
-import { createVisitors, type Visitors } from './visitors.ts';
+import { createClient } from './client.ts';
+import { createGenerator, type Generator } from './generator.ts';
+import type { Stores } from './reconcile.ts';
 
 /** A platform of its own with its clients. */
 export interface LoadFixture {
   readonly platform: Platform;
-  readonly ledger: Database;
-  readonly warehouse: Warehouse;
-  /** A client of the API. */
-  readonly api: Client;
-  readonly visitors: Visitors;
+  readonly stores: Stores;
+  readonly generator: Generator;
   /** The first few wrong answers, as text. */
   readonly problems: readonly string[];
-  reportProblem(text: string): void;
-  /** Until every click up to now is counted. @throws Error when that does not come true. */
-  drain(): Promise<void>;
-  /** Until every order is decided. @throws Error when that does not come true. */
-  decide(): Promise<void>;
 }
 
 const MAX_PROBLEMS = 10;
-const DRAIN_MS = 120_000;
-const LOOK_MS = 100;
 
 /**
  * Runs `work` on a platform in a temporary folder, which is ended and removed afterwards, also when `interrupted`
@@ -45,46 +34,36 @@ export async function withLoadFixture<T>(
   try {
     const platform = await startPlatform({ folder, smallDisk: undefined });
     closers.push(() => platform.stop());
-    const { config, demo } = platform;
-    const ledger = await connectDatabase({ url: config.databaseUrl, max: 1, name: 'load' });
-    closers.push(() => ledger.end());
-    const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'load' });
-    closers.push(() => warehouse.close());
-    const [collector, api] = [createClient(platform.collectorUrl), createClient(platform.apiUrl)];
-    closers.push(async () => void (await Promise.all([collector.close(), api.close()])));
+    const { stores, close } = await connectStores(platform.config);
+    closers.push(close);
+    const client = createClient({ collector: platform.collectorUrl, api: platform.apiUrl });
+    closers.push(() => client.close());
     const problems: string[] = [];
-    const reportProblem = (text: string): void => {
-      if (problems.length < MAX_PROBLEMS) problems.push(text);
-    };
-    const working = work({
-      platform,
-      ledger,
-      warehouse,
-      api,
-      visitors: createVisitors({
-        client: collector,
-        links: demo.links,
-        codec: createClickIdCodec(config.clickKeys),
-        reportProblem,
-      }),
-      problems,
-      reportProblem,
-      async drain() {
-        const now = Date.now();
-        const isCounted = async () => ((await readWatermark(warehouse)) ?? 0) > now;
-        await expectTrue('the clicks are counted', isCounted);
-      },
-      decide: () => expectTrue('the orders are decided', async () => (await countUndecided(ledger)) === 0),
+    const generator = createGenerator({
+      client,
+      demo: platform.demo,
+      reportProblem: (text) => void (problems.length < MAX_PROBLEMS && problems.push(text)),
     });
-    return await Promise.race([working, interrupted]);
+    return await Promise.race([work({ platform, stores, generator, problems }), interrupted]);
   } finally {
     for (const close of closers.reverse()) await close();
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
-async function expectTrue(what: string, condition: () => Promise<boolean>): Promise<void> {
-  if (!(await isTrueWithin(DRAIN_MS, condition, LOOK_MS))) {
-    throw new Error(`${DRAIN_MS / 1_000} s later it is not true that ${what}`);
-  }
+/** The stores of a platform that runs, and how to let go of them. */
+export async function connectStores(config: Config): Promise<{ stores: Stores; close(): Promise<void> }> {
+  const ledger = await connectDatabase({ url: config.databaseUrl, max: 1, name: 'load' });
+  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'load' }).catch(
+    async (error: unknown) => {
+      await ledger.end();
+      throw error;
+    },
+  );
+  return {
+    stores: { ledger, warehouse, codec: createClickIdCodec(config.clickKeys) },
+    async close() {
+      await Promise.all([ledger.end(), warehouse.close()]);
+    },
+  };
 }

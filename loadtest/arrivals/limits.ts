@@ -1,42 +1,40 @@
 import type { RecordableHistogram } from 'node:perf_hooks';
-import { atMost, type BenchRow, type BenchTarget, round } from '../bench.ts';
-import { type Arrivals, percentileMs } from './rate.ts';
-import { none } from './reconcile.ts';
+import { atMost, type BenchRow, type BenchTarget, none, round } from '../bench.ts';
+import { LIMITS } from '../traffic/limits.ts';
+import type { Seen } from './generator.ts';
+import { percentileMs } from './rate.ts';
 
-/** What the answers to one kind of request have to keep. */
-export interface Limits {
-  readonly p99Ms: number;
-  readonly p999Ms: number;
-}
-
-/** The platform's goal under load; past 250 ms the collector gives up waiting for the stream and takes its spool. */
-export const REDIRECT_LIMITS: Limits = { p99Ms: 50, p999Ms: 250 };
 /** A fifth of the redirects' limit: a generator that is later than that tells of itself, not of the platform. */
 const LATENESS_P99_MS = 10;
 const FRESHNESS_P99_MS = 3_000;
 
-export function arrivalRow(what: string, perSecond: number, arrivals: Arrivals): BenchRow {
-  const { sent, latencyUs, latenessUs } = arrivals;
-  return {
-    what,
-    count: sent,
-    per_s: round(perSecond),
-    p50_ms: round(percentileMs(latencyUs, 50)),
-    p99_ms: round(percentileMs(latencyUs, 99)),
-    p999_ms: round(percentileMs(latencyUs, 99.9)),
-    sent_late_p99_ms: round(percentileMs(latenessUs, 99)),
-  };
+/** One row for each kind of request, and one for the generator itself. */
+export function seenRows({ seconds, arrivals, answers }: Seen): BenchRow[] {
+  const rows = [...answers].map(([what, { counts, latencyUs }]): BenchRow => {
+    const count = counts.good + counts.wrong + counts.unanswered;
+    return {
+      what,
+      count,
+      per_s: round(count / seconds),
+      p50_ms: round(percentileMs(latencyUs, 50)),
+      p99_ms: round(percentileMs(latencyUs, 99)),
+      p999_ms: round(percentileMs(latencyUs, 99.9)),
+    };
+  });
+  const late = { what: 'arrivals, sent late by', count: arrivals.sent };
+  return [...rows, { ...late, p99_ms: round(percentileMs(arrivals.latenessUs, 99)) }];
 }
 
-export function arrivalTargets(what: string, arrivals: Arrivals, { p99Ms, p999Ms }: Limits): BenchTarget[] {
-  const { dropped, wrong, unanswered, latencyUs, latenessUs } = arrivals;
+export function seenTargets({ arrivals, answers }: Seen): BenchTarget[] {
   return [
-    atMost(`${what} p99 ms`, percentileMs(latencyUs, 99), p99Ms),
-    atMost(`${what} p99.9 ms`, percentileMs(latencyUs, 99.9), p999Ms),
-    atMost(`${what} sent late by, p99 ms`, percentileMs(latenessUs, 99), LATENESS_P99_MS),
-    none(`${what} not sent`, dropped),
-    none(`${what} answered wrongly`, wrong),
-    none(`${what} without an answer`, unanswered),
+    ...[...answers].flatMap(([what, { counts, latencyUs }]) => [
+      atMost(`${what} p99 ms`, percentileMs(latencyUs, 99), LIMITS[what].p99Ms),
+      atMost(`${what} p99.9 ms`, percentileMs(latencyUs, 99.9), LIMITS[what].p999Ms),
+      none(`${what} answered wrongly`, counts.wrong),
+      none(`${what} without an answer`, counts.unanswered),
+    ]),
+    atMost('arrivals sent late by, p99 ms', percentileMs(arrivals.latenessUs, 99), LATENESS_P99_MS),
+    none('arrivals not sent', arrivals.dropped),
   ];
 }
 

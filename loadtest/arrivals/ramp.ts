@@ -1,14 +1,13 @@
 import { atLeast, type BenchRow, round } from '../bench.ts';
 import type { Platform, Target } from '../platform.ts';
 import { cpuMs } from '../process-usage.ts';
+import { MAX_STEPS, nextRate, visitors } from '../traffic/scenarios.ts';
 import type { LoadFixture } from './fixture.ts';
 import { watchFreshness } from './freshness.ts';
-import { arrivalRow, arrivalTargets, freshnessTarget, REDIRECT_LIMITS } from './limits.ts';
-import { sendAtRate } from './rate.ts';
-import { reconcileClicks } from './reconcile.ts';
-import { type Load, type Outcomes, warmUp } from './scenarios.ts';
+import { freshnessTarget, seenRows, seenTargets } from './limits.ts';
+import { drain, reconcile } from './reconcile.ts';
+import type { Load, Outcomes } from './scenarios.ts';
 
-const STEP_UP = 1.25;
 /** Between the last rate that held and the first that did not: to 1.25^(1/4), six in a hundred. */
 const REFINEMENTS = 2;
 const WATCHED: readonly Target[] = ['collector', 'nats', 'loader', 'clickhouse'];
@@ -17,38 +16,48 @@ const WATCHED: readonly Target[] = ['collector', 'nats', 'loader', 'clickhouse']
  * Redirects at ever higher rates, `seconds` each, to the highest that holds every limit. Each step begins when the
  * one before is counted. The generator shares the machine, so the row of each step says who used it.
  */
-export async function ramp(fixture: LoadFixture, { rate: first, seconds }: Load): Promise<Outcomes> {
+export async function ramp(
+  { generator, platform, stores }: LoadFixture,
+  { rate: first, seconds }: Load,
+): Promise<Outcomes> {
+  let steps = 0;
   const rows: BenchRow[] = [];
 
   async function holds(rate: number): Promise<boolean> {
-    const freshness = watchFreshness(fixture.warehouse);
-    const used = startUsage(fixture.platform);
-    const clicks = await sendAtRate({ perSecond: rate, seconds, send: () => fixture.visitors.click() });
+    const freshness = watchFreshness(stores.warehouse);
+    const used = startUsage(platform);
+    const seen = await generator.send({ rates: visitors(rate), seconds, number: steps++ });
     const cores = used();
     const behindMs = await freshness.stop();
-    const missed = [...arrivalTargets('redirects', clicks, REDIRECT_LIMITS), freshnessTarget(behindMs)]
+    const missed = [...seenTargets(seen), freshnessTarget(behindMs)]
       .filter(({ ok }) => !ok)
       .map(({ name, value }) => `${name}: ${value}`);
-    const row = arrivalRow('redirects', rate, clicks);
-    rows.push({ ...row, ...cores, fresh_p99_ms: behindMs.percentile(99), missed: missed.join('; ') });
-    process.stderr.write(`${row.per_s}/s: ${missed.length === 0 ? 'holds' : missed.join('; ')}\n`);
-    await fixture.drain();
+    const [row, late] = seenRows(seen);
+    rows.push({
+      ...row,
+      sent_late_p99_ms: late?.p99_ms ?? 0,
+      ...cores,
+      fresh_p99_ms: behindMs.percentile(99),
+      missed: missed.join('; '),
+    });
+    process.stderr.write(`${rate}/s: ${missed.length === 0 ? 'holds' : missed.join('; ')}\n`);
+    await drain(stores.warehouse);
     return missed.length === 0;
   }
 
-  await warmUp(fixture, first);
+  await generator.warmUp(first);
   let held = 0;
   let failed = first;
-  while (await holds(failed)) {
+  while (steps < MAX_STEPS && (await holds(failed))) {
     held = failed;
-    failed = Math.round(failed * STEP_UP);
+    failed = nextRate(failed);
   }
   for (let i = 0; i < REFINEMENTS && held > 0; i++) {
     const between = Math.round(Math.sqrt(held * failed));
     if (await holds(between)) held = between;
     else failed = between;
   }
-  const reconciled = await reconcileClicks(fixture.warehouse, fixture.visitors.received());
+  const reconciled = await reconcile(stores, generator.received());
   return {
     rows: [...rows, { what: 'the highest rate that holds', per_s: held }, ...reconciled.rows],
     targets: [atLeast('the highest rate that holds, clicks/s', held, first), ...reconciled.targets],

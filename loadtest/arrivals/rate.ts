@@ -1,19 +1,24 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
+import { MAX_WAITING } from '../traffic/limits.ts';
 
-/** What became of one arrival. */
+/** What became of one request. */
 export type Outcome = 'good' | 'wrong' | 'unanswered';
 
-/** What became of all arrivals of one kind. */
+/** What became of all requests of one kind. */
+export interface Answers {
+  readonly counts: Readonly<Record<Outcome, number>>;
+  /** From the moment a request was due until it was answered, microseconds: a stall counts for all it held up. */
+  readonly latencyUs: RecordableHistogram;
+  /** `dueAt` by the clock of `performance.now()`. */
+  record(dueAt: number, outcome: Outcome): void;
+}
+
+/** What became of all arrivals. */
 export interface Arrivals {
   readonly sent: number;
   /** Not sent, because too many were still waiting for their answers. */
   readonly dropped: number;
-  /** Answers that are not what they should be. */
-  readonly wrong: number;
-  readonly unanswered: number;
-  /** From the moment an arrival was due until it was answered, microseconds: a stall counts for all it held up. */
-  readonly latencyUs: RecordableHistogram;
   /**
    * From the moment an arrival was due until it was sent, microseconds: what the generator itself was late by. While
    * this is small, the latencies are the platform's.
@@ -21,9 +26,20 @@ export interface Arrivals {
   readonly latenessUs: RecordableHistogram;
 }
 
-/** More open requests than a platform that keeps up ever has; beyond it further ones are not sent, but counted. */
-const MAX_WAITING = 4_096;
 const TICK_MS = 1;
+
+export function createAnswers(): Answers {
+  const counts = { good: 0, wrong: 0, unanswered: 0 };
+  const latencyUs = createHistogram();
+  return {
+    counts,
+    latencyUs,
+    record(dueAt, outcome) {
+      counts[outcome]++;
+      recordSince(latencyUs, dueAt);
+    },
+  };
+}
 
 /**
  * Lets requests arrive at a steady rate, whether or not the answers keep up: the n-th is due n / rate after the start.
@@ -33,12 +49,10 @@ const TICK_MS = 1;
 export async function sendAtRate(options: {
   perSecond: number;
   seconds: number;
-  send: (n: number) => Promise<Outcome>;
+  send: (n: number, dueAt: number) => Promise<void>;
 }): Promise<Arrivals> {
   const { perSecond, seconds, send } = options;
-  const latencyUs = createHistogram();
   const latenessUs = createHistogram();
-  const counts = { good: 0, wrong: 0, unanswered: 0 };
   let sent = 0;
   let dropped = 0;
   let waiting = 0;
@@ -49,14 +63,10 @@ export async function sendAtRate(options: {
       dropped++;
       return;
     }
-    record(latenessUs, dueAt);
+    recordSince(latenessUs, dueAt);
     sent++;
     waiting++;
-    void send(n)
-      .then((outcome) => {
-        record(latencyUs, dueAt);
-        counts[outcome]++;
-      })
+    void send(n, dueAt)
       .catch((cause: unknown) => {
         failure ??= new Error(`arrival ${n} failed`, { cause });
       })
@@ -75,10 +85,10 @@ export async function sendAtRate(options: {
   }
   while (waiting > 0) await delay(TICK_MS);
   if (failure) throw failure;
-  return { sent, dropped, wrong: counts.wrong, unanswered: counts.unanswered, latencyUs, latenessUs };
+  return { sent, dropped, latenessUs };
 }
 
-function record(histogram: RecordableHistogram, sinceMs: number): void {
+function recordSince(histogram: RecordableHistogram, sinceMs: number): void {
   histogram.record(Math.max(1, Math.round((performance.now() - sinceMs) * 1_000)));
 }
 

@@ -2,14 +2,13 @@ import { startLoop } from '../../core/service/loop.ts';
 import { atMost, type BenchRow, type BenchTarget, round } from '../bench.ts';
 import type { Platform, Target } from '../platform.ts';
 import { rssMb } from '../process-usage.ts';
+import { QUARTERS, visitors } from '../traffic/scenarios.ts';
 import type { LoadFixture } from './fixture.ts';
 import { watchFreshness } from './freshness.ts';
-import { arrivalRow, arrivalTargets, freshnessRow, freshnessTarget, REDIRECT_LIMITS } from './limits.ts';
-import { sendAtRate } from './rate.ts';
-import { reconcileClicks } from './reconcile.ts';
-import { type Load, type Outcomes, warmUp } from './scenarios.ts';
+import { freshnessRow, freshnessTarget, seenRows, seenTargets } from './limits.ts';
+import { reconcile } from './reconcile.ts';
+import type { Load, Outcomes } from './scenarios.ts';
 
-const QUARTERS = 4;
 const LOOK_MS = 1_000;
 /** ClickHouse fills its caches and NATS its stream, up to their limits; these two keep nothing. */
 const STEADY: readonly Target[] = ['collector', 'loader'];
@@ -22,35 +21,33 @@ const WATCHED: readonly Target[] = [...STEADY, 'api', 'attribution', 'scheduler'
 const MAX_GROWTH_PERCENT = 10;
 
 /** Redirects for a long time, in quarters that must all be as good: latency, freshness and memory do not drift. */
-export async function soak(fixture: LoadFixture, { rate, seconds }: Load): Promise<Outcomes> {
+export async function soak(
+  { generator, platform, stores }: LoadFixture,
+  { rate, seconds }: Load,
+): Promise<Outcomes> {
   const rows: BenchRow[] = [];
   const targets: BenchTarget[] = [];
   const memory: Map<Target, number>[] = [];
-  await warmUp(fixture, rate);
-  for (let quarter = 1; quarter <= QUARTERS; quarter++) {
-    const freshness = watchFreshness(fixture.warehouse);
-    const resident = watchMemory(fixture.platform);
-    const clicks = await sendAtRate({
-      perSecond: rate,
-      seconds: seconds / QUARTERS,
-      send: () => fixture.visitors.click(),
-    });
+  await generator.warmUp(rate);
+  for (let number = 0; number < QUARTERS; number++) {
+    const freshness = watchFreshness(stores.warehouse);
+    const resident = watchMemory(platform);
+    const seen = await generator.send({ rates: visitors(rate), seconds: seconds / QUARTERS, number });
     const behindMs = await freshness.stop();
     const means = await resident.stop();
     memory.push(means);
-    const what = `quarter ${quarter}: redirects`;
-    const { what: fresh, ...behind } = freshnessRow(behindMs);
-    rows.push(arrivalRow(what, rate, clicks), { what: `quarter ${quarter}: ${fresh}`, ...behind });
-    rows.push({ what: `quarter ${quarter}: resident MB`, ...rounded(means) });
-    targets.push(...arrivalTargets(what, clicks, REDIRECT_LIMITS));
-    targets.push({
-      ...freshnessTarget(behindMs),
-      name: `quarter ${quarter}: ${freshnessTarget(behindMs).name}`,
-    });
-    process.stderr.write(`${JSON.stringify(rows.slice(-3))}\n`);
+    const quarter = `quarter ${number + 1}`;
+    const figures = [...seenRows(seen), freshnessRow(behindMs), { what: 'resident MB', ...rounded(means) }];
+    rows.push(...figures.map((row) => ({ ...row, what: `${quarter}: ${row.what}` })));
+    targets.push(
+      ...[...seenTargets(seen), freshnessTarget(behindMs)].map((target) => ({
+        ...target,
+        name: `${quarter}: ${target.name}`,
+      })),
+    );
+    process.stderr.write(`${quarter}: ${JSON.stringify(figures)}\n`);
   }
-  await fixture.drain();
-  const reconciled = await reconcileClicks(fixture.warehouse, fixture.visitors.received());
+  const reconciled = await reconcile(stores, generator.received());
   const growth = STEADY.map((target) => {
     const [first = 0, second = 0, last = 0] = [0, 1, QUARTERS - 1].map((i) => memory[i]?.get(target));
     const percent = (last / Math.max(first, second) - 1) * 100;

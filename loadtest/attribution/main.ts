@@ -25,6 +25,7 @@ import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
 import { APP_PASSWORD } from '../login.ts';
+import { inUnits, measureInsert, unitRow } from '../units.ts';
 import { prepareConventional, runConventional } from './conventional.ts';
 import { type BenchOrder, type BenchProgram, createBenchProgram, insertClicks, makeOrders } from './data.ts';
 import { createPayableAffiliates, lengthenEntries } from './payouts.ts';
@@ -73,6 +74,7 @@ interface Stores {
   readonly owner: Database;
   readonly warehouse: Warehouse;
   readonly databaseUrl: string;
+  readonly ownerUrl: string;
   readonly clickhouseUrl: string;
 }
 
@@ -219,13 +221,17 @@ async function main(): Promise<void> {
     writeFileSync(stateFile, JSON.stringify(state));
   }
   const versions = await readVersions(stores);
+  const insert = await measureInsert(stores.ownerUrl);
   const { ledger, owner, warehouse } = stores;
   await Promise.all([ledger.end(), owner.end(), warehouse.close()]);
   const measured = Object.keys(PARTS);
   report({
     name: 'attribution',
     versions,
-    rows: measured.flatMap((part) => state.rows[part] ?? []),
+    rows: [
+      unitRow(insert),
+      ...measured.flatMap((part) => state.rows[part] ?? []).map((row) => inUnits(row, insert)),
+    ],
     targets: measured.flatMap((part) => state.targets[part] ?? []),
   });
 }
@@ -263,7 +269,14 @@ async function openStores(): Promise<Stores> {
   const databaseUrl = applicationUrl(postgres.url, APP_PASSWORD);
   const ledger = await connectDatabase({ url: databaseUrl, max: WORKER_CONNECTIONS, name: 'bench' });
   const owner = await connectOwner({ url: postgres.url, name: 'bench-owner' });
-  return { ledger, owner, warehouse, databaseUrl, clickhouseUrl: clickhouse.url };
+  return {
+    ledger,
+    owner,
+    warehouse,
+    databaseUrl,
+    ownerUrl: postgres.url,
+    clickhouseUrl: clickhouse.url,
+  };
 }
 
 /** All orders by the API; then as many again by the ledger's own function, of a twentieth of them. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import UserAgent from 'user-agents';
+import { browserHeaders, clickPath } from '../traffic/visits.ts';
 
 /** What a load generator measured in one run. */
 export interface Load {
@@ -16,14 +17,6 @@ export interface Load {
   /** Answers that were not 2xx or 3xx, and connections that failed. */
   readonly errors: number;
 }
-
-const LANGUAGES = [
-  'en-US,en;q=0.9',
-  'de-DE,de;q=0.9,en;q=0.7',
-  'fr-FR,fr;q=0.9',
-  'ja-JP,ja;q=0.9',
-  'pt-BR,pt;q=0.9',
-];
 
 /** One request that the generator sends. */
 export interface LoadRequest {
@@ -46,18 +39,8 @@ export function makeRequests(options: {
       `${source.random().toString()}${userAgents > 1_000 ? ` b/${i}` : ''}`,
   );
   return Array.from({ length: variety }, (_, i) => ({
-    path: `/c/${codes[randomInt(codes.length)]}?sub1=placement-${i % 97}&sub2=ad-${i % 1_009}&utm_source=news&utm_campaign=summer`,
-    headers: {
-      Host: 'go.shop.example',
-      Accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8',
-      'Accept-Encoding': 'gzip, deflate, br, zstd',
-      'Accept-Language': LANGUAGES[i % LANGUAGES.length] ?? '',
-      'User-Agent': agents[i % agents.length] ?? '',
-      Referer: 'https://blog.example/best-of-summer',
-      'Sec-Fetch-Dest': 'document',
-      'Sec-Fetch-Mode': 'navigate',
-      'Upgrade-Insecure-Requests': '1',
-    },
+    path: clickPath(codes[randomInt(codes.length)] ?? '', i),
+    headers: browserHeaders(i, agents[i % agents.length] ?? ''),
   }));
 }
 

@@ -3,11 +3,12 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { fromProject } from '../../core/config/paths.ts';
 import { type BenchResult, RESULTS_FOLDER } from '../bench.ts';
+import { capacityPage } from './capacity.ts';
 import { chart, page } from './page.ts';
 
 /**
- * `npm run bench:docs` takes over the results of the last runs and writes docs/benchmarks.md with its pictures;
- * `--check` says whether the page is what the results make.
+ * `npm run bench:docs` takes over the results of the last runs and writes docs/benchmarks.md with its pictures, and docs/capacity.md;
+ * `--check` says whether the pages are what the results make.
  */
 
 const { values } = parseArgs({ options: { check: { type: 'boolean', default: false } } });
@@ -30,6 +31,7 @@ const results = resultsIn(kept).map(
 );
 const files = new Map([
   [join(docs, 'benchmarks.md'), page(results)],
+  [join(docs, 'capacity.md'), capacityPage(results)],
   ...results.map((result): [string, string] => [join(kept, `${result.name}.svg`), chart(result)]),
 ]);
 for (const [file, text] of files) {
