@@ -49,7 +49,7 @@ function otherFaults(met: readonly Span[]): string {
   return met.length === 0 ? 'no fault' : 'another fault';
 }
 
-/** A kill's own seconds: whoever was on his way to the process that died gets no answer. */
+/** A kill's own seconds: a visitor on the way to the process that died gets no answer. */
 const OWN: ReadonlySet<string> = new Set(['collector killed', 'parent of the collectors killed']);
 
 /** How many visits were refused outside of the own seconds of collectors' kills. */

@@ -41,9 +41,10 @@ export const options = optionsOf({
     ),
   ),
   // The first rate has to hold; of the others it is seen which do.
-  thresholds: steps
-    .map(({ name, rate }, i) => (i === 0 ? limitsOf(visitors(rate), name) : shown(METRICS, name)))
-    .reduce((all, some) => ({ ...all, ...some }), {}),
+  thresholds: Object.assign(
+    {},
+    ...steps.map(({ name, rate }, i) => (i === 0 ? limitsOf(visitors(rate), name) : shown(METRICS, name))),
+  ),
 });
 export const setup = (): Begun => generator.begin({ withAccess: false });
 export const warmUp = (begun: Begun): void => generator.warmUp(begun);

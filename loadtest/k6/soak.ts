@@ -22,9 +22,7 @@ export const options = optionsOf({
       rates.map((rate) => [name, arrivals(rate, { exec: 'visit', startS, seconds })]),
     ),
   ),
-  thresholds: quarters
-    .map(({ name }) => limitsOf(rates, name))
-    .reduce((all, some) => ({ ...all, ...some }), {}),
+  thresholds: Object.assign({}, ...quarters.map(({ name }) => limitsOf(rates, name))),
 });
 export const setup = (): Begun => generator.begin({ withAccess: false });
 export const warmUp = (begun: Begun): void => generator.warmUp(begun);
