@@ -54,7 +54,7 @@ test('clicks, postbacks, reports and portal reads at a steady rate: what was ans
 /** The bundles for k6 send real requests to the platform, which has other clicks and orders already. */
 async function reconcileScripts(fixture: LoadFixture): Promise<void> {
   const { platform, stores } = fixture;
-  const env = { DEMO: join(platform.config.home, 'demo.json'), RUN_FILE: 'a-run.json', SEED: '7' };
+  const env = { DEMO: join(platform.config.home, 'demo.json'), OUT: 'a-run.json', SEED: '7' };
   const urls = { COLLECTOR: platform.collectorUrl, API: platform.apiUrl };
   const runScript = async (name: string, more: Readonly<Record<string, string>>): Promise<BundleRun> =>
     await runBundle({ file: fromProject(`dist/k6/${name}.js`), env: { ...env, ...urls, ...more } });

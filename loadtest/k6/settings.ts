@@ -25,7 +25,7 @@ export function readSettings(scenario: ScenarioName): Settings {
     rate: wholeNumber('RATE', defaults.rate),
     seconds: wholeNumber('SECONDS', defaults.seconds),
     seed: wholeNumber('SEED', DEFAULT_SEED),
-    runFile: __ENV.RUN_FILE ?? 'run.json',
+    runFile: __ENV.OUT ?? 'run.json',
   };
 }
 

@@ -118,5 +118,5 @@ export async function look(page: Page, name: string): Promise<void> {
 /** Closes the open dialog, and waits until its entry of the history is left: a reload in this moment would be aborted. */
 export async function closeDialog(page: Page): Promise<void> {
   await page.getByRole('button', { name: 'Close' }).click();
-  await page.waitForFunction('history.state?.dialog !== true');
+  await expect.poll(async () => await page.evaluate('history.state?.dialog === true')).toBe(false);
 }
