@@ -202,6 +202,7 @@ function targetsOf(small: Run, large: Run): BenchTarget[] {
     ...bound('velocity of one fingerprint', 8),
     ...bound('who exceeds', 50),
     ...bound('1,000 look-ups', 60),
+    ...bound('report of an affiliate', 40),
     atMost('bytes a click, raw columns', large.sizes.raw, 30),
     atMost('bytes a click, everything', large.sizes.all, 45),
   ];
