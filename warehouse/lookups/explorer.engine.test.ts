@@ -324,3 +324,20 @@ describe('the explorer', () => {
     expect(readRows()).toBeLessThan(1.5 * others);
   });
 });
+
+// The last test of this file: it takes a view away.
+it('shows clicks of the last hour that the rollup by the hour does not have yet', async () => {
+  const put = async (node: number, newest: number, count: number) =>
+    await warehouse.command(
+      `INSERT INTO clicks (ts, node, seq, program_id, campaign_id, affiliate_id, link_id, ip, fingerprint)
+       SELECT fromUnixTimestamp64Milli(toInt64(${newest} - number * 1000), 'UTC'), ${node}, toUInt32(number), 1, 900, 19, 1,
+         toIPv6('::ffff:203.0.113.81'), 81 FROM numbers(${count})`,
+    );
+  await put(81, NOW - 3 * DAY_MS, 3);
+  // As between the insert into the table and that of its views.
+  await warehouse.command('DROP VIEW clicks_hourly_feed');
+  await put(82, NOW - MINUTE_MS, 5);
+  const selection = select({ kind: 'affiliates', affiliateIds: [19], campaignIds: [900] }, undefined);
+  const found = await newestClicks(warehouse, { selection, now, limit: 20 });
+  expect(found.map(({ node }) => node)).toEqual([82, 82, 82, 82, 82, 81, 81, 81]);
+});

@@ -200,10 +200,12 @@ async function newestTimes(
       { ...selection.params, from: timeText(fromMs), limit, ...(before && { before: timeText(before.ts) }) },
       SETTINGS,
     );
-    times = rows.map(({ ms }) => Number(ms));
-    if (times.length >= limit || fromMs === oldestMs) break;
+    // A rollup may not have yet what was inserted just now: what the last hour gave stays.
+    const found = new Set([...times, ...rows.map(({ ms }) => Number(ms))]);
+    times = [...found].sort((a, b) => b - a).slice(0, limit);
+    if (rows.length >= limit || fromMs === oldestMs) break;
   }
-  return [...new Set(before ? [before.ts, ...times] : times)];
+  return before ? [before.ts, ...times] : times;
 }
 
 /**
