@@ -97,7 +97,7 @@ export async function startCollector(options: {
   const links = followLinks({ sql, snapshotFile, beforeReading: keys.verify, asns: lists, log });
   const capsBucket = await openBucket(nc, CAPS_BUCKET, { replicas: config.natsReplicas, ttlMs: CAPS_TTL_MS });
   const caps = await followCaps({ bucket: capsBucket, log });
-  const { leases, stores } = await openDurability({ config, nc, stateFolder, log });
+  const { leases, stores } = await openDurability({ config, nc, stateFolder, log, stopping });
   const metrics = createMetrics();
   const telemetry = await openTelemetry({ config, service: 'collector', metrics, log });
   const secretBox = createSecretBox(config.dataKeys);
@@ -196,7 +196,11 @@ async function reachNats(options: {
   const deadline = performance.now() + (hasRun ? NATS_WAIT_MS : 0);
   for (let isFirst = true; ; isFirst = false) {
     try {
-      return await connectNats({ ...natsServer(config), name: 'collector' });
+      const nc = await connectNats({ ...natsServer(config), name: 'collector' });
+      // One whose parent has ended meanwhile must not start beside its successor.
+      if (stopping?.aborted) await nc.close();
+      stopping?.throwIfAborted();
+      return nc;
     } catch (error) {
       if (!isNatsUnreachable(error) || performance.now() > deadline) throw error;
       if (isFirst) log.warn({ reason: errorText(error) }, 'NATS is unavailable; waiting for it');
@@ -214,11 +218,13 @@ async function openDurability(options: {
   nc: NatsConnection;
   stateFolder: string;
   log: Logger;
+  stopping: AbortSignal | undefined;
 }): Promise<{ leases: LeaseKeeper; stores: ShardStores }> {
-  const { config, nc, stateFolder, log } = options;
+  const { config, nc, stateFolder, log, stopping } = options;
   const copies = { replicas: config.natsReplicas };
   const stateFile = join(stateFolder, LEASE_FILE);
-  await untilFolderIsFree(stateFile);
+  await untilFolderIsFree(stateFile, stopping);
+  stopping?.throwIfAborted();
   const shards = [...new Set([...firstShards(config.clickShards), ...(await spooledShards(stateFolder))])];
   // Before a lease is opened: the watermark counts on it that no click of a shard is older than its stream.
   await ensureStreams(nc, { ...copies, shards });

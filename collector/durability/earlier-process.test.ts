@@ -24,12 +24,16 @@ test('a folder is free once exactly the process that had it has ended', async ()
     const fields = readFileSync(`/proc/${child.pid}/stat`, 'latin1').split(') ').at(-1)?.split(' ') ?? [];
     had({ pid: child.pid, started: fields[19] });
     let isFree = false;
-    const waiting = untilEnded({ pid: child.pid ?? 0, started: fields[19] }, folder).then(() => {
+    const waiting = untilEnded({ pid: child.pid ?? 0, started: fields[19] }, { folder }).then(() => {
       isFree = true;
     });
     // Of a process that had ended, the promise would be kept by now.
     await new Promise(setImmediate);
     expect(isFree).toBe(false);
+    const stop = new AbortController();
+    const stopped = untilFolderIsFree(file, stop.signal);
+    stop.abort();
+    await expect(stopped).rejects.toMatchObject({ name: 'AbortError' });
     child.kill('SIGKILL');
     await waiting;
     await untilFolderIsFree(file);

@@ -27,7 +27,10 @@ export function stillRuns({ pid, started }: ProcessName): boolean | undefined {
  * other's spool. Workers whose parent was killed end in order, while the next parent starts others in their place.
  * @throws OperatingError `collector_running`.
  */
-export async function untilEnded(earlier: ProcessName, folder: string): Promise<void> {
+export async function untilEnded(
+  earlier: ProcessName,
+  { folder, stopping }: { folder: string; stopping?: AbortSignal | undefined },
+): Promise<void> {
   const deadline = performance.now() + ENDING_MS;
   while (stillRuns(earlier) === true) {
     if (performance.now() > deadline) {
@@ -36,7 +39,7 @@ export async function untilEnded(earlier: ProcessName, folder: string): Promise<
         `a collector with process id ${earlier.pid} uses ${folder}; stop it, or set another AFFLUX_HOME`,
       );
     }
-    await delay(POLL_MS);
+    await delay(POLL_MS, undefined, { signal: stopping });
   }
 }
 

@@ -226,9 +226,9 @@ async function adoptEarlierLeases(options: {
  * To be awaited before anything in the folder of `stateFile` is touched. @throws OperatingError `collector_running` when the
  * collector that has it does not end, `state_unreadable`.
  */
-export async function untilFolderIsFree(stateFile: string): Promise<void> {
+export async function untilFolderIsFree(stateFile: string, stopping?: AbortSignal): Promise<void> {
   const previous = await readStateFile(stateFile);
-  if (previous) await untilEnded(previous, dirname(stateFile));
+  if (previous) await untilEnded(previous, { folder: dirname(stateFile), stopping });
 }
 
 /**

@@ -143,6 +143,8 @@ describe('collector without NATS', () => {
     const waiting = start();
     await world.nats.restart();
     await waiting;
+    const late = startCollector({ config: world.config, log: quietLog, stopping: stop.signal });
+    await expect(late).rejects.toMatchObject({ name: 'AbortError' });
     expect((await click()).status).toBe(302);
   });
 
