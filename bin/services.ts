@@ -34,6 +34,13 @@ export const SERVICES: readonly Service[] = [
     isPublic: true,
     start: async (options) => {
       await requireServer({ home: options.config.home, log: options.log });
+      const { config, log, stopping, slot } = options;
+      // Of workers that ran here before; what starts workers does it for all of them.
+      if (slot === undefined) {
+        await (await import('./supervisor/collector-workers.ts')).gatherOrphans({
+          ...{ home: config.home, count: 1, log, stopping },
+        });
+      }
       return (await import('../collector/main.ts')).startCollector(options);
     },
   },

@@ -16,6 +16,7 @@ import {
 import type { Config } from '../core/config/config.ts';
 import { natsServer } from '../core/config/servers.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
+import type { FolderClaim } from '../core/files/folder-claim.ts';
 import { strictTransport } from '../core/hsts.ts';
 import { openPostgres } from '../core/postgres/postgres.ts';
 import { createSecretBox } from '../core/secret-box.ts';
@@ -35,11 +36,12 @@ import {
   LEASE_FILE,
   type LeaseKeeper,
   openLeaseKeeper,
-  untilFolderIsFree,
+  refuseKeptLeases,
 } from './durability/lease-keeper.ts';
 import { createPublisher } from './durability/publisher.ts';
 import { ShardCommitter } from './durability/shard-committer.ts';
 import { openShardStores, type ShardStores, spooledShards } from './durability/shard-stores.ts';
+import { claimStateFolder } from './durability/state-folder.ts';
 import { type KeyCheck, openKeyCheck } from './keys.ts';
 import { followCaps } from './links/caps.ts';
 import { followLinks, type LinkStore } from './links/links.ts';
@@ -97,7 +99,7 @@ export async function startCollector(options: {
   const links = followLinks({ sql, snapshotFile, beforeReading: keys.verify, asns: lists, log });
   const capsBucket = await openBucket(nc, CAPS_BUCKET, { replicas: config.natsReplicas, ttlMs: CAPS_TTL_MS });
   const caps = await followCaps({ bucket: capsBucket, log });
-  const { leases, stores } = await openDurability({ config, nc, stateFolder, log, stopping });
+  const { claim, leases, stores } = await openDurability({ config, nc, stateFolder, log, stopping });
   const metrics = createMetrics();
   const telemetry = await openTelemetry({ config, service: 'collector', metrics, log });
   const secretBox = createSecretBox(config.dataKeys);
@@ -162,6 +164,7 @@ export async function startCollector(options: {
       await health?.stop();
       await Promise.all([stores.stop(), telemetry.stop()]);
       await leases.close({ complete });
+      claim.release();
       await Promise.all([links.stop(), caps.stop()]);
       await Promise.all([sql.end({ timeoutMs: 1_000 }), nc.close()]);
     },
@@ -219,11 +222,13 @@ async function openDurability(options: {
   stateFolder: string;
   log: Logger;
   stopping: AbortSignal | undefined;
-}): Promise<{ leases: LeaseKeeper; stores: ShardStores }> {
+}): Promise<{ claim: FolderClaim; leases: LeaseKeeper; stores: ShardStores }> {
   const { config, nc, stateFolder, log, stopping } = options;
   const copies = { replicas: config.natsReplicas };
   const stateFile = join(stateFolder, LEASE_FILE);
-  await untilFolderIsFree(stateFile, stopping);
+  const claim = await claimStateFolder(stateFolder, stopping);
+  const bucket = await openBucket(nc, LEASES_BUCKET, copies);
+  await refuseKeptLeases(bucket, stateFile);
   stopping?.throwIfAborted();
   const shards = [...new Set([...firstShards(config.clickShards), ...(await spooledShards(stateFolder))])];
   // Before a lease is opened: the watermark counts on it that no click of a shard is older than its stream.
@@ -236,13 +241,13 @@ async function openDurability(options: {
     log,
   });
   const leases = await openLeaseKeeper({
-    bucket: await openBucket(nc, LEASES_BUCKET, copies),
+    bucket,
     stateFile,
     shards: config.clickShards,
     spooledNodes: stores.spooledNodes(),
     log,
   });
-  return { leases, stores };
+  return { claim, leases, stores };
 }
 
 function readinessOf(parts: {

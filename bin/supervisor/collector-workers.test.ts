@@ -29,7 +29,7 @@ it('spools and leases of removed workers go to the first one, spools into that o
     write('3/lease.json', '{"node":5,"pid":13}');
     for (const spool of ['spool', 'spool-2', 'spool-11']) write(`2/${spool}/0000000001.spool`);
     write('3/spool-2/0000000009.spool');
-    await gatherOrphans(home, 2, quietLog);
+    await gatherOrphans({ home, count: 2, log: quietLog });
     const read = (folder: string) =>
       readdirSync(join(home, 'collector', folder))
         .sort()
@@ -45,7 +45,7 @@ it('spools and leases of removed workers go to the first one, spools into that o
     const left = readFileSync(join(home, 'collector/0/lease.json'), 'utf8');
     expect(JSON.parse(left)).toEqual({ nodes: [7, 8, 3, 4, 5], pid: 11 });
     for (const slot of [2, 3]) expect(existsSync(join(home, `collector/${slot}/lease.json`))).toBe(false);
-    await gatherOrphans(home, 2, quietLog);
+    await gatherOrphans({ home, count: 2, log: quietLog });
     expect(readFileSync(join(home, 'collector/0/lease.json'), 'utf8')).toBe(left);
   } finally {
     rmSync(home, { recursive: true });

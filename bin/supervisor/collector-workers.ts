@@ -1,8 +1,9 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { handOverLeases, LEASE_FILE, untilFolderIsFree } from '../../collector/durability/lease-keeper.ts';
+import { handOverLeases, LEASE_FILE } from '../../collector/durability/lease-keeper.ts';
 import { SPOOL_FOLDER } from '../../collector/durability/shard-stores.ts';
+import { claimStateFolder } from '../../collector/durability/state-folder.ts';
 import { collectorSlotFolder } from '../../collector/main.ts';
 import type { Config } from '../../core/config/config.ts';
 import { fromProject } from '../../core/config/paths.ts';
@@ -38,7 +39,7 @@ export async function runCollectorWorkers(count: number): Promise<void> {
   const config = readConfig();
   const format = logFormat(config.logFormat);
   const log = createLogger({ name: 'collector', level: config.logLevel, format });
-  await runProcess(log, () => startWorkers({ config, log, format, count }));
+  await runProcess(log, (stopping) => startWorkers({ config, log, format, count, stopping }));
 }
 
 async function startWorkers(options: {
@@ -46,9 +47,10 @@ async function startWorkers(options: {
   log: Logger;
   format: LogFormat;
   count: number;
+  stopping: AbortSignal;
 }): Promise<Running> {
   const { config, log, format, count } = options;
-  await gatherOrphans(config.home, count, log);
+  await gatherOrphans({ home: config.home, count, log, stopping: options.stopping });
   if (!movesWaitingConnections()) {
     log.warn(
       { setting: `${MIGRATION_SETTING}=1` },
@@ -88,7 +90,7 @@ async function startWorkers(options: {
       answers: readyMessage(worker.process),
       timeoutMs: READY_TIMEOUT_MS,
       log,
-      signal: new AbortController().signal,
+      signal: options.stopping,
     });
     pausesOf(slot).cameUp();
     log.info({ slot, pid: worker.process.pid }, 'worker is up');
@@ -118,13 +120,25 @@ async function startWorkers(options: {
       .then(replaceAll)
       .catch((error) => log.error({ reason: errorText(error) }, 'workers could not be replaced'));
   });
-  for (let i = 0; i < count; i++) await add();
-  return {
-    async stop() {
-      stopping = true;
-      await Promise.all([...workers].map((worker) => worker.process.stop()));
-    },
-  };
+  async function stop(): Promise<void> {
+    stopping = true;
+    await Promise.all([...workers].map((worker) => worker.process.stop()));
+  }
+
+  try {
+    for (let i = 0; i < count; i++) {
+      await add().catch((error) => {
+        // One that cannot start, such as beside a stuck process of its slot, must not take the others with it.
+        if (workers.size === 0 || options.stopping.aborted) throw error;
+        log.error({ reason: errorText(error) }, 'worker failed to start');
+      });
+    }
+  } catch (error) {
+    await stop();
+    options.stopping.throwIfAborted();
+    throw error;
+  }
+  return { stop };
 }
 
 async function spawnWorker(slot: number, format: LogFormat): Promise<EngineProcess> {
@@ -162,7 +176,13 @@ function readyMessage(worker: EngineProcess): () => Promise<Answer> {
  * What slots have left that no worker has any more goes to the first one: spools, shard by shard, which it replays with its
  * own, and node leases, which would hold the watermark for ever.
  */
-export async function gatherOrphans(home: string, count: number, log: Logger): Promise<void> {
+export async function gatherOrphans(options: {
+  home: string;
+  count: number;
+  log: Logger;
+  stopping?: AbortSignal;
+}): Promise<void> {
+  const { home, count, log, stopping } = options;
   const folder = join(home, 'collector');
   mkdirSync(folder, { recursive: true });
   for (const name of readdirSync(folder)) {
@@ -171,7 +191,7 @@ export async function gatherOrphans(home: string, count: number, log: Logger): P
     const orphan = collectorSlotFolder(home, slot);
     const first = collectorSlotFolder(home, 0);
     // Those of a parent that was killed end by themselves.
-    for (const slotFolder of [orphan, first]) await untilFolderIsFree(join(slotFolder, LEASE_FILE));
+    const claims = [await claimStateFolder(orphan, stopping), await claimStateFolder(first, stopping)];
     for (const spool of readdirSync(orphan).filter((entry) => SPOOL_FOLDER.test(entry))) {
       const moved = moveSegments(join(orphan, spool), join(first, spool));
       if (moved > 0) {
@@ -184,6 +204,7 @@ export async function gatherOrphans(home: string, count: number, log: Logger): P
     const leases = await handOverLeases({ from: join(orphan, LEASE_FILE), to: join(first, LEASE_FILE) });
     if (leases > 0)
       log.info({ slot, leases }, 'the leases of a removed worker are given to the first worker');
+    for (const claim of claims) claim.release();
   }
 }
 

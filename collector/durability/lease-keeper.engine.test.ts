@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { NatsConnection } from '@nats-io/transport-node';
@@ -7,7 +7,7 @@ import { listLeases, openLease, readLease, writeLease } from '../../core/clicks/
 import { type Bucket, connectNats, openBucket } from '../../core/clicks/stream.ts';
 import { startTestNats, type TestNats, waitFor } from '../../test/support/engines.ts';
 import { quietLog } from '../../test/support/warehouse.ts';
-import { type LeaseKeeper, openLeaseKeeper } from './lease-keeper.ts';
+import { type LeaseKeeper, openLeaseKeeper, refuseKeptLeases } from './lease-keeper.ts';
 
 describe('node leases', () => {
   let nats: TestNats;
@@ -116,5 +116,22 @@ describe('node leases', () => {
     const open = (await listLeases(bucket)).filter(({ state }) => state === 'open');
     expect(open.map(({ node }) => node).toSorted()).toEqual(own);
     await last.close({ complete: [true, true] });
+  });
+
+  it('of a state folder that somebody else keeps renewing are refused, and others are not', async () => {
+    await freshBucket();
+    const stateFile = join(folder, 'lease.json');
+    const keeper = await openLeaseKeeper({ bucket, stateFile, shards: 1, spooledNodes: [], log: quietLog });
+    keepers.push(keeper);
+    const { pid, ...noted } = JSON.parse(readFileSync(stateFile, 'utf8')) as { pid: number };
+    const elsewhere = () => writeFileSync(stateFile, JSON.stringify({ ...noted, pid, place: 'a container' }));
+    elsewhere();
+    // Killed a moment ago: fresh, and nobody renews it.
+    await refuseKeptLeases(bucket, stateFile);
+    keeper.startHeartbeat(() => undefined);
+    await expect(refuseKeptLeases(bucket, stateFile)).rejects.toMatchObject({ code: 'collector_running' });
+    await keeper.close({ complete: [true] });
+    elsewhere();
+    await refuseKeptLeases(bucket, stateFile);
   });
 });

@@ -1,5 +1,6 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   type Lease,
   listLeases,
@@ -14,7 +15,7 @@ import type { Bucket } from '../../core/clicks/stream.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { type Clock, createMonotonicClock } from './clock.ts';
-import { ownName, type ProcessName, stillRuns, untilEnded } from './earlier-process.ts';
+import { collectorRunning, ownName, type ProcessName, stillRuns } from './state-folder.ts';
 
 /** A node lease in use: the committer counts `nextSeq` up; a new lease replaces it before the count wraps. */
 export interface NodeLease {
@@ -37,7 +38,7 @@ export interface LeaseKeeper {
 const HEARTBEAT_MS = 250;
 /** A lease is replaced this far before its 32-bit count would wrap: hours ahead at any possible rate. */
 const ROTATE_AT_SEQ = 2 ** 32 - 2 ** 28;
-/** A lease of ours written this recently by a living process belongs to a collector that still runs. */
+/** A lease that was not written for this long has no living collector. */
 const IN_USE_MS = 5_000;
 
 /** The name of the state file below a state folder. */
@@ -204,12 +205,6 @@ async function adoptEarlierLeases(options: {
   for (const node of nodes) {
     const lease = await untilLed(() => readLease(bucket, node));
     if (!lease || !isOpen(lease)) continue;
-    if (previous && mayRun(previous) && Date.now() - lease.updatedAtMs < IN_USE_MS) {
-      throw new OperatingError(
-        'collector_running',
-        `a collector with process id ${previous.pid} uses ${stateFile}; stop it, or set another AFFLUX_HOME`,
-      );
-    }
     log.warn({ node, ended: lease.ended }, 'earlier node lease left open; taking it over');
     adopted.add({
       node,
@@ -223,12 +218,28 @@ async function adoptEarlierLeases(options: {
 }
 
 /**
- * To be awaited before anything in the folder of `stateFile` is touched. @throws OperatingError `collector_running` when the
- * collector that has it does not end, `state_unreadable`.
+ * Refuses a state folder whose leases another process keeps renewing: one of another machine or container, or of a release
+ * that did not claim its folder. To be awaited before anything in the folder is touched.
+ * @throws OperatingError `collector_running`, `state_unreadable`.
  */
-export async function untilFolderIsFree(stateFile: string, stopping?: AbortSignal): Promise<void> {
+export async function refuseKeptLeases(bucket: Bucket, stateFile: string): Promise<void> {
   const previous = await readStateFile(stateFile);
-  if (previous) await untilEnded(previous, { folder: dirname(stateFile), stopping });
+  // The claim says what it can: where the name is of this place, the process has ended.
+  if (!previous || (previous.place !== undefined && stillRuns(previous) === false)) return;
+  const renewals = async () =>
+    await Promise.all(
+      previous.nodes.map(async (node) => {
+        const lease = await untilLed(() => readLease(bucket, node));
+        return lease && isOpen(lease) ? lease.updatedAtMs : 0;
+      }),
+    );
+  const before = await renewals();
+  if (before.every((updatedAtMs) => Date.now() - updatedAtMs > IN_USE_MS)) return;
+  await delay(4 * HEARTBEAT_MS);
+  const after = await renewals();
+  if (after.some((updatedAtMs, i) => updatedAtMs > (before[i] ?? 0))) {
+    throw collectorRunning(previous.pid, dirname(stateFile));
+  }
 }
 
 /**
@@ -240,8 +251,7 @@ export async function handOverLeases({ from, to }: { from: string; to: string })
   if (!left) return 0;
   const known = await readStateFile(to);
   const nodes = new Set([...(known?.nodes ?? []), ...left.nodes]);
-  const { pid, started } = known ?? left;
-  await rememberLeases(to, { nodes: [...nodes], pid, started });
+  await rememberLeases(to, { ...(known ?? left), nodes: [...nodes] });
   await rm(from);
   return left.nodes.length;
 }
@@ -264,17 +274,4 @@ async function rememberLeases(file: string, state: StateFile): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   await writeFile(`${file}.new`, JSON.stringify(state), { flush: true });
   await rename(`${file}.new`, file);
-}
-
-/** Where the system does not tell processes of one pid apart, any that has it counts. */
-function mayRun(name: ProcessName): boolean {
-  const { pid } = name;
-  const known = stillRuns(name);
-  if (known !== undefined || pid === process.pid) return known ?? false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }

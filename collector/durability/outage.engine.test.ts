@@ -1,5 +1,7 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { clickIdentityKey, createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { type Lease, listLeases, shardOfLease } from '../../core/clicks/lease.ts';
@@ -11,7 +13,8 @@ import { type CollectorUnderTest, prepareCollector, readMetrics } from '../../te
 import { waitFor } from '../../test/support/engines.ts';
 import { reportMissing } from '../../test/support/programs.ts';
 import { quietLog } from '../../test/support/warehouse.ts';
-import { startCollector } from '../main.ts';
+import { collectorSlotFolder, startCollector } from '../main.ts';
+import { ownName } from './state-folder.ts';
 
 /** Longest wait for a spool of a test's size to be replayed. */
 const REPLAY_DEADLINE_MS = 15_000;
@@ -146,6 +149,30 @@ describe('collector without NATS', () => {
     const late = startCollector({ config: world.config, log: quietLog, stopping: stop.signal });
     await expect(late).rejects.toMatchObject({ name: 'AbortError' });
     expect((await click()).status).toBe(302);
+  });
+
+  it('touches nothing in its start while another process has its folder', async () => {
+    await prepare();
+    const other = spawn('sleep', ['60']);
+    try {
+      const stat = readFileSync(`/proc/${other.pid}/stat`, 'latin1').split(') ').at(-1)?.split(' ');
+      const folder = collectorSlotFolder(world.config.home, 0);
+      mkdirSync(folder, { recursive: true });
+      const name = { ...ownName(), pid: other.pid, started: stat?.[19] };
+      writeFileSync(join(folder, 'collector.pid'), JSON.stringify(name));
+      let isUp = false;
+      const starting = start().then(() => {
+        isUp = true;
+      });
+      const asked = () => existsSync(join(folder, 'keys.json'));
+      await waitFor(asked, { deadlineMs: 20_000, what: 'the start' });
+      expect([isUp, existsSync(join(folder, 'spool')), await leases()]).toEqual([false, false, []]);
+      other.kill('SIGKILL');
+      await starting;
+      expect((await click()).status).toBe(302);
+    } finally {
+      other.kill('SIGKILL');
+    }
   });
 
   it('redirects while NATS is dead, and replays when it is back', async () => {
