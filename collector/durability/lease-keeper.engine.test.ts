@@ -126,7 +126,7 @@ describe('node leases', () => {
     const { pid, ...noted } = JSON.parse(readFileSync(stateFile, 'utf8')) as { pid: number };
     const elsewhere = () => writeFileSync(stateFile, JSON.stringify({ ...noted, pid, place: 'a container' }));
     elsewhere();
-    // Killed a moment ago: fresh, and nobody renews it.
+    // Killed a moment ago: fresh, and not renewed.
     await refuseKeptLeases(bucket, stateFile);
     keeper.startHeartbeat(() => undefined);
     await expect(refuseKeptLeases(bucket, stateFile)).rejects.toMatchObject({ code: 'collector_running' });

@@ -46,7 +46,7 @@ test.each([['running'], ['stopped']])(
         isOurs = true;
         return claim;
       });
-      // A folder that nobody has would be ours by now.
+      // A free folder would be ours by now.
       await new Promise(setImmediate);
       expect(isOurs).toBe(false);
       owner.kill('SIGKILL');

@@ -62,7 +62,7 @@ function ownerOf(path: string): number | undefined {
     // Released meanwhile, or empty after a power cut.
     return undefined;
   }
-  // Without /proc, whoever has the pid counts. Of another place: what its leases say is asked before the folder is touched.
+  // Without /proc, any process that has the pid counts. Of another place: what its leases say is asked before the folder is touched.
   const runs =
     stillRuns(name) ?? (name.started === undefined && name.pid !== process.pid && isAlive(name.pid));
   return runs ? name.pid : undefined;

@@ -1,24 +1,13 @@
-import { mixedArrivals, WARM_UP_SECONDS } from '../traffic/scenarios.ts';
+import { mixedArrivals } from '../traffic/scenarios.ts';
 import { type Begun, createGenerator } from './generator.ts';
-import { arrivals, limitsOf, optionsOf } from './plan.ts';
+import { steady } from './plan.ts';
 import { readSettings } from './settings.ts';
 import { type Summary, summarize } from './summary.ts';
 
 /** Visitors, buyers, an operator's reports and a partner in the portal. */
 const settings = readSettings('mixed');
 const generator = createGenerator(settings);
-const rates = mixedArrivals(settings.rate);
-
-export const options = optionsOf({
-  rate: settings.rate,
-  scenarios: Object.fromEntries(
-    rates.map((rate) => [
-      rate.arrival,
-      arrivals(rate, { exec: rate.arrival, startS: WARM_UP_SECONDS, seconds: settings.seconds }),
-    ]),
-  ),
-  thresholds: limitsOf(rates),
-});
+export const options = steady(settings, mixedArrivals(settings.rate));
 export const setup = (): Begun => generator.begin({ withAccess: true });
 export const warmUp = (begun: Begun): void => generator.warmUp(begun);
 export const visit = (begun: Begun): void => generator.arrive('visit', begun);

@@ -28,6 +28,23 @@ export function optionsOf(run: {
   };
 }
 
+/** A run of one part: every kind of arrival from the warm-up's end to the run's. */
+export function steady(
+  { rate, seconds }: { rate: number; seconds: number },
+  rates: readonly ArrivalRate[],
+): Options {
+  return optionsOf({
+    rate,
+    scenarios: Object.fromEntries(
+      rates.map((one) => [
+        one.arrival,
+        arrivals(one, { exec: one.arrival, startS: WARM_UP_SECONDS, seconds }),
+      ]),
+    ),
+    thresholds: limitsOf(rates),
+  });
+}
+
 /** Arrivals at a constant rate, whether or not the answers keep up; what no VU is free for is counted as dropped. */
 export function arrivals(
   { count, inMs }: ArrivalRate,
