@@ -43,20 +43,19 @@ export function addMonths(time: Date, months: number): Date {
   return later;
 }
 
-/** By the name as it was given; a spelling beyond so many is not kept. */
+/** By the name in small letters: there are some 600. */
 const canonicalNames = new Map<string, string>();
-const MAX_CANONICAL_NAMES = 1_000;
 
 /**
  * The canonical name of a time zone given in any case, such as Europe/Vienna; undefined: it is none that every store knows.
  * Names are kept: finding one takes some 50 µs, and each report asks twice.
  */
 export function canonicalTimeZone(name: string): string | undefined {
-  const known = canonicalNames.get(name);
+  const spelling = name.toLowerCase();
+  const known = canonicalNames.get(spelling);
   if (known !== undefined) return known;
   const canonical = findTimeZone(name);
-  if (canonical !== undefined && canonicalNames.size < MAX_CANONICAL_NAMES)
-    canonicalNames.set(name, canonical);
+  if (canonical !== undefined) canonicalNames.set(spelling, canonical);
   return canonical;
 }
 

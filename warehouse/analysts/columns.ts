@@ -162,7 +162,7 @@ export const COLUMN_TEXTS: Readonly<Record<string, ColumnText>> = {
   version: column('the highest is the newest', '7'),
   event_name: column('event of the program', 'sale'),
   state: column(
-    'awaiting_click, attributed, review, rejected, unattributed, partially_refunded, refunded',
+    'received, awaiting_click, attributed, review, rejected, unattributed, partially_refunded, refunded',
     'attributed',
   ),
   reason: column('why it is in this state; empty: no reason is needed', 'click_velocity_ip'),
