@@ -46,10 +46,15 @@ function npmCommand() {
   return { command: process.platform === 'win32' ? 'npm.cmd' : 'npm', args: [] };
 }
 
-/** Options of the npm that runs this script, such as --prefix, are not meant for the one that installs. */
+/**
+ * Options of the npm that runs this script, such as --prefix, are not meant for the one that installs. With --prefix npm
+ * also looks for the machine's npmrc below this folder, and so would miss what stands there: a registry, a proxy, its CA.
+ */
 function withoutNpm(env) {
   const kept = Object.entries(env).filter(
-    ([name]) => !/^npm_(config_(prefix|local_prefix)|command|lifecycle|package)/i.test(name),
+    ([name, value]) =>
+      !/^npm_(config_(prefix|local_prefix)|command|lifecycle|package)/i.test(name) &&
+      !(/^npm_config_globalconfig$/i.test(name) && value === join(root, 'etc', 'npmrc')),
   );
   return { ...Object.fromEntries(kept), NODE_ENV: 'development' };
 }
