@@ -133,14 +133,18 @@ async function readShard(manager: JetStreamManager, stream: string): Promise<Cli
   return clicks;
 }
 
-/** Sends bytes as they are and returns all that came back until the server closed or `untilMs` passed in silence. */
+/** The longest wait for the beginning of an answer; one that must not come needs a server that closes. */
+const FIRST_BYTE_MS = 10_000;
+
+/** Sends bytes as they are and returns all that came back until the server closed or, after a first byte, fell silent. */
 export async function sendRaw(url: string, bytes: string | Buffer, silenceMs = 300): Promise<string> {
   const { hostname, port } = new URL(url);
   return await new Promise((resolve, reject) => {
     let answer = '';
     const socket: Socket = connect(Number(port), hostname, () => socket.write(bytes));
-    socket.setTimeout(silenceMs, () => socket.destroy());
+    socket.setTimeout(FIRST_BYTE_MS, () => socket.destroy());
     socket.on('data', (part) => {
+      socket.setTimeout(silenceMs);
       answer += part.toString('latin1');
     });
     socket.on('close', () => resolve(answer));
