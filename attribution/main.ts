@@ -20,7 +20,7 @@ import { BATCHES_IN_FLIGHT, createAttributionWorker } from './worker/worker.ts';
  * Conversions that come meanwhile are decided together: a batch of one costs ClickHouse as much as a batch of a hundred.
  */
 const PAUSE_MS = 250;
-/** Pause after PostgreSQL failed. */
+/** Pause after a store failed. */
 const RETRY_PAUSE_MS = 1_000;
 const DISCONNECT_TIMEOUT_MS = 5_000;
 
@@ -64,6 +64,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
       return isFull ? 0 : PAUSE_MS;
     } catch (error) {
       failure = errorText(error);
+      isBehind = false;
       log.error({ reason: failure }, 'an attribution batch failed; retrying');
       return RETRY_PAUSE_MS;
     }

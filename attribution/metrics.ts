@@ -12,7 +12,7 @@ export function registerAttributionMetrics(registry: Registry, stats: WorkerStat
   countOnScrape(
     registry,
     'afflux_attribution_postponed_total',
-    'Times a conversion had to wait for its click or for a store',
+    'Times a conversion was taken and put off: its click or an order before it is missing, or it could not be read or written. Looks at new orders, and the time without ClickHouse, do not count',
     () => stats.postponed,
   );
   countOnScrape(

@@ -55,6 +55,11 @@ const GAUGES = {
     label: 'outcome',
     help: 'Calls that reported orders in the last hour, by outcome; repetitions by an operator do not count',
   },
+  undecided: {
+    name: 'afflux_orders_undecided_seconds',
+    label: 'state',
+    help: 'Age of the oldest order that is not decided, by state: received (not tried yet) and awaiting_click (put off); 0: there is none',
+  },
   audit: {
     name: 'afflux_audit_violations',
     label: 'store',
@@ -118,6 +123,16 @@ async function readLedger(ledger: Database): Promise<Partial<Readings>> {
   const calls = await ledger<Counted[]>`
     select outcome as key, count(*) as n from grafana_postback_calls
     where received_at > clock_timestamp() - interval '1 hour' and replay_of is null group by outcome`;
+  // By the clock that dated them. An id tells when an order was reported first.
+  const undecided = await ledger<{ key: string; seconds: number }[]>`
+    select s.state as key, extract(epoch from clock_timestamp() - min(c.received_at))::float8 as seconds
+    from programs p
+    cross join unnest(array['received', 'awaiting_click']) as s (state)
+    cross join lateral (
+      select received_at from conversions
+      where program_id = p.id and state between s.state and s.state order by state, id limit 1
+    ) c
+    group by s.state`;
   const audit = await ledger<Counted[]>`
     select store as key, count(*) filter (where not ok) as n from audit_checks
     where at = (select max(at) from audit_checks) group by store`;
@@ -126,6 +141,10 @@ async function readLedger(ledger: Database): Promise<Partial<Readings>> {
     payoutsOpen: byKey(payouts, ['unknown', 'failed', 'returned']),
     webhooks: { pending: Number(pending?.n), dead: Number(dead?.n) },
     calls: byKey(calls, ['accepted', 'duplicate', 'rejected', 'ignored']),
+    undecided: {
+      ...{ received: 0, awaiting_click: 0 },
+      ...Object.fromEntries(undecided.map(({ key, seconds }) => [key, seconds])),
+    },
     audit: byKey(audit, []),
   };
 }

@@ -349,15 +349,15 @@ async function readClicks(
   );
 }
 
-/** A warehouse that cannot answer this in its time is not unavailable: the clicks themselves were found. */
+/** One that cannot answer this in its time leaves it out; of one that is gone nothing is concluded. */
 async function trafficInTime(
   answers: Promise<readonly CampaignTraffic[]>,
 ): Promise<readonly CampaignTraffic[] | undefined> {
   try {
     return await answers;
   } catch (error) {
-    if (error instanceof OperatingError) return undefined;
-    throw error;
+    if (!(error instanceof OperatingError) || error.code === 'clickhouse_unreachable') throw error;
+    return undefined;
   }
 }
 

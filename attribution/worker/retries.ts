@@ -18,26 +18,47 @@ const GIVE_UP_MS = 72 * HOUR_MS;
 const REOPEN_MS = 30 * DAY_MS;
 const REOPEN_PAUSE_MS = HOUR_MS;
 
+/** By which clock an order has waited. */
+export interface WaitingTime {
+  readonly now: Date;
+  /** Since when this worker has had answers of the warehouse: before, no look could find a click. */
+  readonly lookingSince: Date;
+}
+
+/** How long looks could find the click of an order, milliseconds. */
+function lookedForMs({ receivedAt }: Pick<DueConversion, 'receivedAt'>, time: WaitingTime): number {
+  return time.now.getTime() - Math.max(receivedAt.getTime(), time.lookingSince.getTime());
+}
+
 /** Whether a new order names a click that cannot be in the warehouse yet, so that taking it would decide nothing. */
 export function isTooEarly(
-  { clickId, receivedAt, attempts }: DueConversion,
-  { clickIds, completeToMs, now }: { clickIds: ClickIdCodec; completeToMs: number; now: Date },
+  conversion: DueConversion,
+  { clickIds, completeToMs, time }: { clickIds: ClickIdCodec; completeToMs: number; time: WaitingTime },
 ): boolean {
-  if (clickId === null || attempts > 0 || now.getTime() - receivedAt.getTime() > FIRST_LOOKS_MS) return false;
+  const { clickId, attempts } = conversion;
+  if (clickId === null || attempts > 0 || lookedForMs(conversion, time) > FIRST_LOOKS_MS) return false;
   const clickMs = clickIds.decode(clickId)?.ts;
-  return clickMs !== undefined && !isKnownUpTo({ completeToMs, gaveUp: false }, clickMs);
+  return (
+    clickMs !== undefined && !isKnownUpTo({ completeToMs, gaveUp: hasGivenUp(conversion, time.now) }, clickMs)
+  );
 }
 
 /** Whether the wait for the warehouse has lasted too long: the conversion is decided with what there is. */
-export function hasGivenUp({ receivedAt }: ClaimedConversion, now: Date): boolean {
+export function hasGivenUp({ receivedAt }: Pick<DueConversion, 'receivedAt'>, now: Date): boolean {
   return now.getTime() - receivedAt.getTime() > GIVE_UP_MS;
 }
 
 /** When a conversion that was not decided now is tried again; null: never. */
-export function nextAttempt({ state, receivedAt }: ClaimedConversion, now: Date): Date | null {
-  const waitedMs = now.getTime() - receivedAt.getTime();
-  if (state === 'unattributed') return waitedMs > REOPEN_MS ? null : nextLook(now);
-  const waitMs = Math.min(Math.max(WAIT_GROWTH * waitedMs, SHORTEST_WAIT_MS), LONGEST_WAIT_MS);
+export function nextAttempt(conversion: ClaimedConversion, time: WaitingTime): Date | null {
+  const { state, receivedAt } = conversion;
+  const { now } = time;
+  if (state === 'unattributed') {
+    return now.getTime() - receivedAt.getTime() > REOPEN_MS ? null : nextLook(now);
+  }
+  const waitMs = Math.min(
+    Math.max(WAIT_GROWTH * lookedForMs(conversion, time), SHORTEST_WAIT_MS),
+    LONGEST_WAIT_MS,
+  );
   return new Date(now.getTime() + waitMs);
 }
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ClickIdentity } from '../../core/clicks/click-id.ts';
+import { OperatingError } from '../../core/errors.ts';
 import { parseIp } from '../../core/ip.ts';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { auditLedger } from '../../ledger/audit/audit.ts';
@@ -138,11 +139,12 @@ describe('an order whose click is not stored yet', () => {
       clickId: idOf(missing),
       occurredAt: new Date(ts + HOUR_MS),
     });
-    await fixture.decideAll();
+    const worker = fixture.worker();
+    await worker.runBatch(new Date(Date.now() + 1_000));
     expect(await fixture.find(orderId)).toMatchObject({ state: 'received', attempts: 0 });
     await fixture.addClicks([{ ...missing, ip: ip('198.51.100.77') }]);
     // Stored, but others before it may not be.
-    await fixture.decideAll(new Date(Date.now() + HOUR_MS));
+    await worker.runBatch(new Date(Date.now() + HOUR_MS));
     expect(await fixture.find(orderId)).toMatchObject({ state: 'awaiting_click', attempts: 1 });
     await fixture.completeTo(ts + 1);
     await fixture.decideAll(new Date(Date.now() + 2 * HOUR_MS));
@@ -203,12 +205,12 @@ describe('an order whose click is not stored yet', () => {
     expect(row?.nextAttemptAt).toBeNull();
   });
 
-  test('waits also while the warehouse gives no answer', async () => {
+  test('waits also while the warehouse refuses the question', async () => {
     const [click] = await fixture.addClicks([{}]);
     const orderId = await fixture.order({ clickId: idOf(click) });
     const unavailable: ClickSource = {
       ...fixture.clicks,
-      lookUp: () => Promise.reject(new Error('unavailable')),
+      lookUp: () => Promise.reject(new OperatingError('clickhouse_refused', 'too many queries')),
     };
     const worker = fixture.worker(unavailable);
     await worker.runBatch(new Date(Date.now() + 1_000));
@@ -394,6 +396,31 @@ test('later orders wait for the review of the first one, and share its end', asy
   const again = await replay({ ...fixture, ...range, programId: parties.programId });
   expect(again).toMatchObject({ conversions: 6, differences: [] });
   expect((await auditLedger(fixture.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+});
+
+test('a later order whose first one is reviewed while it is decided is decided with the next batch', async () => {
+  const parties = await program({ recurringMonths: 3 });
+  const customerId = 'reviewed meanwhile';
+  const [click] = await fixture.addClicks([{ ip: ip('198.51.105.1'), ts: Date.now() - 5_000 }], parties);
+  const first = await fixture.order({ clickId: idOf(click), customerId }, parties);
+  await fixture.completeTo(Date.now());
+  await fixture.decideAll();
+  const { id: conversionId, state } = await fixture.find(first, parties);
+  expect(state).toBe('review');
+  const later = await fixture.order({ customerId, ip: '203.0.113.70', fingerprint: 77n }, parties);
+  const sameVisitor: ClickSource['sameVisitor'] = async (requests) => {
+    await inTransaction(fixture.ledger, (tx) =>
+      approveConversion(tx, { conversionId, reviewer: 'ann', note: 'known' }),
+    );
+    return await fixture.clicks.sameVisitor(requests);
+  };
+  await fixture.worker({ ...fixture.clicks, sameVisitor }).runBatch(new Date(Date.now() + 1_000));
+  expect(await fixture.find(later, parties)).toMatchObject({ state: 'received', attempts: 0 });
+  await fixture.worker().runBatch(new Date(Date.now() + 2_000));
+  expect(await fixture.find(later, parties)).toMatchObject({
+    state: 'attributed',
+    recurringOf: conversionId,
+  });
 });
 
 describe('afterwards', () => {

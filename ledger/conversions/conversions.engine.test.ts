@@ -10,7 +10,7 @@ import {
   type TestParties,
 } from '../../test/support/ledger.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
-import { claimConversions, postponeConversions } from './conversion-claims.ts';
+import { claimConversions, dueConversions, postponeConversions } from './conversion-claims.ts';
 import { getConversion, listConversions, recordConversion } from './conversions.ts';
 import { countEarlier } from './decision-facts.ts';
 import type { ReportedConversion } from './reported-conversion.ts';
@@ -106,6 +106,12 @@ describe('an order', () => {
 });
 
 describe('claims', () => {
+  /** Looks at the queue, and takes what is due. */
+  async function claimDue(options: { limit: number; now: Date }) {
+    const due = await dueConversions(ledger, options);
+    return await claimConversions(ledger, { ...options, ids: due.map(({ id }) => id) });
+  }
+
   test('of several workers never meet, and lapse after a minute', async () => {
     const other = await createParties(ledger);
     for (let i = 0; i < 12; i++) {
@@ -113,9 +119,7 @@ describe('claims', () => {
     }
     const now = new Date(Date.now() + 1_000);
     const mine = (claimed: { programId: number }[]) => claimed.filter((c) => c.programId === other.programId);
-    const claims = await Promise.all(
-      Array.from({ length: 4 }, () => claimConversions(ledger, { limit: 100, now })),
-    );
+    const claims = await Promise.all(Array.from({ length: 4 }, () => claimDue({ limit: 100, now })));
     const ids = claims.flatMap((claimed) => claimed.map(({ id }) => id));
     expect(new Set(ids).size).toBe(ids.length);
     expect(claims.flatMap(mine)).toHaveLength(12);
@@ -124,18 +128,18 @@ describe('claims', () => {
       fraudRules: {},
       rulesVersion: 1,
     });
-    expect(await claimConversions(ledger, { limit: 100, now })).toEqual([]);
+    expect(await claimDue({ limit: 100, now })).toEqual([]);
     const later = new Date(now.getTime() + 61_000);
-    expect(mine(await claimConversions(ledger, { limit: 100, now: later }))).toHaveLength(12);
+    expect(mine(await claimDue({ limit: 100, now: later }))).toHaveLength(12);
   });
 
   test('put off come back at their time', async () => {
     const { conversion } = await recordConversion(ledger, order({ orderId: 'later' }));
     const nextAttemptAt = new Date(Date.now() + 3_600_000);
-    await postponeConversions(ledger, [{ conversionId: conversion.id, nextAttemptAt }]);
+    await postponeConversions(ledger, [{ conversion, nextAttemptAt }]);
     const claimed = async (offsetMs: number) => {
       const now = new Date(nextAttemptAt.getTime() + offsetMs);
-      return (await claimConversions(ledger, { limit: 1_000, now })).find(({ id }) => id === conversion.id);
+      return (await claimDue({ limit: 1_000, now })).find(({ id }) => id === conversion.id);
     };
     expect(await claimed(-1_000)).toBeUndefined();
     expect(await claimed(0)).toMatchObject({ state: 'awaiting_click', attempts: 1 });

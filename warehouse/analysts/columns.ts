@@ -162,7 +162,7 @@ export const COLUMN_TEXTS: Readonly<Record<string, ColumnText>> = {
   version: column('the highest is the newest', '7'),
   event_name: column('event of the program', 'sale'),
   state: column(
-    'received, awaiting_click, attributed, review, rejected, unattributed, partially_refunded, refunded',
+    'received (not tried yet: 15 s at the most, unless ClickHouse or the worker was unavailable or is behind), awaiting_click, attributed, review, rejected, unattributed, partially_refunded, refunded',
     'attributed',
   ),
   reason: column('why it is in this state; empty: no reason is needed', 'click_velocity_ip'),

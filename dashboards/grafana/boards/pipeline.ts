@@ -50,7 +50,7 @@ export function pipeline(): Dashboard {
       },
       {
         title: 'Attribution and API',
-        lines: [line(8, [8, decisions()], [8, mirrorLag()], [8, apiLatency()])],
+        lines: [line(8, [6, decisions()], [6, undecided()], [6, mirrorLag()], [6, apiLatency()])],
       },
       {
         title: 'Calls and webhooks',
@@ -327,7 +327,8 @@ GROUP BY time ORDER BY time`,
 function decisions(): PanelSource {
   return overTime({
     title: 'Conversions decided',
-    description: 'Decisions per second by outcome, and conversions waiting for their click or for a store.',
+    description:
+      'Decisions per second by outcome, and conversions that were taken and put off: their click or an order before them is missing.',
     unit: 'cps',
     draw: 'lines',
     queries: [
@@ -343,6 +344,17 @@ function decisions(): PanelSource {
         refId: 'C',
       }),
     ],
+  });
+}
+
+function undecided(): PanelSource {
+  return overTime({
+    title: 'Oldest undecided order',
+    description:
+      'Age of the oldest order that is received and was not tried yet (seconds, while its click is on its way), and of the oldest one that waits for its click.',
+    unit: 's',
+    draw: 'lines',
+    queries: [promql('max by (state) (afflux_orders_undecided_seconds)', { legend: '{{state}}' })],
   });
 }
 
