@@ -15,6 +15,13 @@ export interface BenchTarget {
   readonly ok: boolean;
 }
 
+/** The end of a name of milliseconds: `p95_ms`, `p50 ms`, `redirect p99, ms`. */
+export const TIME = /[_, ]+ms$/;
+
+export function isTime(name: string): boolean {
+  return TIME.test(name);
+}
+
 /** What a benchmark leaves in `.afflux/bench/<name>.json`, and `npm run bench:docs` makes docs/benchmarks.md of. */
 export interface BenchResult {
   readonly name: string;

@@ -1,12 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import {
-  createWriteStream,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  symlinkSync,
-  type WriteStream,
-} from 'node:fs';
+import { createWriteStream, mkdirSync, readFileSync, symlinkSync, type WriteStream } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -14,7 +7,8 @@ import { type Config, loadConfig } from '../core/config/config.ts';
 import { fromProject } from '../core/config/paths.ts';
 import { withGeneratedSecrets } from '../core/config/secrets.ts';
 import { freePlatformPorts } from '../engines/engine.ts';
-import { findNatsServer } from '../engines/nats.ts';
+import { findOwnNats } from './engines.ts';
+import { childrenOf } from './process-usage.ts';
 import { isTrueWithin } from './wait.ts';
 
 /** Everything that `afflux up` keeps running, each in a process of its own. */
@@ -80,8 +74,10 @@ export async function startPlatform(options: {
   folder: string;
   smallDisk: string | undefined;
   workers?: number | undefined;
+  /** Ends the start early. */
+  signal?: AbortSignal | undefined;
 }): Promise<Platform> {
-  const { folder, smallDisk, workers } = options;
+  const { folder, smallDisk, workers, signal } = options;
   const home = join(folder, 'home');
   makeHome(home, smallDisk);
   const env = await environmentFor(home);
@@ -94,7 +90,8 @@ export async function startPlatform(options: {
   const beside: ChildProcess[] = [];
   const processes = { up, beside, log };
   const isUp = hasPrinted(up, 'Afflux is up after');
-  if (!(await isTrueWithin(START_MS, () => isUp() || !isRunning(up))) || !isRunning(up)) {
+  const isDecided = (): boolean => isUp() || !isRunning(up) || signal?.aborted === true;
+  if (!(await isTrueWithin(START_MS, isDecided)) || !isRunning(up) || signal?.aborted) {
     await stopAll(processes);
     throw new Error(`the platform did not come up: see ${logFile}`);
   }
@@ -142,10 +139,7 @@ function makeHome(home: string, smallDisk: string | undefined): void {
 }
 
 async function environmentFor(home: string): Promise<Environment> {
-  const nats = await findNatsServer({
-    explicit: process.env.NATS_SERVER ?? '',
-    home: fromProject('.afflux'),
-  });
+  const nats = await findOwnNats();
   return {
     PATH: process.env.PATH ?? '',
     AFFLUX_HOME: home,
@@ -245,20 +239,6 @@ function familyOf(up: number): number[] {
   const children = childrenOf(up);
   const parent = children.find((pid) => targetOf(pid) === 'collector');
   return parent === undefined ? children : [...children, ...childrenOf(parent)];
-}
-
-/** Running child processes of a process: what `afflux up` has started, and nothing else. */
-function childrenOf(parent: number): number[] {
-  return readdirSync('/proc').flatMap((name) => {
-    if (!/^\d+$/.test(name)) return [];
-    try {
-      // pid (command) state parent …
-      const [state, ppid] = readFileSync(`/proc/${name}/stat`, 'latin1').split(') ').at(-1)?.split(' ') ?? [];
-      return Number(ppid) === parent && state !== 'Z' ? [Number(name)] : [];
-    } catch {
-      return [];
-    }
-  });
 }
 
 function commandLine(pid: number): string[] {

@@ -5,7 +5,7 @@ const MS_A_TICK = 1_000 / Number(execFileSync('getconf', ['CLK_TCK'], { encoding
 
 /** User and system time of a process so far, milliseconds. */
 export function cpuMs(pid: number): number {
-  const [, , userTicks, systemTicks] = statOf(pid);
+  const [userTicks, systemTicks] = statOf(pid).ticks;
   return ((userTicks ?? Number.NaN) + (systemTicks ?? Number.NaN)) * MS_A_TICK;
 }
 
@@ -29,8 +29,22 @@ export function childrenNamed(parent: number, name: string): number[] {
   );
 }
 
+/** Running child processes of `parent`. */
+export function childrenOf(parent: number): number[] {
+  return [...readProcesses()].flatMap(([pid, process]) =>
+    process.parent === parent && process.state !== 'Z' ? [pid] : [],
+  );
+}
+
+/** Running processes below `ancestor`, children before their own. */
+export function descendantsOf(ancestor: number): number[] {
+  return childrenOf(ancestor).flatMap((pid) => [pid, ...descendantsOf(pid)]);
+}
+
 interface Process {
   readonly name: string;
+  /** Of proc(5); `Z`: it has ended, and its parent has not noticed. */
+  readonly state: string;
   readonly parent: number;
   /** Its own time and that of the children it has waited for. */
   readonly ticks: number;
@@ -40,8 +54,8 @@ function readProcesses(): Map<number, Process> {
   const processes = new Map<number, Process>();
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
-      const [name, parent, ...ticks] = statOf(Number(pid));
-      processes.set(Number(pid), { name, parent, ticks: ticks.reduce((sum, each) => sum + each, 0) });
+      const { name, state, parent, ticks } = statOf(Number(pid));
+      processes.set(Number(pid), { name, state, parent, ticks: ticks.reduce((sum, each) => sum + each, 0) });
     } catch {
       // It has just ended.
     }
@@ -49,11 +63,16 @@ function readProcesses(): Map<number, Process> {
   return processes;
 }
 
-/** A process's name, its parent, and its ticks: user, system, and those of its children that have ended (proc(5)). */
-function statOf(pid: number): [name: string, parent: number, ...ticks: number[]] {
+/** Of proc(5); ticks: user, system, and those of its children that have ended. */
+function statOf(pid: number): { name: string; state: string; parent: number; ticks: number[] } {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   // pid (name) state parent …; the name may hold anything.
   const end = stat.lastIndexOf(') ');
-  const fields = stat.slice(end + 2).split(' ');
-  return [stat.slice(stat.indexOf('(') + 1, end), Number(fields[1]), ...fields.slice(11, 15).map(Number)];
+  const [state = '', parent, ...fields] = stat.slice(end + 2).split(' ');
+  return {
+    name: stat.slice(stat.indexOf('(') + 1, end),
+    state,
+    parent: Number(parent),
+    ticks: fields.slice(9, 13).map(Number),
+  };
 }

@@ -5,9 +5,10 @@ import { expect, test } from 'vitest';
 import { fromProject } from '../core/config/paths.ts';
 import { type LoadFixture, withLoadFixture } from '../loadtest/arrivals/fixture.ts';
 import { createGenerator } from '../loadtest/arrivals/generator.ts';
-import { reconcile } from '../loadtest/arrivals/reconcile.ts';
+import { type Reconciliation, reconcile } from '../loadtest/arrivals/reconcile.ts';
 import { mixed } from '../loadtest/arrivals/scenarios.ts';
 import { soak } from '../loadtest/arrivals/soak.ts';
+import { withRun } from '../loadtest/ending.ts';
 import type { TrafficRequest } from '../loadtest/traffic/http.ts';
 import type { RunFile } from '../loadtest/traffic/run.ts';
 import { mixedArrivals } from '../loadtest/traffic/scenarios.ts';
@@ -19,10 +20,15 @@ const SECONDS = 4;
 const SOAK_MINUTES = Number(process.env.AFFLUX_TEST_SOAK_MINUTES ?? 0);
 const OVERHEAD_MS = 300_000;
 
+function onPlatform(work: (fixture: LoadFixture) => Promise<void>): Promise<void> {
+  return withRun((run) => withLoadFixture(run, work));
+}
+
 test('clicks, postbacks, reports and portal reads at a steady rate: what was answered is what is stored', {
   timeout: OVERHEAD_MS,
 }, async () => {
-  await withLoadFixture(async (fixture) => {
+  const built = promisify(execFile)(process.execPath, [fromProject('loadtest/k6/build.mjs')]);
+  const tested = onPlatform(async (fixture) => {
     const { rows, targets } = await mixed(fixture, { rate: RATE, seconds: SECONDS });
     const exact = targets.filter(({ bound }) => bound === '= 0');
     // Wrong answers first: they tell why a figure is wrong.
@@ -40,49 +46,67 @@ test('clicks, postbacks, reports and portal reads at a steady rate: what was ans
       click_id_sum_2: received.totals.click_id_sum_2 + 1,
       orders_minor: received.totals.orders_minor + 1,
     };
-    const { targets: wrong } = await reconcile(fixture.stores, { ...received, totals });
-    expect(wrong.filter(({ ok }) => !ok).map(({ name, value }) => [name, value])).toEqual([
+    await built;
+    const runs = await runScripts(fixture);
+    // All at once: each waits for seconds, until every click is counted or its last arrival is due.
+    const files = [{ ...received, totals }, ...runs.map(fileOf)];
+    const [[wrong, ...right]] = await Promise.all([
+      Promise.all(files.map((file) => reconcile(fixture.stores, file))),
+      expectTheSame(fixture, runs[0]),
+    ]);
+    expect(missed(wrong)).toEqual([
       ['sums of click ids that differ from those received', 1],
       ['their amounts, minor units', -1],
     ]);
-
-    await promisify(execFile)(process.execPath, [fromProject('loadtest/k6/build.mjs')]);
-    await reconcileScripts(fixture);
+    expect(right.map(missed)).toEqual(runs.map(() => []));
   });
+  await Promise.all([built, tested]);
 });
 
+function missed(reconciled: Reconciliation | undefined): [string, number][] | undefined {
+  return reconciled?.targets.filter(({ ok }) => !ok).map(({ name, value }) => [name, value]);
+}
+
+const SCRIPT_RATE = 50;
+const SCRIPT_SECONDS = 2;
+
 /** The bundles for k6 send real requests to the platform, which has other clicks and orders already. */
-async function reconcileScripts(fixture: LoadFixture): Promise<void> {
-  const { platform, stores } = fixture;
+async function runScripts({ platform }: LoadFixture): Promise<BundleRun[]> {
   const env = { DEMO: join(platform.config.home, 'demo.json'), OUT: 'a-run.json', SEED: '7' };
   const urls = { COLLECTOR: platform.collectorUrl, API: platform.apiUrl };
   const runScript = async (name: string, more: Readonly<Record<string, string>>): Promise<BundleRun> =>
     await runBundle({ file: fromProject(`dist/k6/${name}.js`), env: { ...env, ...urls, ...more } });
-  const [rate, seconds] = [50, 2];
   const runs = [
-    await runScript('mixed', { RATE: String(rate), SECONDS: String(seconds) }),
+    await runScript('mixed', { RATE: String(SCRIPT_RATE), SECONDS: String(SCRIPT_SECONDS) }),
     await runScript('redirects', { RATE: '20', SECONDS: '2' }),
     await runScript('ramp', { RATE: '20', SECONDS: '1', STEPS: '3' }),
     await runScript('soak', { RATE: '20', SECONDS: '4' }),
   ];
-  const files = runs.map(({ written, errors }) => {
-    expect(errors).toEqual([]);
-    return JSON.parse(written['a-run.json'] ?? '') as RunFile;
-  });
+  await expect(runScript('ramp', { STEPS: 'many' })).rejects.toThrow('STEPS must be a whole number above 0');
+  expect(runs.map(({ errors }) => errors)).toEqual([[], [], [], []]);
+  const totals = runs.map((run) => fileOf(run).totals);
   // Warm-up of three seconds, then what each of them is asked for.
-  expect(files.map(({ totals }) => totals.clicks)).toEqual([5 * rate, 5 * 20, 3 * 20 + 20 + 25 + 31, 7 * 20]);
-  expect(files[0]?.totals.orders).toBe(seconds);
-  for (const file of files) {
-    const { targets } = await reconcile(stores, file);
-    expect(targets.filter(({ ok }) => !ok)).toEqual([]);
-  }
+  expect(totals.map(({ clicks }) => clicks)).toEqual([
+    5 * SCRIPT_RATE,
+    5 * 20,
+    3 * 20 + 20 + 25 + 31,
+    7 * 20,
+  ]);
+  expect(totals[0]?.orders).toBe(SCRIPT_SECONDS);
   expect(runs[2]?.written.stdout).toMatch(/the highest rate that holds: \d+\/s/);
+  return runs;
+}
 
-  const [run] = runs;
+function fileOf({ written }: BundleRun): RunFile {
+  return JSON.parse(written['a-run.json'] ?? '') as RunFile;
+}
+
+/** `npm run load` sends what the bundle for a mixed run has sent. */
+async function expectTheSame(fixture: LoadFixture, run: BundleRun | undefined): Promise<void> {
   if (!run) throw new Error('no run');
-  const again = await repeat(fixture, run, { rate, seconds });
+  const again = await repeat(fixture, run, { rate: SCRIPT_RATE, seconds: SCRIPT_SECONDS });
   expect(again.unused).toEqual([]);
-  expect(again.received).toEqual(files[0]);
+  expect(again.received).toEqual(fileOf(run));
 }
 
 /**
@@ -133,7 +157,7 @@ test.runIf(SOAK_MINUTES > 0)(
   'a steady load for minutes: every redirect is stored, and memory does not grow',
   { timeout: SOAK_MINUTES * 60_000 + OVERHEAD_MS },
   async () => {
-    await withLoadFixture(async (fixture) => {
+    await onPlatform(async (fixture) => {
       const { targets } = await soak(fixture, { rate: RATE, seconds: SOAK_MINUTES * 60 });
       // Latency and freshness are targets of `npm run load`, on a machine that does nothing else.
       const checked = targets.filter(

@@ -1,17 +1,13 @@
-import { createWriteStream, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { createWriteStream, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { query as queryEngine } from 'chdb';
 import { fromProject } from '../../core/config/paths.ts';
 import { applicationUrl } from '../../core/login.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
-import { startClickHouse } from '../../engines/clickhouse.ts';
-import { type Engine, freePort } from '../../engines/engine.ts';
-import { startPostgres } from '../../engines/postgres.ts';
+import { freePort } from '../../engines/engine.ts';
 import { createApiKey } from '../../ledger/access/api-keys.ts';
 import { connectDatabase } from '../../ledger/postgres/db.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
@@ -21,10 +17,21 @@ import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/cli
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
-import { runWrk, WRK_RESULT } from '../collector/load.ts';
+import { type Load, runWrk, SILENCE_NOTE, WRK_RESULT } from '../collector/load.ts';
 import { type Measured, startMeasured } from '../collector/process.ts';
+import { carryOut, type Run } from '../ending.ts';
+import { ownEngines } from '../engines.ts';
 import { APP_PASSWORD } from '../login.ts';
-import { atMostSelect1, type BenchUnit, inUnits, measureInsert, measureSelect1, unitRow } from '../units.ts';
+import { readOptions, text, whole } from '../options.ts';
+import {
+  atMostInUnits,
+  type BenchUnit,
+  inUnits,
+  measureBetween,
+  timeInsert,
+  timeSelect1,
+  unitRow,
+} from '../units.ts';
 import { generateClicks } from '../warehouse/generate.ts';
 
 /**
@@ -32,20 +39,15 @@ import { generateClicks } from '../warehouse/generate.ts';
  * exports in each format, of an API process with PostgreSQL, ClickHouse and the load generator on the same cores.
  */
 
-const { values } = parseArgs({
-  options: {
-    clicks: { type: 'string', default: '10000000' },
-    seconds: { type: 'string', default: '10' },
-    connections: { type: 'string', default: '64' },
-    reports: { type: 'string', default: '100' },
-    profile: { type: 'string', default: '' },
-    seed: { type: 'string', default: '42' },
-  },
+const { values } = readOptions({
+  clicks: whole(10_000_000),
+  seconds: whole(10),
+  connections: whole(64),
+  reports: whole(100),
+  profile: text(''),
+  seed: whole(42, 0),
 });
-const clicks = Number(values.clicks);
-const seconds = Number(values.seconds);
-const connections = Number(values.connections);
-const reportCount = Number(values.reports);
+const { clicks, seconds, connections } = values;
 
 /** ClickHouse's name of each format, and the days of the export: Arrow and Parquet end at 5,000,000 rows. */
 const EXPORTS = {
@@ -61,33 +63,14 @@ const ALL_CORES = '0-255';
 const LOOK_MS = 50;
 
 const log = createLogger({ name: 'bench', level: 'error' });
-const folder = mkdtempSync(join(tmpdir(), 'afflux-bench-'));
-const engines: Engine[] = [];
 
-try {
-  await main();
-} finally {
-  for (const engine of engines.reverse()) await engine.stop();
-  rmSync(folder, { recursive: true, force: true });
-}
+await carryOut(main);
 
-async function main(): Promise<void> {
-  const database = await startPostgres({
-    dataDir: join(folder, 'postgres'),
-    port: await freePort(),
-    password: 'bench',
-    database: 'afflux',
-    log,
-  });
-  engines.push(database);
-  const clickhouse = await startClickHouse({
-    dataDir: join(folder, 'clickhouse'),
-    port: await freePort(),
-    password: 'bench',
-    database: 'afflux',
-    log,
-  });
-  engines.push(clickhouse);
+async function main(run: Run): Promise<void> {
+  const folder = run.makeFolder('afflux-bench-');
+  const engines = ownEngines(run, { folder, log });
+  const database = await engines.postgres();
+  const clickhouse = await engines.clickhouse();
   const databaseUrl = applicationUrl(database.url, APP_PASSWORD);
   const keys = await prepareLedger(database.url, databaseUrl);
   const warehouse = await connectWarehouse({ url: clickhouse.url, name: 'bench' });
@@ -108,25 +91,32 @@ async function main(): Promise<void> {
     core: ALL_CORES,
     url: `${url}/readyz`,
   });
-  try {
-    const [insert, select1] = [await measureInsert(database.url), await measureSelect1(warehouse)];
-    const measured = [
-      await measureOrders({ url, api, key: keys.shop, insert }),
-      await measureReports({ url, key: keys.operator, select1 }),
-    ];
-    for (const format of FORMATS) {
-      measured.push(await measureExport({ url, api, key: keys.operator, format }));
-    }
-    report({
-      name: 'api',
-      versions: { clicks: String(clicks), seed: values.seed },
-      rows: [unitRow(insert), unitRow(select1), ...measured.map(({ row }) => row)],
-      targets: measured.flatMap(({ targets }) => targets),
-    });
-  } finally {
-    await api.stop();
-    await warehouse.close();
+  const timed = await measureBetween(
+    [() => timeInsert(database.url), () => timeSelect1(warehouse)],
+    async () => ({
+      orders: await measureOrders({ folder, url, api, key: keys.shop }),
+      reports: await measureReports({ url, key: keys.operator }),
+    }),
+  );
+  const [insert, select1] = timed.units;
+  const exports: Result[] = [];
+  for (const format of FORMATS) {
+    exports.push(await measureExport({ folder, url, api, key: keys.operator, format }));
   }
+  const measured = [
+    ordersResult(timed.done.orders, insert),
+    reportsResult(timed.done.reports, select1),
+    ...exports,
+  ];
+  await api.stop();
+  await warehouse.close();
+  report({
+    name: 'api',
+    versions: { clicks: String(clicks), seed: String(values.seed) },
+    rows: [unitRow(insert), unitRow(select1), ...measured.map(({ row }) => row)],
+    targets: measured.flatMap(({ targets }) => targets),
+    notes: [SILENCE_NOTE],
+  });
 }
 
 async function prepareLedger(ownerUrl: string, url: string): Promise<{ shop: string; operator: string }> {
@@ -146,7 +136,7 @@ async function prepareWarehouse(warehouse: Warehouse): Promise<void> {
   const { seconds: took } = await generateClicks({
     warehouse,
     rows: clicks,
-    seed: Number(values.seed),
+    seed: values.seed,
     endMs: Date.now(),
     progress: () => undefined,
   });
@@ -160,12 +150,12 @@ interface Result {
 
 /** Every order is another one: wrk counts them up. */
 async function measureOrders(options: {
+  readonly folder: string;
   readonly url: string;
   readonly api: Measured;
   readonly key: string;
-  readonly insert: BenchUnit;
-}): Promise<Result> {
-  const { url, api, key, insert } = options;
+}): Promise<{ load: Load; cpuUs: number }> {
+  const { folder, url, api, key } = options;
   const script = join(folder, 'orders.lua');
   writeFileSync(
     script,
@@ -184,6 +174,10 @@ ${WRK_RESULT}`,
   const load = await run(seconds);
   const cpuUs = ((api.cpuMs() - cpuBefore) * 1_000) / load.requests;
   progress(`${Math.round(load.perSecond)} orders/s`);
+  return { load, cpuUs };
+}
+
+function ordersResult({ load, cpuUs }: { load: Load; cpuUs: number }, insert: BenchUnit): Result {
   return {
     row: inUnits(
       {
@@ -198,24 +192,25 @@ ${WRK_RESULT}`,
     ),
     targets: [
       atLeast('orders a second', load.perSecond, 2_000),
-      atMost('orders p99 ms', load.p99Ms, 50),
+      ...atMostInUnits('orders p99', load.p99Ms, 50, insert),
       atMost('orders refused', load.errors, 0),
     ],
   };
 }
 
-async function measureReports(options: {
-  readonly url: string;
-  readonly key: string;
-  readonly select1: BenchUnit;
-}): Promise<Result> {
-  const { url, key, select1 } = options;
+/** Percentiles, milliseconds. */
+interface Times {
+  readonly p50Ms: number;
+  readonly p95Ms: number;
+}
+
+async function measureReports({ url, key }: { url: string; key: string }): Promise<Times> {
   // Whole days, today's among them: the usual range of a dashboard.
   const to = new Date(Math.ceil(Date.now() / DAY_MS) * DAY_MS);
   const from = new Date(to.getTime() - 30 * DAY_MS);
   const query = `from=${from.toISOString()}&to=${to.toISOString()}&group_by=day,campaign&limit=5000`;
   const timesMs: number[] = [];
-  for (let i = 0; i < reportCount + 5; i++) {
+  for (let i = 0; i < values.reports + 5; i++) {
     const startedAt = performance.now();
     const answer = await get(`${url}/v1/reports?${query}`, key);
     await answer.arrayBuffer();
@@ -225,23 +220,28 @@ async function measureReports(options: {
   const at = (share: number) =>
     timesMs[Math.min(timesMs.length - 1, Math.floor(timesMs.length * share))] ?? 0;
   progress(`reports p95 ${Math.round(at(0.95))} ms`);
+  return { p50Ms: at(0.5), p95Ms: at(0.95) };
+}
+
+function reportsResult({ p50Ms, p95Ms }: Times, select1: BenchUnit): Result {
   return {
     row: inUnits(
-      { what: '30 days by day and campaign', p50_ms: round(at(0.5)), p95_ms: round(at(0.95)) },
+      { what: '30 days by day and campaign', p50_ms: round(p50Ms), p95_ms: round(p95Ms) },
       select1,
     ),
-    targets: atMostSelect1('report p95', at(0.95), 60, select1),
+    targets: atMostInUnits('report p95', p95Ms, 60, select1),
   };
 }
 
 /** As finely as there are rows: by hour, campaign, affiliate, country and device. */
 async function measureExport(options: {
+  readonly folder: string;
   readonly url: string;
   readonly api: Measured;
   readonly key: string;
   readonly format: Format;
 }): Promise<Result> {
-  const { url, api, key, format } = options;
+  const { folder, url, api, key, format } = options;
   const to = new Date(Math.ceil(Date.now() / HOUR_MS) * HOUR_MS);
   const from = new Date(to.getTime() - EXPORTS[format].days * DAY_MS);
   const query = `from=${from.toISOString()}&to=${to.toISOString()}&group_by=hour,campaign,affiliate,country,device&format=${format}`;

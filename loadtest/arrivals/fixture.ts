@@ -1,10 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import type { Config } from '../../core/config/config.ts';
 import { connectDatabase } from '../../ledger/postgres/db.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
+import type { Run } from '../ending.ts';
 import { type Platform, startPlatform } from '../platform.ts';
 import { createClient } from './client.ts';
 import { createGenerator, type Generator } from './generator.ts';
@@ -21,33 +19,23 @@ export interface LoadFixture {
 
 const MAX_PROBLEMS = 10;
 
-/**
- * Runs `work` on a platform in a temporary folder, which is ended and removed afterwards, also when `interrupted`
- * rejects before.
- */
-export async function withLoadFixture<T>(
-  work: (fixture: LoadFixture) => Promise<T>,
-  interrupted: Promise<never> = new Promise(() => undefined),
-): Promise<T> {
-  const folder = mkdtempSync(join(tmpdir(), 'afflux-load-'));
-  const closers: (() => Promise<void>)[] = [];
+/** Does `work` on a platform in a temporary folder, both of which end with the run. */
+export async function withLoadFixture<T>(run: Run, work: (fixture: LoadFixture) => Promise<T>): Promise<T> {
+  const folder = run.makeFolder('afflux-load-');
+  const platform = await run.start((signal) => startPlatform({ folder, smallDisk: undefined, signal }));
+  const { stores, close } = await connectStores(platform.config);
+  const client = createClient({ collector: platform.collectorUrl, api: platform.apiUrl });
+  const problems: string[] = [];
+  const generator = createGenerator({
+    client,
+    demo: platform.demo,
+    reportProblem: (text) => void (problems.length < MAX_PROBLEMS && problems.push(text)),
+  });
   try {
-    const platform = await startPlatform({ folder, smallDisk: undefined });
-    closers.push(() => platform.stop());
-    const { stores, close } = await connectStores(platform.config);
-    closers.push(close);
-    const client = createClient({ collector: platform.collectorUrl, api: platform.apiUrl });
-    closers.push(() => client.close());
-    const problems: string[] = [];
-    const generator = createGenerator({
-      client,
-      demo: platform.demo,
-      reportProblem: (text) => void (problems.length < MAX_PROBLEMS && problems.push(text)),
-    });
-    return await Promise.race([work({ platform, stores, generator, problems }), interrupted]);
+    return await work({ platform, stores, generator, problems });
   } finally {
-    for (const close of closers.reverse()) await close();
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    await client.close();
+    await close();
   }
 }
 

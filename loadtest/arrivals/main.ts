@@ -1,12 +1,22 @@
 import { readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { loadConfig } from '../../core/config/config.ts';
 import { withGeneratedSecrets } from '../../core/config/secrets.ts';
-import { type BenchRow, printTables, report } from '../bench.ts';
-import type { Kind } from '../traffic/limits.ts';
+import { type BenchRow, type BenchTarget, printTables, report } from '../bench.ts';
+import { carryOut, type Run } from '../ending.ts';
+import { above0, optional, readOptions, text, whole } from '../options.ts';
+import { type Kind, LIMITS } from '../traffic/limits.ts';
 import type { RunFile } from '../traffic/run.ts';
 import { DEFAULTS, type ScenarioName } from '../traffic/scenarios.ts';
-import { type BenchUnit, inUnits, measureBareUws, measureInsert, measureSelect1, unitRow } from '../units.ts';
+import {
+  atMostUnits,
+  type BenchUnit,
+  inUnits,
+  measureBetween,
+  timeBareUws,
+  timeInsert,
+  timeSelect1,
+  unitRow,
+} from '../units.ts';
 import { connectStores, type LoadFixture, withLoadFixture } from './fixture.ts';
 import { ramp } from './ramp.ts';
 import { reconcile } from './reconcile.ts';
@@ -25,71 +35,85 @@ const SCENARIOS = { redirects, mixed, ramp, soak };
 const USAGE = `npm run load -- ${Object.keys(SCENARIOS).join('|')} [--rate CLICKS_PER_SECOND] [--seconds N | --minutes N]
 npm run load -- reconcile --run FILE`;
 
-const { values, positionals } = parseArgs({
-  options: {
-    rate: { type: 'string' },
-    seconds: { type: 'string' },
-    minutes: { type: 'string' },
-    run: { type: 'string' },
+const { values, positionals } = readOptions(
+  {
+    rate: optional(whole(1)),
+    seconds: optional(above0(1)),
+    minutes: optional(above0(1)),
+    run: optional(text('')),
   },
-  allowPositionals: true,
-});
+  { allowPositionals: true },
+);
 const [name = ''] = positionals;
-const interrupted = new Promise<never>((_resolve, reject) => {
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => reject(new Error(name)));
-});
-try {
+
+await carryOut(async (run) => {
   if (positionals.length === 1 && name === 'reconcile' && values.run !== undefined) {
     await reconcileFile(values.run);
   } else if (positionals.length === 1 && isScenario(name)) {
-    await runScenario(name);
+    await runScenario(run, name);
   } else {
     throw new Error(USAGE);
   }
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.stack : error}\n`);
-  // What is under way at an interruption would go on to its end.
-  process.exit(1);
-}
+});
 
-async function runScenario(scenario: ScenarioName): Promise<void> {
+async function runScenario(run: Run, scenario: ScenarioName): Promise<void> {
   const usual = DEFAULTS[scenario];
-  const rate = Number(values.rate ?? usual.rate);
-  const seconds =
-    values.minutes === undefined ? Number(values.seconds ?? usual.seconds) : Number(values.minutes) * 60;
-  if (!(rate > 0) || !(seconds > 0)) throw new Error(`rate and time must be above 0: ${USAGE}`);
-  await withLoadFixture(async (fixture) => {
-    const { rows, targets } = await SCENARIOS[scenario](fixture, { rate, seconds });
-    const units = await measureUnits(fixture);
+  const rate = values.rate ?? usual.rate;
+  const seconds = values.minutes === undefined ? (values.seconds ?? usual.seconds) : values.minutes * 60;
+  await withLoadFixture(run, async (fixture) => {
+    const { done, units } = await measureUnits(fixture, () =>
+      SCENARIOS[scenario](fixture, { rate, seconds }),
+    );
+    const targets = [...done.targets, ...unitTargets(done.rows, units)];
     report({
       name: `load-${scenario}`,
       script: 'load',
       versions: {},
-      rows: [...new Set(units.values())].map(unitRow).concat(rows.map((row) => inUnitOf(row, units))),
+      rows: [...new Set(units.values())].map(unitRow).concat(done.rows.map((row) => inUnitOf(row, units))),
       targets,
     });
     for (const problem of fixture.problems) process.stdout.write(`${problem}\n`);
     process.exitCode = targets.every(({ ok }) => ok) ? 0 : 1;
-  }, interrupted);
+  });
 }
 
 type UnitOf = ReadonlyMap<Kind, BenchUnit>;
 
-/** The unit of each kind of request: what its service does least. */
-async function measureUnits({ stores, platform }: LoadFixture): Promise<UnitOf> {
-  const select1 = await measureSelect1(stores.warehouse);
-  return new Map<Kind, BenchUnit>([
-    ['redirects', await measureBareUws()],
-    ['postbacks', await measureInsert(platform.config.databaseOwnerUrl)],
-    ['reports', select1],
-    ['portal reads', select1],
-  ]);
+/** The unit of each kind of request, what its service does least, before and after `work`. */
+async function measureUnits<T>(
+  { stores, platform }: LoadFixture,
+  work: () => Promise<T>,
+): Promise<{ done: T; units: UnitOf }> {
+  const { done, units } = await measureBetween(
+    [timeBareUws, () => timeInsert(platform.config.databaseOwnerUrl), () => timeSelect1(stores.warehouse)],
+    work,
+  );
+  const [bare, insert, select1] = units;
+  return {
+    done,
+    units: new Map<Kind, BenchUnit>([
+      ['redirects', bare],
+      ['postbacks', insert],
+      ['reports', select1],
+      ['portal reads', select1],
+    ]),
+  };
 }
 
 function inUnitOf(row: BenchRow, units: UnitOf): BenchRow {
   const kind = [...units.keys()].find((name) => String(row.what).endsWith(name));
   const unit = kind && units.get(kind);
   return unit ? inUnits(row, unit) : row;
+}
+
+/** The limits of what the stores answer as multiples of their units; the collector's is of its own: see bench:collector. */
+function unitTargets(rows: readonly BenchRow[], units: UnitOf): BenchTarget[] {
+  return (['postbacks', 'reports', 'portal reads'] as const).flatMap((kind) => {
+    const p99Ms = rows.find(({ what }) => what === kind)?.p99_ms;
+    const unit = units.get(kind);
+    if (p99Ms === undefined || !unit) return [];
+    return [atMostUnits(`${kind} p99`, Number(p99Ms), LIMITS[kind].p99Ms, unit)];
+  });
 }
 
 /** Waits for what is under way; prints, and leaves no result of a benchmark. */

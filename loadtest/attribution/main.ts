@@ -1,16 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { createWarehouseClicks } from '../../attribution/worker/click-source.ts';
 import { BATCHES_IN_FLIGHT, createAttributionWorker } from '../../attribution/worker/worker.ts';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { applicationUrl } from '../../core/login.ts';
 import { createLogger } from '../../core/service/log.ts';
-import { startClickHouse } from '../../engines/clickhouse.ts';
-import { type Engine, freePort } from '../../engines/engine.ts';
-import { startPostgres } from '../../engines/postgres.ts';
+import { freePort } from '../../engines/engine.ts';
 import { createApiKey } from '../../ledger/access/api-keys.ts';
 import { auditLedger } from '../../ledger/audit/audit.ts';
 import { affiliateBalance } from '../../ledger/audit/counts.ts';
@@ -24,8 +20,11 @@ import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/cli
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
+import { carryOut, type Run } from '../ending.ts';
+import { ownEngines } from '../engines.ts';
 import { APP_PASSWORD } from '../login.ts';
-import { inUnits, measureInsert, unitRow } from '../units.ts';
+import { above0, optional, readOptions, text, whole } from '../options.ts';
+import { inUnits, measureBetween, timeInsert, unitRow } from '../units.ts';
 import { prepareConventional, runConventional } from './conventional.ts';
 import { type BenchOrder, type BenchProgram, createBenchProgram, insertClicks, makeOrders } from './data.ts';
 import { createPayableAffiliates, lengthenEntries } from './payouts.ts';
@@ -39,37 +38,25 @@ import { cpuMs, recordByApi, startApiProcess } from './record.ts';
  * only prepares can so be done at another time than what is measured.
  */
 
-const { values } = parseArgs({
-  options: {
-    clicks: { type: 'string', default: '10000000' },
-    orders: { type: 'string', default: '200000' },
-    payees: { type: 'string', default: '100000' },
-    entries: { type: 'string', default: '10000000' },
-    'conventional-seconds': { type: 'string', default: '15' },
-    folder: { type: 'string' },
-    parts: { type: 'string' },
-  },
+const { values: sizes } = readOptions({
+  clicks: whole(10_000_000),
+  orders: whole(200_000),
+  payees: whole(100_000),
+  entries: whole(10_000_000),
+  'conventional-seconds': above0(15),
+  folder: optional(text('')),
+  parts: optional(text('')),
 });
-const sizes = {
-  clicks: Number(values.clicks),
-  orders: Number(values.orders),
-  payees: Number(values.payees),
-  entries: Number(values.entries),
-  conventionalMs: Number(values['conventional-seconds']) * 1_000,
-};
 
 /** As the worker process has them. */
 const WORKER_CONNECTIONS = 4;
-const PASSWORD = 'bench';
 /** Balances read. */
 const BALANCES = 200;
 
 const log = createLogger({ name: 'bench', level: 'warn' });
-const folder = values.folder ?? mkdtempSync(join(tmpdir(), 'afflux-bench-'));
-const stateFile = join(folder, 'bench.json');
-const engines: Engine[] = [];
 
 interface Stores {
+  readonly folder: string;
   readonly ledger: Database;
   readonly owner: Database;
   readonly warehouse: Warehouse;
@@ -145,7 +132,7 @@ const PARTS: Readonly<Record<string, (stores: Stores, state: State) => Promise<F
     const done = await runConventional(ledger, {
       orders,
       connections: WORKER_CONNECTIONS,
-      maxMs: sizes.conventionalMs,
+      maxMs: sizes['conventional-seconds'] * 1_000,
     });
     await owner.unsafe('drop table conventional_conversions, conventional_clicks, conventional_affiliates');
     return {
@@ -195,43 +182,42 @@ interface Figures {
   readonly targets: BenchTarget[];
 }
 
-try {
-  await main();
-} finally {
-  for (const engine of engines.reverse()) await engine.stop();
-  if (values.folder === undefined) rmSync(folder, { recursive: true, force: true });
-}
+await carryOut(main);
 
-async function main(): Promise<void> {
-  const parts = values.parts?.split(',') ?? Object.keys(PARTS);
+async function main(run: Run): Promise<void> {
+  const parts = sizes.parts?.split(',') ?? Object.keys(PARTS);
   const unknown = parts.find((part) => !PARTS[part]);
   if (unknown !== undefined) throw new Error(`${unknown} is none of ${Object.keys(PARTS).join(', ')}`);
+  const folder = sizes.folder ?? run.makeFolder('afflux-bench-');
   mkdirSync(folder, { recursive: true });
+  const stateFile = join(folder, 'bench.json');
   const state: State = existsSync(stateFile)
     ? (JSON.parse(readFileSync(stateFile, 'utf8')) as State)
     : { clickKey: randomBytes(16).toString('hex'), rows: {}, targets: {} };
-  const stores = await openStores();
-  for (const part of parts) {
-    progress(part);
-    const figures = await PARTS[part]?.(stores, state);
-    if (figures) {
-      state.rows[part] = figures.rows;
-      state.targets[part] = figures.targets;
+  const stores = await openStores(run, folder);
+  const { units } = await measureBetween([() => timeInsert(stores.ownerUrl)], async () => {
+    for (const part of parts) {
+      progress(part);
+      const figures = await PARTS[part]?.(stores, state);
+      if (figures) {
+        state.rows[part] = figures.rows;
+        state.targets[part] = figures.targets;
+      }
+      writeFileSync(stateFile, JSON.stringify(state));
     }
-    writeFileSync(stateFile, JSON.stringify(state));
-  }
+  });
+  const [insert] = units;
+  // A part of an earlier call keeps the multiples of that call's unit.
+  for (const part of parts) state.rows[part] = (state.rows[part] ?? []).map((row) => inUnits(row, insert));
+  writeFileSync(stateFile, JSON.stringify(state));
   const versions = await readVersions(stores);
-  const insert = await measureInsert(stores.ownerUrl);
   const { ledger, owner, warehouse } = stores;
   await Promise.all([ledger.end(), owner.end(), warehouse.close()]);
   const measured = Object.keys(PARTS);
   report({
     name: 'attribution',
     versions,
-    rows: [
-      unitRow(insert),
-      ...measured.flatMap((part) => state.rows[part] ?? []).map((row) => inUnits(row, insert)),
-    ],
+    rows: [unitRow(insert), ...measured.flatMap((part) => state.rows[part] ?? [])],
     targets: measured.flatMap((part) => state.targets[part] ?? []),
   });
 }
@@ -245,23 +231,10 @@ function required<T>(value: T | undefined): T {
   return value;
 }
 
-async function openStores(): Promise<Stores> {
-  const clickhouse = await startClickHouse({
-    dataDir: join(folder, 'clickhouse'),
-    port: await freePort(),
-    password: 'bench',
-    database: 'afflux',
-    log,
-  });
-  engines.push(clickhouse);
-  const postgres = await startPostgres({
-    dataDir: join(folder, 'postgres'),
-    port: await freePort(),
-    password: PASSWORD,
-    database: 'afflux',
-    log,
-  });
-  engines.push(postgres);
+async function openStores(run: Run, folder: string): Promise<Stores> {
+  const engines = ownEngines(run, { folder, log });
+  const clickhouse = await engines.clickhouse();
+  const postgres = await engines.postgres();
   const warehouse = await connectWarehouse({ url: clickhouse.url, name: 'bench' });
   await migrateWarehouse({ warehouse, log });
   await loadGeo(warehouse, { now: Date.now() });
@@ -270,6 +243,7 @@ async function openStores(): Promise<Stores> {
   const ledger = await connectDatabase({ url: databaseUrl, max: WORKER_CONNECTIONS, name: 'bench' });
   const owner = await connectOwner({ url: postgres.url, name: 'bench-owner' });
   return {
+    folder,
     ledger,
     owner,
     warehouse,
@@ -281,7 +255,7 @@ async function openStores(): Promise<Stores> {
 
 /** All orders by the API; then as many again by the ledger's own function, of a twentieth of them. */
 async function record(
-  { ledger, databaseUrl, clickhouseUrl }: Stores,
+  { folder, ledger, databaseUrl, clickhouseUrl }: Stores,
   { programId }: BenchProgram,
   orders: readonly BenchOrder[],
   clickKey: Buffer,

@@ -1,6 +1,7 @@
-import { parseArgs } from 'node:util';
 import { fromProject } from '../../core/config/paths.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, RESULTS_FOLDER, report } from '../bench.ts';
+import { carryOut, type Run } from '../ending.ts';
+import { above0, optional, readOptions, text, whole } from '../options.ts';
 import { openOwnNetwork, rerunInOwnNetwork } from './network.ts';
 import { refusedBeyondKills, total } from './refusals.ts';
 import { type ChaosResult, runChaos } from './run.ts';
@@ -14,38 +15,27 @@ import { type ChaosResult, runChaos } from './run.ts';
 /** Of the visits of a run with several collectors, in percent. */
 const MOST_REFUSED_PERCENT = 1;
 
-const { values } = parseArgs({
-  options: {
-    minutes: { type: 'string', default: '2' },
-    seed: { type: 'string', default: '1' },
-    workers: { type: 'string' },
-    results: { type: 'string', default: fromProject(RESULTS_FOLDER) },
-  },
+const { values } = readOptions({
+  minutes: above0(2),
+  seed: whole(1, 0),
+  workers: optional(whole(1)),
+  results: text(fromProject(RESULTS_FOLDER)),
 });
-const minutes = Number(values.minutes);
-const seed = Number(values.seed);
-if (!(minutes > 0) || !Number.isSafeInteger(seed)) {
-  throw new Error('--minutes must be above 0 and --seed a whole number');
-}
-const workers = values.workers === undefined ? undefined : Number(values.workers);
-if (workers !== undefined && !(Number.isSafeInteger(workers) && workers > 0)) {
-  throw new Error('--workers must be a whole number above 0');
-}
+const { minutes, seed, workers } = values;
 
-process.exitCode = (await rerunInOwnNetwork()) ?? (await run());
+const code = await rerunInOwnNetwork();
+if (code === undefined) await carryOut(main);
+process.exitCode = code;
 
-/** The run itself; returns the exit code. */
-async function run(): Promise<number> {
-  const interrupted = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupted.abort());
-
+/** The run itself. */
+async function main(run: Run): Promise<void> {
   const result = await runChaos({
     minutes,
     seed,
     workers,
     network: openOwnNetwork(),
     say: (line) => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`),
-    signal: interrupted.signal,
+    run,
   });
   report({
     name: 'chaos',
@@ -64,7 +54,7 @@ async function run(): Promise<number> {
     ...strange,
   ];
   for (const remark of remarks) process.stdout.write(`${remark}\n`);
-  return result.ok ? 0 : 1;
+  process.exitCode = result.ok ? 0 : 1;
 }
 
 function rowsOf(result: ChaosResult): BenchRow[] {

@@ -6,6 +6,7 @@ import { errorText } from '../../core/errors.ts';
 import { connectDatabase, type Database } from '../../ledger/postgres/db.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
+import type { Run } from '../ending.ts';
 import { PLATFORM_LOG, type Platform, startPlatform } from '../platform.ts';
 import { mountSmallDisk } from '../small-disk.ts';
 import { isTrueWithin } from '../wait.ts';
@@ -64,7 +65,7 @@ const LOOK_MS = 500;
 
 /**
  * Runs the whole platform under load and faults, lets it recover, and compares what the outside world saw with what
- * is stored. The folder with all data and logs is kept when a promise was broken.
+ * is stored. Platform and disk end with the run; the folder with all data and logs is kept when a promise was broken.
  * @throws Error when the platform cannot be started, or is no more able to answer the comparison.
  */
 export async function runChaos(options: {
@@ -74,41 +75,41 @@ export async function runChaos(options: {
   workers: number | undefined;
   network: OwnNetwork | undefined;
   say: (line: string) => void;
-  signal: AbortSignal;
+  run: Run;
 }): Promise<ChaosResult> {
-  const { minutes, seed, workers, network, say, signal } = options;
+  const { minutes, seed, workers, network, say, run } = options;
   const folder = mkdtempSync(join(tmpdir(), 'afflux-chaos-'));
+  let ok = false;
+  run.atEnd(() => {
+    if (ok) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    else say(`the data, platform.log and what the client saw are kept in ${folder}`);
+  });
   const disk = mountSmallDisk(Math.ceil(DISK_MB.least + DISK_MB.perMinute * minutes));
-  if (!disk) process.stderr.write('NOT TESTED: a full disk, because none can be mounted\n');
+  if (disk) run.atEnd(() => disk.dispose());
+  else process.stderr.write('NOT TESTED: a full disk, because none can be mounted\n');
   const kinds = FAULT_KINDS.filter(
     (kind) =>
       (disk !== undefined || kind !== 'disk full') &&
       (network !== undefined || !kind.endsWith('cut off')) &&
       (workers !== undefined || kind !== 'parent of the collectors killed'),
   );
-  let platform: Platform | undefined;
-  let ok = false;
-  try {
-    say(`starting the platform in ${folder}`);
-    platform = await startPlatform({ folder, smallDisk: disk?.folder, workers });
-    const schedule = makeSchedule({ seed, durationMs: minutes * 60_000, kinds });
-    const timeline = createTimeline();
-    const inject = createInjector({ platform, disk, network, timeline });
-    const result = await runWithFaults({ platform, folder, schedule, inject, timeline, seed, say, signal });
-    ok = result.ok;
-    return result;
-  } finally {
-    await platform?.stop();
-    if (ok) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
-    else say(`the data, platform.log and what the client saw are kept in ${folder}`);
-    disk?.dispose();
-  }
+  say(`starting the platform in ${folder}`);
+  const platform = await run.start((signal) =>
+    startPlatform({ folder, smallDisk: disk?.folder, workers, signal }),
+  );
+  const schedule = makeSchedule({ seed, durationMs: minutes * 60_000, kinds });
+  const timeline = createTimeline();
+  const inject = createInjector({ platform, disk, network, timeline });
+  const { signal } = run;
+  const result = await runWithFaults({ platform, folder, schedule, inject, timeline, seed, say, signal });
+  ok = result.ok;
+  return result;
 }
 
 /** Of the standard's own example. */
 const IBAN = 'DE89370400440532013000';
 
-interface Run {
+interface Experiment {
   readonly platform: Platform;
   readonly folder: string;
   readonly schedule: readonly Fault[];
@@ -119,7 +120,7 @@ interface Run {
   readonly signal: AbortSignal;
 }
 
-async function runWithFaults(options: Run): Promise<ChaosResult> {
+async function runWithFaults(options: Experiment): Promise<ChaosResult> {
   const { platform, folder, timeline, seed, say, signal } = options;
   const { demo, collectorUrl } = platform;
   const http = createHttp();
@@ -193,7 +194,7 @@ async function injectAll({
   inject,
   say,
   signal,
-}: Run): Promise<Pick<ChaosResult, 'faults' | 'missedFaults'>> {
+}: Experiment): Promise<Pick<ChaosResult, 'faults' | 'missedFaults'>> {
   const startedAt = Date.now();
   const faults = new Map<FaultKind, number>();
   let missedFaults = 0;

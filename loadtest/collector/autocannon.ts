@@ -18,5 +18,5 @@ const result = await autocannon({
 const { total } = result.requests;
 const failed = result.errors + result.timeouts + result['4xx'] + result['5xx'];
 console.log(
-  `RESULT ${total} ${Math.round(result.duration * 1_000_000)} ${result.latency.p50 * 1_000} ${result.latency.p99 * 1_000} ${result.latency.p99_9 * 1_000} ${failed}`,
+  `RESULT ${total} ${Math.round(result.duration * 1_000_000)} ${result.latency.p50 * 1_000} ${result.latency.p99 * 1_000} ${result.latency.p99_9 * 1_000} ${result.latency.max * 1_000} ${failed}`,
 );

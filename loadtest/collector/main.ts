@@ -1,23 +1,20 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { fromProject } from '../../core/config/paths.ts';
 import { openPostgres } from '../../core/postgres/postgres.ts';
 import { createLogger } from '../../core/service/log.ts';
-import { type Engine, freePort } from '../../engines/engine.ts';
-import { findNatsServer, startNats } from '../../engines/nats.ts';
-import { startPostgres } from '../../engines/postgres.ts';
+import { freePort } from '../../engines/engine.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
+import { carryOut, type Run } from '../ending.ts';
+import { findOwnNats, ownEngines } from '../engines.ts';
+import { readOptions, text, whole, wholes } from '../options.ts';
 import { createConventionalLinks } from '../peers/conventional-schema.ts';
 import { BARE_UWS } from '../units.ts';
 import { type BenchLink, createLedgerLinks, makeLinks } from './links.ts';
 import { createLoadGenerator, type Load, type LoadGenerator, makeRequests } from './load.ts';
 import { type Measured, pin, startMeasured } from './process.ts';
-import { readConfigFor } from './settings.ts';
 import { soak } from './soak.ts';
 import { countStoredClicks } from './stored.ts';
 
@@ -36,18 +33,15 @@ const USER_AGENTS = 1_000;
 /** Enough for V8 to compile what a click runs through, as a server that has been up for a minute has. */
 const WARM_UP_SECONDS = 4;
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '5' },
-    connections: { type: 'string', default: '8,64,256' },
-    only: { type: 'string', default: '' },
-    soak: { type: 'string', default: '10000000' },
-  },
+const { values } = readOptions({
+  rounds: whole(3),
+  seconds: whole(5),
+  connections: wholes([8, 64, 256]),
+  only: text(''),
+  /** Clicks; 0: none. */
+  soak: whole(10_000_000, 0),
 });
-const rounds = Number(values.rounds);
-const seconds = Number(values.seconds);
-const connectionCounts = values.connections.split(',').map(Number);
+const { rounds, seconds, connections: connectionCounts } = values;
 
 interface Contestant {
   readonly name: string;
@@ -63,20 +57,16 @@ interface Sample extends Load {
 
 const node = process.execPath;
 const beside = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), 'afflux-bench-'));
-const engines: Engine[] = [];
 
-try {
-  await main();
-} finally {
-  for (const engine of engines.reverse()) await engine.stop();
-  rmSync(folder, { recursive: true, force: true });
-}
+await carryOut(main);
 
-async function main(): Promise<void> {
-  const { ownerUrl, nats, natsAlways } = await startEngines();
+async function main(run: Run): Promise<void> {
+  const folder = run.makeFolder('afflux-bench-');
+  const { ownerUrl, nats, natsAlways } = await startEngines(run, folder);
   const links = makeLinks(LINKS);
   const databaseUrl = await createLedgerLinks(ownerUrl, links);
+  const collector = (name: string, natsUrl: string): Contestant =>
+    startsCollector({ name, home: join(folder, name.replaceAll(/\W+/g, '-')), databaseUrl, natsUrl });
   const codes = links.map(({ code }) => code);
   const load = createLoadGenerator({
     folder,
@@ -85,8 +75,8 @@ async function main(): Promise<void> {
   });
   const contestants = [
     bareUws(),
-    collector('collector', databaseUrl, nats.url),
-    ...(natsAlways ? [collector('collector, sync_interval: always', databaseUrl, natsAlways.url)] : []),
+    collector('collector', nats.url),
+    ...(natsAlways ? [collector('collector, sync_interval: always', natsAlways.url)] : []),
     await insertPerClick(ownerUrl, links),
   ].filter(
     (contestant) =>
@@ -95,11 +85,11 @@ async function main(): Promise<void> {
   const samples = await measure(contestants, load);
   const rows = besideBare(summarize(contestants, samples));
   const memory =
-    Number(values.soak) > 0
+    values.soak > 0
       ? [
           await soak({
-            start: collector('collector', databaseUrl, nats.url).start,
-            clicks: Number(values.soak),
+            start: collector('collector', nats.url).start,
+            clicks: values.soak,
             codes,
             folder,
             core: LOAD_CORE,
@@ -111,34 +101,19 @@ async function main(): Promise<void> {
     versions: { [load.name]: loadVersion(load), 'nats-server': version(nats.binary, ['--version']) },
     rows,
     targets: [...targets(rows), ...memory],
+    notes: [`${load.note} A run with an error has no result.`],
   });
 }
 
-async function startEngines() {
-  const log = createLogger({ name: 'bench', level: 'error' });
-  const config = readConfigFor(folder);
-  const server = await findNatsServer({ explicit: config.natsServer, home: fromProject('.afflux') });
+async function startEngines(run: Run, folder: string) {
+  const engines = ownEngines(run, { folder, log: createLogger({ name: 'bench', level: 'error' }) });
+  const server = await findOwnNats();
   const start = async (name: string, sync: 'always' | 'interval') => {
-    const engine = await startNats({
-      server,
-      dataDir: join(folder, name),
-      port: await freePort(),
-      password: 'bench',
-      sync,
-      log,
-    });
-    engines.push(engine);
+    const engine = await engines.nats({ server, name, sync });
     pin(engine.pid, LOAD_CORE);
     return { url: engine.url, binary: server.binary };
   };
-  const database = await startPostgres({
-    dataDir: join(folder, 'postgres'),
-    port: await freePort(),
-    password: 'bench',
-    database: 'afflux',
-    log,
-  });
-  engines.push(database);
+  const database = await engines.postgres();
   pin(database.pid, LOAD_CORE);
   const canSyncAlways = server.version[0] > 2 || server.version[1] >= 10;
   return {
@@ -160,14 +135,20 @@ function bareUws(): Contestant {
   };
 }
 
-function collector(name: string, databaseUrl: string, natsUrl: string): Contestant {
+function startsCollector(options: {
+  name: string;
+  home: string;
+  databaseUrl: string;
+  natsUrl: string;
+}): Contestant {
+  const { name, home, databaseUrl, natsUrl } = options;
   return {
     name,
     start: (port) =>
       startMeasured({
         command: [node, fromProject('dist/bin/afflux.js'), 'collector'],
         env: {
-          AFFLUX_HOME: join(folder, name.replaceAll(/\W+/g, '-')),
+          AFFLUX_HOME: home,
           CLICK_KEYS,
           DATABASE_URL: databaseUrl,
           NATS_URL: natsUrl,
@@ -221,6 +202,7 @@ async function measure(
           cpuUs: ((server.cpuMs() - cpuBefore) * 1_000) / measured.requests,
           rssMb: server.rssMb(),
         };
+        if (measured.errors > 0) throw new Error(`${contestant.name}: ${measured.errors} failed requests`);
         if (contestant.stored && storedBefore !== undefined) {
           checkStored(contestant.name, measured, (await contestant.stored()) - storedBefore, connections);
         }
@@ -239,7 +221,6 @@ async function measure(
 
 /** Each connection may hold one answered click that the generator no longer read when it ended. */
 function checkStored(name: string, load: Load, stored: number, connections: number): void {
-  if (load.errors > 0) throw new Error(`${name}: ${load.errors} failed requests`);
   if (stored < load.requests || stored > load.requests + connections) {
     throw new Error(`${name}: ${load.requests} redirects received, ${stored} clicks stored`);
   }

@@ -28,12 +28,13 @@ export async function soak(options: {
   const rssMb: number[] = [];
   const warmUp = Math.min(WARM_UP_CLICKS, clicks / 2);
   for (let sent = 0; sent < warmUp + clicks; ) {
-    const { requests } = await load.run({
+    const { requests, errors } = await load.run({
       url: `http://127.0.0.1:${port}`,
       connections: CONNECTIONS,
       seconds: SECONDS_PER_SAMPLE,
       core,
     });
+    if (errors > 0) throw new Error(`soak: ${errors} failed requests`);
     sent += requests;
     if (sent > warmUp) rssMb.push(server.rssMb());
     process.stderr.write(`soak: ${sent} clicks, ${Math.round(server.rssMb())} MB\n`);

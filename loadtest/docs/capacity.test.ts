@@ -27,6 +27,14 @@ it('the page is what the published results make', () => {
   expect(readFileSync(fromProject('docs/capacity.md'), 'utf8')).toBe(capacityPage(results));
 });
 
+it('names command, date and machine of every figure', () => {
+  const text = readFileSync(fromProject('docs/capacity.md'), 'utf8');
+  for (const name of ['collector', 'pipeline', 'warehouse', 'attribution', 'peers']) {
+    const { command, date, machine } = results.find((result) => result.name === name) as BenchResult;
+    expect(text).toContain(`| \`${command}\` | ${date.slice(0, 10)} | ${machine} |`);
+  }
+});
+
 it('machines follow from the costs of a click, its peak, and what has to fail over', () => {
   // 10¹⁰ a day: 578,704 clicks/s at the peak, so 578,704 × 20 µs = 11.57 cores of collectors at 4.8 a machine.
   const large = plan(costs, 1e10);

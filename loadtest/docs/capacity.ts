@@ -235,13 +235,13 @@ function requestBytes(): number {
   return [`GET ${clickPath('ann-summer', 0)} HTTP/1.1`, ...lines, '', ''].join('\r\n').length;
 }
 
-function resultOf(results: readonly BenchResult[], name: string): BenchResult {
+export function resultOf(results: readonly BenchResult[], name: string): BenchResult {
   const result = results.find((one) => one.name === name);
   if (!result) throw new Error(`docs/benchmarks has no ${name}.json`);
   return result;
 }
 
-function figure(
+export function figure(
   results: readonly BenchResult[],
   name: string,
   where: Readonly<Record<string, string | number | RegExp>>,
@@ -257,17 +257,17 @@ function figure(
   return value;
 }
 
-function target(results: readonly BenchResult[], name: string, goal: string): number {
+export function target(results: readonly BenchResult[], name: string, goal: string): number {
   const found = resultOf(results, name).targets.find((one) => one.name === goal);
   if (!found) throw new Error(`${name}.json has no goal "${goal}"`);
   return found.value;
 }
 
-function whole(value: number): string {
+export function whole(value: number): string {
   return Math.round(Number(value.toPrecision(3))).toLocaleString('en-US');
 }
 
-function round3(value: number): number {
+export function round3(value: number): number {
   return Number(value.toPrecision(3));
 }
 

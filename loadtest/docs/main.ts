@@ -5,15 +5,17 @@ import { fromProject } from '../../core/config/paths.ts';
 import { type BenchResult, RESULTS_FOLDER } from '../bench.ts';
 import { capacityPage } from './capacity.ts';
 import { chart, page } from './page.ts';
+import { withMeasured } from './readme.ts';
 
 /**
- * `npm run bench:docs` takes over the results of the last runs and writes docs/benchmarks.md with its pictures, and docs/capacity.md;
+ * `npm run bench:docs` takes over the results of the last runs and writes docs/benchmarks.md with its pictures, docs/capacity.md and the table of README.md;
  * `--check` says whether the pages are what the results make.
  */
 
 const { values } = parseArgs({ options: { check: { type: 'boolean', default: false } } });
 const docs = fromProject('docs');
 const kept = join(docs, 'benchmarks');
+const readme = fromProject('README.md');
 
 function resultsIn(folder: string): string[] {
   if (!existsSync(folder)) return [];
@@ -32,6 +34,7 @@ const results = resultsIn(kept).map(
 const files = new Map([
   [join(docs, 'benchmarks.md'), page(results)],
   [join(docs, 'capacity.md'), capacityPage(results)],
+  [readme, withMeasured(readFileSync(readme, 'utf8'), results)],
   ...results.map((result): [string, string] => [join(kept, `${result.name}.svg`), chart(result)]),
 ]);
 for (const [file, text] of files) {

@@ -30,6 +30,10 @@ it('shows every figure, its goal and the command', () => {
   expect(text).toContain(
     '| server | p50 ms | errors |\n| --- | --- | --- |\n| a \\| b | 1.5 |  |\n| c |  | 0 |\n\nTwo of a kind.\n',
   );
+  const noUnit = 'No unit was measured in this run: its times hold for this machine alone.';
+  expect(text.split(noUnit)).toHaveLength(3);
+  expect(page([{ ...result, rows: [{ 'p50 ms': 1.5, 'p50 ÷ SELECT 1': 3 }] }])).not.toContain(noUnit);
+  expect(page([{ ...result, rows: [{ per_s: 5 }], targets: [] }])).not.toContain(noUnit);
   expect(text.indexOf('## collector')).toBeLessThan(text.indexOf('## api'));
 });
 

@@ -3,7 +3,7 @@ import { LIMITS } from '../traffic/limits.ts';
 import { MAX_STEPS, nextRate, visitors, WARM_UP_SECONDS } from '../traffic/scenarios.ts';
 import { type Begun, createGenerator, timeMetric } from './generator.ts';
 import { arrivals, FAULTS, limitsOf, optionsOf, shown, tagged } from './plan.ts';
-import { readSettings } from './settings.ts';
+import { readSettings, wholeNumber } from './settings.ts';
 import { figureOf, type Summary, summarize } from './summary.ts';
 
 /**
@@ -24,7 +24,7 @@ interface RampStep {
 }
 
 const steps: RampStep[] = [];
-const stepCount = Math.min(MAX_STEPS, Number(__ENV.STEPS ?? DEFAULT_STEPS));
+const stepCount = Math.min(MAX_STEPS, wholeNumber('STEPS', DEFAULT_STEPS));
 for (let rate = settings.rate; steps.length < stepCount; rate = nextRate(rate)) {
   const startS = WARM_UP_SECONDS + steps.length * (settings.seconds + PAUSE_S);
   steps.push({ name: `step_${steps.length}`, rate, startS });

@@ -35,8 +35,9 @@ function required(name: string): string {
   return text;
 }
 
-function wholeNumber(name: string, byDefault: number): number {
+/** @throws Error that names the variable. */
+export function wholeNumber(name: string, byDefault: number): number {
   const value = Number(__ENV[name] ?? byDefault);
-  if (!(value >= 1) || value !== Math.floor(value)) throw new Error(`${name} must be a whole number above 0`);
+  if (!Number.isSafeInteger(value) || value < 1) throw new Error(`${name} must be a whole number above 0`);
   return value;
 }

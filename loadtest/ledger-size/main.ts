@@ -1,12 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { applicationUrl } from '../../core/login.ts';
 import { createLogger } from '../../core/service/log.ts';
-import { freePort } from '../../engines/engine.ts';
-import { startPostgres } from '../../engines/postgres.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { recordDecisions } from '../../ledger/decisions/decisions.ts';
 import { forgetPostbackCalls } from '../../ledger/integrations/postback-calls.ts';
@@ -19,38 +13,32 @@ import { createProgram } from '../../ledger/programs/programs.ts';
 import { setTerms } from '../../ledger/programs/terms.ts';
 import { cpuMs } from '../attribution/record.ts';
 import { type BenchRow, report, round } from '../bench.ts';
+import { carryOut, type Run } from '../ending.ts';
+import { ownEngines } from '../engines.ts';
 import { APP_PASSWORD } from '../login.ts';
+import { readOptions, whole } from '../options.ts';
 
 /**
  * `npm run bench:ledger-size`: what an order costs PostgreSQL in a ledger of N orders beside one of a hundredth of them, in
  * turns; how deep its indexes are and how long a vacuum takes; and what it costs to forget a day of 90 days of calls.
  */
 
-const { values } = parseArgs({
-  options: {
-    orders: { type: 'string', default: '5000000' },
-    samples: { type: 'string', default: '2000' },
-  },
-});
-const ORDERS = Number(values.orders);
-const SAMPLES = Number(values.samples);
+/** The large ledger has so many times the orders of the small one. */
+const RATIO = 100;
 /** Orders of one side before the other has its turn. */
 const TURN = 100;
+const { values } = readOptions({ orders: whole(5_000_000, RATIO), samples: whole(2_000) });
+const ORDERS = values.orders;
+const SAMPLES = Math.ceil(values.samples / TURN) * TURN;
 /** Calls of the log, in days. */
 const CALL_DAYS = 91;
 /** Ids of copies are this far apart: a table has fewer rows of one order. */
 const STRIDE = 10;
 
-const folder = mkdtempSync(join(tmpdir(), 'afflux-ledger-size-'));
 const log = createLogger({ name: 'bench', level: 'warn' });
-const engine = await startPostgres({
-  dataDir: join(folder, 'postgres'),
-  port: await freePort(),
-  password: 'bench',
-  database: 'small',
-  log,
-  settings: { fsync: 'off', maintenance_work_mem: '512MB', max_wal_size: '16GB', shared_buffers: '1GB' },
-});
+const SETTINGS = { fsync: 'off', maintenance_work_mem: '512MB', max_wal_size: '16GB', shared_buffers: '1GB' };
+
+await carryOut(main);
 
 interface Ledger {
   readonly owner: Database;
@@ -59,8 +47,8 @@ interface Ledger {
   credit(): Promise<void>;
 }
 
-async function openLedger(name: string, orders: number): Promise<Ledger> {
-  const url = new URL(engine.url);
+async function openLedger(serverUrl: string, name: string, orders: number): Promise<Ledger> {
+  const url = new URL(serverUrl);
   if (name !== 'small') {
     const first = await connectOwner({ url: url.href, name: 'bench' });
     await first.unsafe(`create database ${name}`);
@@ -247,10 +235,14 @@ async function forgetDays({ owner, app }: Ledger): Promise<BenchRow> {
   };
 }
 
-const ledgers = [await openLedger('small', ORDERS / 100), await openLedger('large', ORDERS)];
-const rows: BenchRow[] = [];
-try {
+async function main(run: Run): Promise<void> {
+  const engines = ownEngines(run, { folder: run.makeFolder('afflux-ledger-size-'), log });
+  const { url } = await engines.postgres({ database: 'small', settings: SETTINGS });
+  const small = await openLedger(url, 'small', Math.ceil(ORDERS / RATIO));
+  const large = await openLedger(url, 'large', ORDERS);
+  const ledgers = [small, large];
   const costs = await compare(ledgers);
+  const rows: BenchRow[] = [];
   for (const [at, ledger] of ledgers.entries()) {
     const { gigabytes, rows: count, levels } = await sizes(ledger.owner);
     rows.push({
@@ -264,7 +256,8 @@ try {
       'vacuum entries s': round(await seconds(() => ledger.owner.unsafe('vacuum entries'))),
     });
   }
-  rows.push(await forgetDays(ledgers[1] as Ledger));
+  rows.push(await forgetDays(large));
+  for (const { owner, app } of ledgers) await Promise.all([owner.end(), app.end()]);
   report({
     name: 'ledger-size',
     versions: { postgres: '18' },
@@ -272,8 +265,4 @@ try {
     targets: [],
     notes: ['Orders one by one over one connection, of both ledgers in turns of 100; fsync off.'],
   });
-} finally {
-  for (const { owner, app } of ledgers) await Promise.all([owner.end(), app.end()]);
-  await engine.stop();
-  rmSync(folder, { recursive: true, force: true });
 }

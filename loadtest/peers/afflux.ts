@@ -5,12 +5,12 @@ import { clicksStream } from '../../core/clicks/shards.ts';
 import { connectNats } from '../../core/clicks/stream.ts';
 import { fromProject } from '../../core/config/paths.ts';
 import { freePort } from '../../engines/engine.ts';
-import { startNats } from '../../engines/nats.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { createLedgerLinks } from '../collector/links.ts';
 import { pin, startMeasured } from '../collector/process.ts';
+import { ownEngines } from '../engines.ts';
 import { settle } from '../warehouse/sizes.ts';
 import { CORES, type OpenPeer, type Peer, type PeerFixture, VISIT_URL } from './peer.ts';
 import { createDatabase } from './postgres-store.ts';
@@ -37,14 +37,8 @@ async function open(fixture: PeerFixture, sync: 'always' | 'interval'): Promise<
   mkdirSync(home);
   const ownerUrl = await createDatabase(fixture, name);
   const databaseUrl = await createLedgerLinks(ownerUrl, fixture.links);
-  const nats = await startNats({
-    server: fixture.natsServer,
-    dataDir: join(home, 'nats'),
-    port: await freePort(),
-    password: 'bench',
-    sync,
-    log: fixture.log,
-  });
+  const engines = ownEngines(fixture.run, { folder: home, log: fixture.log });
+  const nats = await engines.nats({ server: fixture.natsServer, sync });
   pin(nats.pid, CORES);
   const clickhouse = new URL(fixture.clickhouse.url);
   clickhouse.pathname = `/${name}`;

@@ -94,7 +94,9 @@ async function install({ mayInstall }: PeerFixture): Promise<string> {
   if (!mayInstall) throw new Missing('python3', 'npm run bench:peers has not installed it yet');
   try {
     await promisify(execFile)('python3', ['-m', 'venv', '--clear', ENVIRONMENT]);
-    await promisify(execFile)(python, ['-m', 'pip', 'install', '-q', '-r', requirements]);
+    // The list is whole: a package that it lacks is not installed, and then missed by the check.
+    await promisify(execFile)(python, ['-m', 'pip', 'install', '-q', '--no-deps', '-r', requirements]);
+    await promisify(execFile)(python, ['-m', 'pip', 'check']);
     writeFileSync(installed, wanted);
   } catch (cause) {
     throw new Missing('python3', 'its packages cannot be installed with python3 -m venv and pip', { cause });

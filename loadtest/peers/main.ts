@@ -1,18 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { fromProject } from '../../core/config/paths.ts';
 import { createLogger } from '../../core/service/log.ts';
-import { startClickHouse } from '../../engines/clickhouse.ts';
-import { type Engine, freePort } from '../../engines/engine.ts';
-import { findNatsServer } from '../../engines/nats.ts';
-import { startPostgres } from '../../engines/postgres.ts';
 import { report } from '../bench.ts';
 import { makeLinks } from '../collector/links.ts';
 import { createLoadGenerator, makeRequests } from '../collector/load.ts';
 import { pin } from '../collector/process.ts';
+import { carryOut, type Run } from '../ending.ts';
+import { findOwnNats, ownEngines } from '../engines.ts';
+import { readOptions, text, whole } from '../options.ts';
 import { AFFLUX } from './afflux.ts';
 import { killUnderLoad } from './kills.ts';
 import { measure, type Rates, type Sample } from './measure.ts';
@@ -29,43 +23,29 @@ const LINKS = 10_000;
 const REQUEST_VARIETY = 20_000;
 const USER_AGENTS = 1_000;
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '2' },
-    seconds: { type: 'string', default: '2' },
-    connections: { type: 'string', default: '256' },
-    kills: { type: 'string', default: '2' },
-    /** Beginnings of names, separated by commas. */
-    only: { type: 'string', default: '' },
-  },
+const { values } = readOptions({
+  rounds: whole(2),
+  seconds: whole(2),
+  connections: whole(256),
+  kills: whole(2),
+  /** Beginnings of names, separated by commas. */
+  only: text(''),
 });
-const rounds = Number(values.rounds);
-const kills = Number(values.kills);
+const { rounds, kills } = values;
 /** 2,000 a second for a server that answers at once: less than half of what one INSERT a click can. */
 const rates: Rates = {
-  seconds: Number(values.seconds),
-  connections: Number(values.connections),
+  seconds: values.seconds,
+  connections: values.connections,
   moderateConnections: 64,
   thinkMs: 32,
 };
 
-const log = createLogger({ name: 'bench', level: 'error' });
-const folder = mkdtempSync(join(tmpdir(), 'afflux-peers-'));
-const engines: Engine[] = [];
-const opened: OpenPeer[] = [];
+await carryOut(main);
 
-try {
-  await main();
-} finally {
-  for (const peer of opened) await peer.close();
-  for (const engine of engines.reverse()) await engine.stop();
-  rmSync(folder, { recursive: true, force: true });
-}
-
-async function main(): Promise<void> {
-  const fixture = await createPeerFixture();
+async function main(run: Run): Promise<void> {
+  const fixture = await createPeerFixture(run);
   const load = createLoadGenerator({
-    folder,
+    folder: fixture.folder,
     name: 'requests',
     requests: makeRequests({
       codes: fixture.links.map(({ code }) => code),
@@ -81,7 +61,6 @@ async function main(): Promise<void> {
     progress(`preparing ${peer.name}`);
     try {
       const open = await peer.open(fixture);
-      opened.push(open);
       running.push({ peer, open, samples: [] });
     } catch (error) {
       if (!(error instanceof Missing)) throw error;
@@ -104,43 +83,31 @@ async function main(): Promise<void> {
     const killed = await killUnderLoad(fixture, open, { kills });
     progress(`${peer.name}: ${killed.lost} of ${killed.answered} lost in ${kills} kills`);
     results.push({ peer, samples, bytes, killed });
+    await open.close();
   }
   report({
     name: 'peers',
     versions: versionsOf(load.name, fixture),
     rows: [...results, ...missing].map((result) => rowOf(result, results)),
     targets: targetsOf(results),
-    notes: notesOf(results, { generator: load.name, rates }),
+    notes: notesOf(results, { generator: load, rates }),
   });
 }
 
-async function createPeerFixture(): Promise<PeerFixture> {
-  const postgres = await startPostgres({
-    dataDir: join(folder, 'postgres'),
-    port: await freePort(),
-    password: 'bench',
-    database: 'bench',
-    log,
-  });
-  engines.push(postgres);
-  const clickhouse = await startClickHouse({
-    dataDir: join(folder, 'clickhouse'),
-    port: await freePort(),
-    password: 'bench',
-    database: 'bench',
-    log,
-  });
-  engines.push(clickhouse);
-  for (const { pid } of engines) pin(pid, CORES);
+async function createPeerFixture(run: Run): Promise<PeerFixture> {
+  const folder = run.makeFolder('afflux-peers-');
+  const log = createLogger({ name: 'bench', level: 'error' });
+  const engines = ownEngines(run, { folder, log });
+  const postgres = await engines.postgres();
+  const clickhouse = await engines.clickhouse();
+  for (const { pid } of [postgres, clickhouse]) pin(pid, CORES);
   return {
+    run,
     folder,
     links: makeLinks(LINKS),
     postgres,
     clickhouse,
-    natsServer: await findNatsServer({
-      explicit: process.env.NATS_SERVER ?? '',
-      home: fromProject('.afflux'),
-    }),
+    natsServer: await findOwnNats(),
     mayInstall: true,
     log,
   };

@@ -2,9 +2,12 @@ import type { Logger } from '../../core/service/log.ts';
 import type { NatsServer } from '../../engines/nats.ts';
 import type { BenchLink } from '../collector/links.ts';
 import type { Measured } from '../collector/process.ts';
+import type { Run } from '../ending.ts';
 
 /** Shared by the peers: one machine, the same links, and the servers in which each has a database of its own. */
 export interface PeerFixture {
+  /** Ends what a peer starts beside its server. */
+  readonly run: Run;
   /** For the files of this run. */
   readonly folder: string;
   readonly links: readonly BenchLink[];

@@ -1,11 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, describe, expect, inject, it } from 'vitest';
 import { createLogger } from '../../core/service/log.ts';
 import { freePort } from '../../engines/engine.ts';
 import { reportMissing } from '../../test/support/programs.ts';
 import { makeLinks } from '../collector/links.ts';
+import { Run } from '../ending.ts';
 import { AFFLUX } from './afflux.ts';
 import { killUnderLoad } from './kills.ts';
 import { OTHERS } from './others.ts';
@@ -28,9 +26,10 @@ const ALL_PEERS = process.env.AFFLUX_TEST_PEERS === '1';
 const PEERS: readonly Peer[] = [...AFFLUX.slice(0, 1), ...(ALL_PEERS ? OTHERS : [])];
 
 describe('peers', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'afflux-peers-'));
+  const run = new Run();
   const fixture: PeerFixture = {
-    folder,
+    run,
+    folder: run.makeFolder('afflux-peers-'),
     links: makeLinks(50),
     // Their CPU is not counted here.
     postgres: { url: inject('postgresUrl'), pid: 0 },
@@ -39,7 +38,7 @@ describe('peers', () => {
     mayInstall: false,
     log: createLogger({ name: 'test', level: 'silent' }),
   };
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  afterAll(() => run.end());
 
   it.for(PEERS)(
     '$name redirects, stores, and keeps its word when it is killed',

@@ -1,5 +1,5 @@
 import { atLeast, atMost, type BenchRow, type BenchTarget, round } from '../bench.ts';
-import type { Load } from '../collector/load.ts';
+import type { Load, LoadGenerator } from '../collector/load.ts';
 import type { KillResult } from './kills.ts';
 import type { Rates, Sample } from './measure.ts';
 import type { Peer } from './peer.ts';
@@ -98,7 +98,7 @@ export function targetsOf(results: readonly MeasuredPeer[]): BenchTarget[] {
 /** What the table says, in words, with those that do better than we do; and what was measured how. */
 export function notesOf(
   results: readonly MeasuredPeer[],
-  { generator, rates }: { generator: string; rates: Rates },
+  { generator, rates }: { generator: LoadGenerator; rates: Rates },
 ): string[] {
   const ours = named(results, OURS);
   const better = (what: string, read: (result: MeasuredPeer) => number, sign: 1 | -1): string[] => {
@@ -119,11 +119,12 @@ export function notesOf(
     ),
     ...better('takes less CPU a click than Afflux, all processes together', allUs, -1),
     ...better('takes less disk than Afflux for a stored click', (result) => result.bytes, -1),
-    `Redirect server, its stores (for Afflux: NATS, loader and ClickHouse) and ${generator} share two cores as the kernel divides them. Requests/s: ${rates.connections} connections, each asking again at once. Moderate: ${
-      generator === 'wrk'
+    `Redirect server, its stores (for Afflux: NATS, loader and ClickHouse) and ${generator.name} share two cores as the kernel divides them. Requests/s: ${rates.connections} connections, each asking again at once. Moderate: ${
+      generator.runThinking
         ? `${rates.moderateConnections} connections, each pausing 0 to ${2 * rates.thinkMs} ms after an answer, ${Math.round((rates.moderateConnections * 1_000) / rates.thinkMs)} requests a second for a server that answers at once`
         : `${rates.moderateConnections} connections without pauses, since this generator has none`
     }.`,
+    `${generator.note} A run with an error has no result; that every answered click is stored is compared after each run.`,
     'CPU counts until the click is stored where it can be queried and ClickHouse has merged. Bytes: these clicks are of a few minutes, so the rollups by hour take next to nothing; over 60 days Afflux takes what bench:warehouse says. Of PostgreSQL: table and indexes. Log: write-ahead log of PostgreSQL; of Afflux the stream, kept 72 hours.',
     `Kills: the redirect server alone, under the load of 64 visitors who write down each redirect they receive; it is started again, and what is not stored then is lost. What only counts clicks (django-link-shortener) hides some of its loss.`,
     `Not run, and why: ${NOT_RUN.join('; ')}.`,

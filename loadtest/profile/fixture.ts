@@ -1,15 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fromProject } from '../../core/config/paths.ts';
 import { createLogger } from '../../core/service/log.ts';
-import { type Engine, freePort } from '../../engines/engine.ts';
-import { findNatsServer, startNats } from '../../engines/nats.ts';
-import { startPostgres } from '../../engines/postgres.ts';
 import { createLedgerLinks, makeLinks } from '../collector/links.ts';
 import { createLoadGenerator, type LoadGenerator, makeRequests } from '../collector/load.ts';
 import { type Measured, pin, startMeasured } from '../collector/process.ts';
-import { readConfigFor } from '../collector/settings.ts';
+import type { Run } from '../ending.ts';
+import { ownEngines } from '../engines.ts';
 
 /** The server has core 0; load generator, NATS and PostgreSQL have core 1. */
 const SERVER_CORE = 0;
@@ -23,72 +19,36 @@ const USER_AGENTS = 1_000;
 export interface ProfileFixture {
   readonly load: LoadGenerator;
   startCollector(options: { port: number; nodeFlags: readonly string[] }): Promise<Measured>;
-  stop(): Promise<void>;
 }
 
-export async function createProfileFixture(): Promise<ProfileFixture> {
-  const folder = mkdtempSync(join(tmpdir(), 'afflux-profile-'));
-  const engines: Engine[] = [];
-  async function stop(): Promise<void> {
-    for (const engine of engines.splice(0).reverse()) await engine.stop();
-    rmSync(folder, { recursive: true, force: true });
-  }
-  try {
-    const { ownerUrl, natsUrl } = await startEngines(folder, engines);
-    const links = makeLinks(LINKS);
-    const databaseUrl = await createLedgerLinks(ownerUrl, links);
-    const codes = links.map(({ code }) => code);
-    return {
-      load: createLoadGenerator({
-        folder,
-        name: 'requests',
-        requests: makeRequests({ codes, variety: REQUEST_VARIETY, userAgents: USER_AGENTS }),
+export async function createProfileFixture(run: Run): Promise<ProfileFixture> {
+  const folder = run.makeFolder('afflux-profile-');
+  const engines = ownEngines(run, { folder, log: createLogger({ name: 'profile', level: 'error' }) });
+  const nats = await engines.nats({ sync: 'interval' });
+  const database = await engines.postgres();
+  for (const { pid } of [nats, database]) pin(pid, LOAD_CORE);
+  const links = makeLinks(LINKS);
+  const databaseUrl = await createLedgerLinks(database.url, links);
+  const codes = links.map(({ code }) => code);
+  return {
+    load: createLoadGenerator({
+      folder,
+      name: 'requests',
+      requests: makeRequests({ codes, variety: REQUEST_VARIETY, userAgents: USER_AGENTS }),
+    }),
+    startCollector: ({ port, nodeFlags }) =>
+      startMeasured({
+        command: [process.execPath, ...nodeFlags, fromProject('dist/bin/afflux.js'), 'collector'],
+        env: {
+          AFFLUX_HOME: join(folder, 'home'),
+          DATABASE_URL: databaseUrl,
+          NATS_URL: nats.url,
+          COLLECTOR_PORT: String(port),
+          HOST: '127.0.0.1',
+          LOG_LEVEL: 'warn',
+        },
+        core: SERVER_CORE,
+        url: `http://127.0.0.1:${port}/readyz`,
       }),
-      startCollector: ({ port, nodeFlags }) =>
-        startMeasured({
-          command: [process.execPath, ...nodeFlags, fromProject('dist/bin/afflux.js'), 'collector'],
-          env: {
-            AFFLUX_HOME: join(folder, 'home'),
-            DATABASE_URL: databaseUrl,
-            NATS_URL: natsUrl,
-            COLLECTOR_PORT: String(port),
-            HOST: '127.0.0.1',
-            LOG_LEVEL: 'warn',
-          },
-          core: SERVER_CORE,
-          url: `http://127.0.0.1:${port}/readyz`,
-        }),
-      stop,
-    };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-}
-
-async function startEngines(
-  folder: string,
-  engines: Engine[],
-): Promise<{ ownerUrl: string; natsUrl: string }> {
-  const log = createLogger({ name: 'profile', level: 'error' });
-  const config = readConfigFor(folder);
-  const nats = await startNats({
-    server: await findNatsServer({ explicit: config.natsServer, home: fromProject('.afflux') }),
-    dataDir: join(folder, 'nats'),
-    port: await freePort(),
-    password: 'bench',
-    sync: 'interval',
-    log,
-  });
-  engines.push(nats);
-  const database = await startPostgres({
-    dataDir: join(folder, 'postgres'),
-    port: await freePort(),
-    password: 'profile',
-    database: 'afflux',
-    log,
-  });
-  engines.push(database);
-  for (const { pid } of engines) pin(pid, LOAD_CORE);
-  return { ownerUrl: database.url, natsUrl: nats.url };
+  };
 }

@@ -1,17 +1,9 @@
-import {
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { parseArgs } from 'node:util';
 import { fromProject, projectRoot } from '../../core/config/paths.ts';
 import { table } from '../bench.ts';
+import { carryOut } from '../ending.ts';
+import { readOptions, whole } from '../options.ts';
 import { loadCollector } from './collector.ts';
 import { flameGraph } from './flame-graph.ts';
 import { type CpuProfile, fold, selfShares } from './fold.ts';
@@ -28,19 +20,17 @@ const INTERVAL_US = 500;
 /** Smaller shares are not shown in the table. */
 const LEAST_SHARE = 0.01;
 
-const { values, positionals } = parseArgs({
-  options: { seconds: { type: 'string', default: '20' }, rows: { type: 'string', default: '5000000' } },
-  allowPositionals: true,
-});
-const [part = ''] = positionals;
-const size = { seconds: Number(values.seconds), rows: Number(values.rows) };
-if (!isPart(part)) throw new Error(`name one of ${Object.keys(PARTS).join(', ')}`);
-if (!(size.seconds > 0) || !(size.rows > 0)) throw new Error('--seconds and --rows must be above 0');
+const { values, positionals } = readOptions(
+  { seconds: whole(20), rows: whole(5_000_000) },
+  { allowPositionals: true },
+);
 
-const written = mkdtempSync(join(tmpdir(), 'afflux-profile-'));
-try {
+await carryOut(async (run) => {
+  const [part = ''] = positionals;
+  if (!isPart(part)) throw new Error(`name one of ${Object.keys(PARTS).join(', ')}`);
+  const written = run.makeFolder('afflux-profile-');
   const nodeFlags = ['--cpu-prof', `--cpu-prof-dir=${written}`, `--cpu-prof-interval=${INTERVAL_US}`];
-  const did = await PARTS[part]({ ...size, nodeFlags });
+  const did = await PARTS[part]({ run, ...values, nodeFlags });
   const [file, ...others] = readdirSync(written);
   if (file === undefined || others.length > 0) throw new Error(`${others.length + 1} profiles in ${written}`);
   const folder = fromProject(FOLDER);
@@ -57,9 +47,7 @@ try {
       file: where,
     }));
   process.stdout.write(`${did}\n\n${table(rows)}\n\n${relative(projectRoot, picture)}\n`);
-} finally {
-  rmSync(written, { recursive: true, force: true });
-}
+});
 
 function isPart(text: string): text is keyof typeof PARTS {
   return Object.hasOwn(PARTS, text);

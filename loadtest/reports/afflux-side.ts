@@ -43,7 +43,7 @@ export async function warehouseStore(warehouse: Warehouse): Promise<Store> {
   return {
     name: 'Afflux',
     bytes: Number(rows[0]?.bytes),
-    nothing: () => warehouse.query('SELECT 1'),
+    select1: () => warehouse.query('SELECT 1'),
     async clicksByHour({ campaign, from, to }) {
       const filters = [{ dimension: 'campaign' as const, values: [campaign] }];
       const hours = await runReport(warehouse, {

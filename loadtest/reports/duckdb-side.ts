@@ -1,6 +1,15 @@
 import { execFile } from 'node:child_process';
-import { createWriteStream, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
@@ -8,6 +17,7 @@ import { fromProject } from '../../core/config/paths.ts';
 import { errorText } from '../../core/errors.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { fingerprintOf, type Span, selectClicks } from './conventional-rows.ts';
+import { POSTGRES_SETTINGS } from './postgres-side.ts';
 import type { Answer, Store } from './questions.ts';
 
 /** The same rows in a file of DuckDB, which runs in the process that asks. */
@@ -16,7 +26,15 @@ import type { Answer, Store } from './questions.ts';
 const FOLDER = fromProject('.afflux/reports-duckdb');
 const PACKAGE = '@duckdb/node-api';
 const VERSION = '1.5.6-r.1';
+/** What {@link FOLDER} holds, written when it is whole. */
+const INSTALLED = join(FOLDER, 'installed.txt');
 const INSTALL_TIMEOUT_MS = 300_000;
+
+/** As much memory as PostgreSQL and the kernel's cache together have by {@link POSTGRES_SETTINGS}; by default it takes 80 %. */
+export const DUCKDB_SETTINGS = {
+  memory_limit: POSTGRES_SETTINGS.effective_cache_size,
+  threads: String(availableParallelism()),
+};
 
 /** What is used of {@link PACKAGE}. */
 interface DuckDb {
@@ -46,13 +64,15 @@ export class NoDuckDb extends Error {}
 export async function installDuckDb(): Promise<DuckDb> {
   const manifest = join(FOLDER, 'package.json');
   try {
-    if (!existsSync(join(FOLDER, 'node_modules', PACKAGE))) {
+    if (!existsSync(INSTALLED) || readFileSync(INSTALLED, 'utf8') !== VERSION) {
+      rmSync(FOLDER, { recursive: true, force: true });
       mkdirSync(FOLDER, { recursive: true });
       writeFileSync(manifest, JSON.stringify({ private: true, dependencies: { [PACKAGE]: VERSION } }));
       await promisify(execFile)('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], {
         cwd: FOLDER,
         timeout: INSTALL_TIMEOUT_MS,
       });
+      writeFileSync(INSTALLED, VERSION);
     }
     return createRequire(manifest)(PACKAGE) as DuckDb;
   } catch (cause) {
@@ -72,6 +92,8 @@ export async function duckDbStore(
   const file = join(home, 'clicks.duckdb');
   const instance = await duckDb.DuckDBInstance.create(file);
   const connection = await instance.connect();
+  for (const [name, value] of Object.entries(DUCKDB_SETTINGS))
+    await connection.run(`set ${name} = '${value}'`);
   await connection.run(`set timezone = 'UTC'; set temp_directory = '${home}/spill'; create table clicks (
     id uuid default uuid(), affiliate_id uuid, link_id uuid, ip varchar, user_agent varchar, referrer varchar,
     fingerprint varchar, created_at timestamp_ms, campaign_id integer)`);
@@ -94,7 +116,7 @@ export async function duckDbStore(
     name: 'DuckDB',
     bytes: statSync(file).size,
     version,
-    nothing: () => ask('select 1'),
+    select1: () => ask('select 1'),
     close() {
       connection.closeSync();
       instance.closeSync();
@@ -105,7 +127,7 @@ export async function duckDbStore(
 
 type Ask = (sql: string, values?: Readonly<Record<string, Value>>) => Promise<readonly (readonly Value[])[]>;
 
-function questions(ask: Ask): Omit<Store, 'name' | 'bytes' | 'nothing'> {
+function questions(ask: Ask): Omit<Store, 'name' | 'bytes' | 'select1'> {
   const utc = (date: Date): string => date.toISOString().replace('Z', '');
   const counts = (rows: readonly (readonly Value[])[]): Answer =>
     rows.map(([key, clicks]) => [String(key), Number(clicks)]);

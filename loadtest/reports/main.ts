@@ -1,38 +1,44 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { openPostgres } from '../../core/postgres/postgres.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { DAY_MS, MINUTE_MS, WEEK_MS } from '../../core/time.ts';
-import { startClickHouse } from '../../engines/clickhouse.ts';
-import { type Engine, freePort } from '../../engines/engine.ts';
-import { startPostgres } from '../../engines/postgres.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { atMost, type BenchRow, report, round } from '../bench.ts';
+import { carryOut, type Run } from '../ending.ts';
+import { ownEngines } from '../engines.ts';
+import { above0, readOptions, whole, wholes } from '../options.ts';
+import { measureBetween, SELECT_1, unitRow } from '../units.ts';
 import { fillWarehouse, makeQuestions, warehouseStore } from './afflux-side.ts';
 import { spansUpTo } from './conventional-rows.ts';
-import { duckDbStore, installDuckDb, NoDuckDb } from './duckdb-side.ts';
+import { DUCKDB_SETTINGS, duckDbStore, installDuckDb, NoDuckDb } from './duckdb-side.ts';
 import { addIndexes, conventionalStore, loadConventional, POSTGRES_SETTINGS } from './postgres-side.ts';
 import { tunedStore } from './postgres-tuned.ts';
-import { answersOf, QUESTION_NAMES, QUESTIONS, type Store, time, timeOfNothing } from './questions.ts';
+import {
+  type Asked,
+  answersOf,
+  type ComparedTiming,
+  countKeys,
+  type Expected,
+  QUESTION_NAMES,
+  QUESTIONS,
+  type Question,
+  type Store,
+  time,
+  timeSelect1,
+} from './questions.ts';
 
 /**
  * `npm run bench:reports -- --rows 1000000,10000000`: the same questions, with the same answers, to the warehouse, to
  * PostgreSQL with the conventional design's tables and with tuned ones, and to DuckDB, holding the same clicks.
  */
 
-const { values } = parseArgs({
-  options: {
-    rows: { type: 'string', default: '1000000,10000000' },
-    seed: { type: 'string', default: '42' },
-    /** A run that takes longer ends with an error before its next step, and leaves no result. */
-    minutes: { type: 'string', default: '60' },
-  },
+const { values } = readOptions({
+  rows: wholes([1_000_000, 10_000_000]),
+  seed: whole(42, 0),
+  /** A run that takes longer ends with an error before its next step, and leaves no result. */
+  minutes: above0(60),
 });
-const sizes = values.rows.split(',').map(Number);
-const seed = Number(values.seed);
-const endsAtMs = performance.now() + Number(values.minutes) * MINUTE_MS;
+const { rows: sizes, seed } = values;
+const endsAtMs = performance.now() + values.minutes * MINUTE_MS;
 
 const OURS = 'Afflux';
 const PUBLISHED = 'PostgreSQL, as published';
@@ -40,25 +46,13 @@ const INDEXED = 'PostgreSQL, three more indexes';
 const TUNED = 'PostgreSQL, partitions, BRIN, covering indexes';
 
 const HOW =
-  "All hold the same clicks of 60 days in order of time, and every answer that was timed is the same as that of Afflux. A slow store is asked less often. ÷ SELECT 1: the median over that of the same store's SELECT 1 in this run. Bytes: clicks with their indexes; of Afflux every table, with columns, filters and rollups that the others do not have. The others compute each answer from the clicks: a rollup of their own would answer the reports as quickly, and would have to be kept equal to them.";
-const POSTGRES_NOTE = `PostgreSQL: ${Object.entries(POSTGRES_SETTINGS)
-  .map(([name, value]) => `${name} ${value}`)
-  .join(
-    ', ',
-  )}; VACUUM before, asked over one connection with its caches warm. "As published": primary key and (affiliate_id, created_at desc). The three more indexes are on (link_id, created_at), (ip, created_at) and (fingerprint, created_at). "${TUNED.replace('PostgreSQL, ', '')}": a partition a week, the campaign's number in the row, BRIN on created_at, and (campaign_id, created_at), (ip, created_at), (fingerprint, created_at), which answer without the table.`;
-const DUCKDB_NOTE =
-  "DuckDB: the same columns with the campaign's number, without indexes, in the process that asks. It saves the way to a server, and one process at a time can write to its file.";
+  "All hold the same clicks of 60 days in order of time, and every answer that was timed is the same as that of Afflux. A slow store is asked less often, and so of fewer keys: a campaign, an address, a fingerprint; the column says of how many out of how many the answers were compared. ÷ SELECT 1: the median over that of the same store's SELECT 1, asked before and after its questions. Bytes: clicks with their indexes; of Afflux every table, with columns, filters and rollups that the others do not have. The others compute each answer from the clicks: a rollup of their own would answer the reports as quickly, and would have to be kept equal to them.";
+const POSTGRES_NOTE = `PostgreSQL: ${settingsText(POSTGRES_SETTINGS)}; VACUUM before, asked over one connection with its caches warm. "As published": primary key and (affiliate_id, created_at desc). The three more indexes are on (link_id, created_at), (ip, created_at) and (fingerprint, created_at). "${TUNED.replace('PostgreSQL, ', '')}": a partition a week, the campaign's number in the row, BRIN on created_at, and (campaign_id, created_at), (ip, created_at), (fingerprint, created_at), which answer without the table.`;
+const DUCKDB_NOTE = `DuckDB: ${settingsText(DUCKDB_SETTINGS)}; the same columns with the campaign's number, without indexes, in the process that asks. It saves the way to a server, and one process at a time can write to its file.`;
 
 const log = createLogger({ name: 'bench', level: 'error' });
-const folder = mkdtempSync(join(tmpdir(), 'afflux-reports-'));
-const engines: Engine[] = [];
 
-try {
-  await main();
-} finally {
-  for (const engine of engines.reverse()) await engine.stop();
-  rmSync(folder, { recursive: true, force: true });
-}
+await carryOut(main);
 
 interface Measured {
   readonly row: BenchRow;
@@ -70,48 +64,45 @@ interface Measured {
 
 /** What every size is measured with. */
 interface Bench {
+  readonly folder: string;
   readonly postgresUrl: string;
   readonly clickhouseUrl: string;
   readonly duckDb: Awaited<ReturnType<typeof installDuckDb>> | NoDuckDb;
 }
 
-async function main(): Promise<void> {
+async function main(run: Run): Promise<void> {
   const duckDb = await installDuckDb().catch((error: unknown) => {
     if (error instanceof NoDuckDb) return error;
     throw error;
   });
-  const database = await startPostgres({
-    dataDir: join(folder, 'postgres'),
-    port: await freePort(),
-    password: 'bench',
-    database: 'conventional',
-    log,
-    settings: POSTGRES_SETTINGS,
-  });
-  engines.push(database);
-  const clickhouse = await startClickHouse({
-    dataDir: join(folder, 'clickhouse'),
-    port: await freePort(),
-    password: 'bench',
-    database: 'bench',
-    log,
-  });
-  engines.push(clickhouse);
+  const folder = run.makeFolder('afflux-reports-');
+  const engines = ownEngines(run, { folder, log });
+  const database = await engines.postgres({ database: 'conventional', settings: POSTGRES_SETTINGS });
+  const clickhouse = await engines.clickhouse();
   const versions = await versionsOf(database.url, clickhouse.url);
-  const bench = { postgresUrl: database.url, clickhouseUrl: clickhouse.url, duckDb };
+  const bench = { folder, postgresUrl: database.url, clickhouseUrl: clickhouse.url, duckDb };
   const measured: Measured[] = [];
-  for (const clicks of sizes) measured.push(...(await measure(bench, clicks, versions)));
+  const units: BenchRow[] = [];
+  for (const clicks of sizes) {
+    const of = await measure(bench, clicks, versions);
+    measured.push(...of.measured);
+    units.push(...of.units);
+  }
   report({
     name: 'reports',
     versions: { ...versions, seed: String(seed) },
-    rows: measured.map(({ row }) => row),
+    rows: [...measured.map(({ row }) => row), ...units],
     targets: targetsOf(measured),
     notes: notesOf(measured, duckDb),
   });
 }
 
 /** Every design with the same clicks, one after the other: each has the machine, and the disk, to itself. */
-async function measure(bench: Bench, clicks: number, versions: Record<string, string>): Promise<Measured[]> {
+async function measure(
+  bench: Bench,
+  clicks: number,
+  versions: Record<string, string>,
+): Promise<{ measured: Measured[]; units: BenchRow[] }> {
   const endMs = Date.now();
   const days = spansUpTo(endMs, DAY_MS);
   progress(`making ${clicks} clicks`);
@@ -120,35 +111,19 @@ async function measure(bench: Bench, clicks: number, versions: Record<string, st
   const ours = await warehouseStore(warehouse);
   const expected = await answersOf(ours, asked);
   const measured: Measured[] = [];
+  const units: BenchRow[] = [];
 
   async function askStore(store: Store): Promise<void> {
     progress(`asking ${store.name}`);
-    const nothing = await timeOfNothing(store);
-    for (const question of QUESTION_NAMES) {
-      const timing = await time(store, question, { asked, expected });
-      measured.push({
-        store: store.name,
-        question: QUESTIONS[question],
-        clicks,
-        p95Ms: timing.p95Ms,
-        row: {
-          clicks,
-          question: QUESTIONS[question],
-          store: store.name,
-          p50_ms: round(timing.p50Ms),
-          p95_ms: round(timing.p95Ms),
-          '÷ SELECT 1': round(timing.p50Ms / nothing.p50Ms),
-          asked: timing.asked,
-          bytes_per_click: round(store.bytes / clicks),
-        },
-      });
-    }
+    const of = await ask(store, { clicks, asked, expected });
+    measured.push(...of.measured);
+    units.push(of.unit);
   }
 
   await askStore(ours);
   if (!(bench.duckDb instanceof NoDuckDb)) {
     progress('copying the clicks to DuckDB');
-    const store = await duckDbStore(bench.duckDb, { folder, warehouse, days });
+    const store = await duckDbStore(bench.duckDb, { folder: bench.folder, warehouse, days });
     versions.duckdb = store.version;
     await askStore(store).finally(() => store.close());
   }
@@ -167,7 +142,36 @@ async function measure(bench: Bench, clicks: number, versions: Record<string, st
   await sql.end();
   await warehouse.command(`DROP DATABASE ${warehouse.database} SYNC`);
   await warehouse.close();
-  return measured.toSorted((a, b) => a.question.localeCompare(b.question));
+  return { measured: measured.toSorted((a, b) => a.question.localeCompare(b.question)), units };
+}
+
+/** Asks one store every question, and `SELECT 1` before and after. */
+async function ask(
+  store: Store,
+  { clicks, asked, expected }: { clicks: number; asked: readonly Asked[]; expected: Expected },
+): Promise<{ measured: Measured[]; unit: BenchRow }> {
+  const { done: timings, units } = await measureBetween([() => timeSelect1(store)], async () => {
+    const all: [Question, ComparedTiming][] = [];
+    for (const question of QUESTION_NAMES)
+      all.push([question, await time(store, question, { asked, expected })]);
+    return all;
+  });
+  const [select1] = units;
+  const { what, ...unit } = unitRow(select1);
+  const measured = timings.map(([name, { timesMs, keys, p50Ms, p95Ms }]): Measured => {
+    const of = { clicks, question: QUESTIONS[name], store: store.name };
+    const row = {
+      ...of,
+      p50_ms: round(p50Ms),
+      p95_ms: round(p95Ms),
+      [`÷ ${SELECT_1}`]: round(p50Ms / select1.ms),
+      asked: timesMs.length,
+      'keys compared': `${keys} of ${countKeys(name, asked)}`,
+      bytes_per_click: round(store.bytes / clicks),
+    };
+    return { ...of, p95Ms, row };
+  });
+  return { measured, unit: { clicks, question: what ?? '', store: store.name, ...unit } };
 }
 
 /** The warehouse answers at least as quickly as the other design does as it is published. */
@@ -207,6 +211,12 @@ function notesOf(measured: readonly Measured[], duckDb: Bench['duckDb']): string
     POSTGRES_NOTE,
     duckDb instanceof NoDuckDb ? `DuckDB was not run: ${duckDb.message}.` : DUCKDB_NOTE,
   ];
+}
+
+function settingsText(settings: Readonly<Record<string, string>>): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ');
 }
 
 async function versionsOf(postgresUrl: string, clickhouseUrl: string): Promise<Record<string, string>> {

@@ -119,7 +119,7 @@ export function postgresStore(
   return {
     name,
     bytes,
-    nothing: async () => await sql`select 1`,
+    select1: async () => await sql`select 1`,
     async clicksByHour({ campaign, from, to }) {
       const rows = await sql`
         select date_trunc('hour', created_at) as hour, count(*)::int as clicks

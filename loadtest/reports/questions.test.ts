@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { DAY_MS, WEEK_MS } from '../../core/time.ts';
 import { DAYS } from '../warehouse/generate.ts';
 import { fingerprintOf, spansUpTo } from './conventional-rows.ts';
-import { type Answer, type Asked, answersOf, type Store, time } from './questions.ts';
+import { type Answer, type Asked, answersOf, countKeys, type Store, time } from './questions.ts';
 
 const ASKED = [1, 2, 3].map(
   (campaign): Asked => ({
@@ -20,7 +20,7 @@ function storeOf(clicksByHour: (asked: Asked) => Answer): Store {
   return {
     name: 'a store',
     bytes: 1,
-    nothing: none,
+    select1: none,
     clicksByHour: (asked) => Promise.resolve(clicksByHour(asked)),
     clicksByDay: none,
     clicksOfIp: none,
@@ -33,14 +33,25 @@ it('asks every key, and takes no answer that differs from the expected one', asy
   const expected = await answersOf(storeOf(right), ASKED);
   expect(expected.clicksByHour.map(([hour]) => hour?.[1])).toEqual([1, 2, 3]);
 
-  const { asked, p50Ms, p95Ms } = await time(storeOf(right), 'clicksByHour', { asked: ASKED, expected });
-  expect(asked).toBe(200);
+  const { timesMs, keys, p50Ms, p95Ms } = await time(storeOf(right), 'clicksByHour', {
+    asked: ASKED,
+    expected,
+  });
+  expect(timesMs).toHaveLength(200);
+  expect(keys).toBe(3);
   expect(p95Ms).toBeGreaterThanOrEqual(p50Ms);
 
   const wrong = storeOf((asked) => (asked.campaign === 3 ? [] : right(asked)));
   await expect(time(wrong, 'clicksByHour', { asked: ASKED, expected })).rejects.toThrow(
     'a store, campaign report, 7 days by hour: the answer is [], and ours [["1970-01-01T00:00:00Z",3]]',
   );
+});
+
+it('counts keys by what a question depends on', () => {
+  expect(countKeys('clicksByHour', ASKED)).toBe(3);
+  expect(countKeys('clicksByHour', ASKED.slice(0, 2))).toBe(2);
+  expect(countKeys('clicksByDay', ASKED)).toBe(1);
+  expect(countKeys('clicksOfIp', ASKED)).toBe(1);
 });
 
 it.for([DAY_MS, WEEK_MS])('divides the days of the clicks into spans of %i ms, without gaps', (lengthMs) => {

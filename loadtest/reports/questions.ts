@@ -1,3 +1,5 @@
+import { SELECT_1, type UnitTimes } from '../units.ts';
+
 /** The questions to all stores, their answers, which must be the same, and the time they take. */
 
 /** Counts by the hour, day or span they belong to. */
@@ -28,18 +30,37 @@ export interface Store extends Readonly<Record<Question, (asked: Asked) => Promi
   readonly name: string;
   /** On disk, everything that answers. */
   readonly bytes: number;
-  /** SELECT 1: the way there and back. */
-  readonly nothing: () => Promise<unknown>;
+  /** The way there and back. */
+  readonly select1: () => Promise<unknown>;
 }
 
 /** What every store has to answer, in the order of the keys that are asked. */
 export type Expected = Readonly<Record<Question, readonly Answer[]>>;
 
-/** 50th and 95th percentile of so many questions, milliseconds. */
+/** What a question depends on beside the span, which is the same for all. */
+const KEY_OF: Readonly<Record<Question, (asked: Asked) => string | number>> = {
+  clicksByHour: ({ campaign }) => campaign,
+  clicksByDay: () => 'all campaigns',
+  clicksOfIp: ({ ip }) => ip,
+  clicksOfFingerprint: ({ fingerprint }) => fingerprint,
+};
+
+/** So many different keys of a question. */
+export function countKeys(question: Question, asked: readonly Asked[]): number {
+  return new Set(asked.map(KEY_OF[question])).size;
+}
+
+/** Times of so many questions, milliseconds. */
 export interface Timing {
-  readonly asked: number;
+  readonly timesMs: readonly number[];
   readonly p50Ms: number;
   readonly p95Ms: number;
+}
+
+/** Every answer was compared with the expected one: those of the warm-up too. */
+export interface ComparedTiming extends Timing {
+  /** Different keys among them. */
+  readonly keys: number;
 }
 
 const MAX_WARM_UP = 5;
@@ -64,9 +85,9 @@ export async function time(
   store: Store,
   question: Question,
   { asked, expected }: { asked: readonly Asked[]; expected: Expected },
-): Promise<Timing> {
+): Promise<ComparedTiming> {
   let next = 0;
-  return await timed(async () => {
+  const timing = await timed(async () => {
     const i = next++ % asked.length;
     const askedAt = performance.now();
     const answer = await store[question](asked[i] as Asked);
@@ -74,14 +95,18 @@ export async function time(
     requireSame(`${store.name}, ${QUESTIONS[question]}`, answer, expected[question][i]);
     return tookMs;
   });
+  return { ...timing, keys: countKeys(question, asked.slice(0, next)) };
 }
 
-export const timeOfNothing = (store: Store): Promise<Timing> =>
-  timed(async () => {
+/** Of the store's `SELECT 1`. */
+export async function timeSelect1(store: Store): Promise<UnitTimes> {
+  const { timesMs } = await timed(async () => {
     const askedAt = performance.now();
-    await store.nothing();
+    await store.select1();
     return performance.now() - askedAt;
   });
+  return { name: SELECT_1, timesMs };
+}
 
 /** `ask` says how many milliseconds its answer took. */
 async function timed(ask: () => Promise<number>): Promise<Timing> {
@@ -98,7 +123,7 @@ async function timed(ask: () => Promise<number>): Promise<Timing> {
   }
   times.sort((a, b) => a - b);
   const at = (share: number): number => times[Math.floor(share * (times.length - 1))] ?? Number.NaN;
-  return { asked: times.length, p50Ms: at(0.5), p95Ms: at(0.95) };
+  return { timesMs: times, p50Ms: at(0.5), p95Ms: at(0.95) };
 }
 
 function requireSame(what: string, answer: Answer, expected: Answer | undefined): void {

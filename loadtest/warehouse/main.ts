@@ -1,18 +1,14 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { loadConfig } from '../../core/config/config.ts';
 import { createLogger } from '../../core/service/log.ts';
-import { startClickHouse } from '../../engines/clickhouse.ts';
-import { type Engine, freePort } from '../../engines/engine.ts';
-import { findNatsServer, startNats } from '../../engines/nats.ts';
 import { connectWarehouse, timeText, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { settleDays } from '../../warehouse/reports/settled-days.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
-import { atMostSelect1, type BenchUnit, inUnits, measureSelect1, unitRow } from '../units.ts';
+import { carryOut, type Run } from '../ending.ts';
+import { ownEngines } from '../engines.ts';
+import { readOptions, whole } from '../options.ts';
+import { atMostInUnits, type BenchUnit, inUnits, measureBetween, timeSelect1, unitRow } from '../units.ts';
 import { type Backlog, catchUp } from './backlog.ts';
 import { compareClients } from './clients.ts';
 import { DAYS, generateClicks } from './generate.ts';
@@ -25,23 +21,17 @@ import { readSizes, type Sizes, settle } from './sizes.ts';
  * `--clients ROUNDS` compares the two ClickHouse clients instead.
  */
 
-const { values } = parseArgs({
-  options: {
-    rows: { type: 'string', default: '2000000' },
-    backlog: { type: 'string', default: '2000000' },
-    seed: { type: 'string', default: '42' },
-    clients: { type: 'string', default: '0' },
-  },
+const { values } = readOptions({
+  rows: whole(2_000_000),
+  backlog: whole(2_000_000, 0),
+  seed: whole(42, 0),
+  clients: whole(0, 0),
 });
-const rows = Number(values.rows);
-const backlogRows = Number(values.backlog);
-const seed = Number(values.seed);
+const { rows, backlog: backlogRows, seed } = values;
 
 const log = createLogger({ name: 'bench', level: 'warn' });
-const folder = mkdtempSync(join(tmpdir(), 'afflux-bench-'));
-const engines: Engine[] = [];
 
-interface Run {
+interface Measured {
   readonly rows: number;
   readonly rowsPerSecond: number;
   readonly timings: readonly Timing[];
@@ -49,36 +39,17 @@ interface Run {
   readonly sizes: Sizes;
 }
 
-try {
-  await main();
-} finally {
-  for (const engine of engines.reverse()) await engine.stop();
-  rmSync(folder, { recursive: true, force: true });
-}
+await carryOut(main);
 
-async function main(): Promise<void> {
-  const clickhouse = await startClickHouse({
-    dataDir: join(folder, 'clickhouse'),
-    port: await freePort(),
-    password: 'bench',
-    database: 'afflux',
-    log,
-  });
-  engines.push(clickhouse);
-  const rounds = Number(values.clients);
-  if (rounds > 0) {
-    await compareClients({ url: clickhouse.url, rows, seed, rounds, log, progress });
+async function main(run: Run): Promise<void> {
+  const folder = run.makeFolder('afflux-bench-');
+  const engines = ownEngines(run, { folder, log });
+  const clickhouse = await engines.clickhouse();
+  if (values.clients > 0) {
+    await compareClients({ url: clickhouse.url, rows, seed, rounds: values.clients, log, progress });
     return;
   }
-  const nats = await startNats({
-    server: await findNatsServer({ explicit: '', home: loadConfig({}).home }),
-    dataDir: join(folder, 'nats'),
-    port: await freePort(),
-    password: 'bench',
-    sync: 'interval',
-    log,
-  });
-  engines.push(nats);
+  const nats = await engines.nats({ sync: 'interval' });
   const small = await measure(clickhouse.url, 'small', Math.ceil(rows / 10));
   const large = await measure(clickhouse.url, 'large', rows);
   const url = new URL(clickhouse.url);
@@ -118,7 +89,7 @@ async function openWarehouse(url: string): Promise<Warehouse> {
 }
 
 /** Loads so many clicks into a database of their own, asks, weighs, and drops it. */
-async function measure(serverUrl: string, database: string, count: number): Promise<Run> {
+async function measure(serverUrl: string, database: string, count: number): Promise<Measured> {
   const url = new URL(serverUrl);
   url.pathname = `/${database}`;
   const warehouse = await openWarehouse(url.href);
@@ -140,8 +111,10 @@ async function measure(serverUrl: string, database: string, count: number): Prom
   await settle(warehouse);
   const sizes = await readSizes(warehouse, count);
   progress('asking');
-  const select1 = await measureSelect1(warehouse);
-  const timings = await askQuestions(warehouse, endMs);
+  const { done: timings, units } = await measureBetween([() => timeSelect1(warehouse)], () =>
+    askQuestions(warehouse, endMs),
+  );
+  const [select1] = units;
   await warehouse.command(`DROP DATABASE ${database} SYNC`);
   await warehouse.close();
   return { rows: count, rowsPerSecond: count / seconds, timings, select1, sizes };
@@ -151,7 +124,7 @@ function progress(text: string): void {
   process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`);
 }
 
-function tableOf({ rows: count, rowsPerSecond, timings, select1 }: Run): BenchRow[] {
+function tableOf({ rows: count, rowsPerSecond, timings, select1 }: Measured): BenchRow[] {
   return [
     { what: `insert ${count} clicks, generated in the engine`, rows_per_s: round(rowsPerSecond) },
     unitRow(select1),
@@ -185,11 +158,11 @@ function backlogTable({ rows: count, rowsPerSecond, cpuUs, peakMb, freshness }: 
   ];
 }
 
-function targetsOf(small: Run, large: Run): BenchTarget[] {
-  const p95 = (run: Run, start: string): number =>
+function targetsOf(small: Measured, large: Measured): BenchTarget[] {
+  const p95 = (run: Measured, start: string): number =>
     run.timings.find(({ name }) => name.startsWith(start))?.p95Ms ?? Number.POSITIVE_INFINITY;
   const bound = (name: string, ms: number): BenchTarget[] =>
-    atMostSelect1(`${name} p95`, p95(large, name), ms, large.select1);
+    atMostInUnits(`${name} p95`, p95(large, name), ms, large.select1);
   return [
     ...bound('campaign report', 15),
     atMost(

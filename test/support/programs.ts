@@ -21,6 +21,7 @@ const HOW_TO_GET = {
   python3: 'apt-get install python3-venv, then "npm run bench:peers" once for the packages of the peer',
   root: 'run the tests as root, with the right to mount and to make a network (iproute2)',
   'systemd-analyze': 'apt-get install systemd',
+  wrk: 'apt-get install wrk iproute2',
   'stripe-mock': 'install Go (https://go.dev/dl), with which the tests build it',
 } as const;
 
