@@ -8,6 +8,7 @@ import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/cli
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import type { BenchTarget } from '../bench.ts';
 import { PLATFORM_LOG, type Platform, startPlatform } from '../platform.ts';
+import { createRandom } from '../random.ts';
 import { mountSmallDisk } from '../small-disk.ts';
 import { isTrueWithin } from '../wait.ts';
 import { compareClicks } from './compare-clicks.ts';
@@ -16,7 +17,6 @@ import { createInjector, type Injector } from './faults.ts';
 import { createHttp, type Http } from './http.ts';
 import type { OwnNetwork } from './network.ts';
 import { startOperator } from './operator.ts';
-import { createRandom } from './random.ts';
 import { createClientRecord } from './record.ts';
 import { attribute, countBeyondKills, type Refusals } from './refusals.ts';
 import { FAULT_KINDS, type Fault, type FaultKind, isSpread, makeSchedule } from './schedule.ts';

@@ -1,4 +1,4 @@
-import { createRandom } from './random.ts';
+import { createRandom } from '../random.ts';
 
 /** Every fault that a run injects. "Killed" is SIGKILL, "stopped" is SIGSTOP and later SIGCONT, "cut off" is a network that loses all. */
 export const FAULT_KINDS = [

@@ -9,10 +9,10 @@ import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/cli
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
 import { createHttp } from '../chaos/http.ts';
-import { createRandom } from '../chaos/random.ts';
 import { createLoadGenerator, type Load, type LoadRequest, makeRequests } from '../collector/load.ts';
 import { type Platform, startPlatform, type Target } from '../platform.ts';
 import { childrenNamed, treeCpuMs } from '../process-usage.ts';
+import { createRandom } from '../random.ts';
 import { type BenchUnit, inUnits, measureBareUws, measureSelect1 } from '../units.ts';
 import { isTrueWithin } from '../wait.ts';
 import { readSizes, type Sizes, settle } from '../warehouse/sizes.ts';
