@@ -37,8 +37,8 @@ export const SERVICES: readonly Service[] = [
       const { config, log, stopping, slot } = options;
       // Of workers that ran here before; what starts workers does it for all of them.
       if (slot === undefined) {
-        await (await import('./supervisor/collector-workers.ts')).gatherOrphans({
-          ...{ home: config.home, count: 1, log, stopping },
+        await (await import('./supervisor/collector-folders.ts')).gatherOrphans({
+          ...{ home: config.home, taken: new Set([0]), log, stopping },
         });
       }
       return (await import('../collector/main.ts')).startCollector(options);

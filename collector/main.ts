@@ -6,6 +6,7 @@ import type { Registry } from 'prom-client';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import { firstShards, shardOfCampaign } from '../core/clicks/shards.ts';
 import {
+  type Bucket,
   CAPS_BUCKET,
   CAPS_TTL_MS,
   connectNats,
@@ -77,14 +78,14 @@ export function collectorSlotFolder(home: string, slot: number): string {
 export async function startCollector(options: {
   config: Config;
   log: Logger;
-  /** Ends the wait for NATS, with an AbortError. */
+  /** Ends the waits for its folder and for NATS, with an AbortError. */
   stopping?: AbortSignal;
   slot?: number;
 }): Promise<Running> {
   const { config, log, stopping, slot } = options;
   const lists = { countryOf: await openCountries(config.geoDatabase), ...openAsnList({ log }) };
   const stateFolder = collectorSlotFolder(config.home, slot ?? 0);
-  const nc = await reachNats({ config, stateFolder, log, stopping });
+  const { claim, nc, leasesBucket } = await takeStateFolder({ config, stateFolder, log, stopping });
   const sql = openPostgres({
     ...{ url: config.databaseUrl, name: 'afflux-collector' },
     ...{ max: 1, as: 'application', log },
@@ -99,7 +100,7 @@ export async function startCollector(options: {
   const links = followLinks({ sql, snapshotFile, beforeReading: keys.verify, asns: lists, log });
   const capsBucket = await openBucket(nc, CAPS_BUCKET, { replicas: config.natsReplicas, ttlMs: CAPS_TTL_MS });
   const caps = await followCaps({ bucket: capsBucket, log });
-  const { claim, leases, stores } = await openDurability({ config, nc, stateFolder, log, stopping });
+  const { leases, stores } = await openDurability({ config, nc, leasesBucket, stateFolder, log, stopping });
   const metrics = createMetrics();
   const telemetry = await openTelemetry({ config, service: 'collector', metrics, log });
   const secretBox = createSecretBox(config.dataKeys);
@@ -184,17 +185,30 @@ function observersOf(
   };
 }
 
+interface Start {
+  readonly config: Config;
+  readonly stateFolder: string;
+  readonly log: Logger;
+  readonly stopping: AbortSignal | undefined;
+}
+
+/** Before anything else in the folder is touched: the claim says who else uses it here, and NATS who does elsewhere. */
+async function takeStateFolder(
+  start: Start,
+): Promise<{ claim: FolderClaim; nc: NatsConnection; leasesBucket: Bucket }> {
+  const { config, stateFolder } = start;
+  const claim = await claimStateFolder(stateFolder, start);
+  const nc = await reachNats(start);
+  const leasesBucket = await openBucket(nc, LEASES_BUCKET, { replicas: config.natsReplicas });
+  await refuseKeptLeases(leasesBucket, join(stateFolder, LEASE_FILE));
+  return { claim, nc, leasesBucket };
+}
+
 /**
  * A collector that has run here before waits for NATS: it then redirects a moment after NATS is back, and not after its
  * supervisor's next pause. The first start of all fails at once, since a wrong NATS_URL is likelier.
  */
-async function reachNats(options: {
-  config: Config;
-  stateFolder: string;
-  log: Logger;
-  stopping: AbortSignal | undefined;
-}): Promise<NatsConnection> {
-  const { config, stateFolder, log, stopping } = options;
+async function reachNats({ config, stateFolder, log, stopping }: Start): Promise<NatsConnection> {
   const hasRun = existsSync(join(stateFolder, LEASE_FILE));
   const deadline = performance.now() + (hasRun ? NATS_WAIT_MS : 0);
   for (let isFirst = true; ; isFirst = false) {
@@ -216,23 +230,14 @@ function isNatsUnreachable(error: unknown): boolean {
   return error instanceof OperatingError && error.code === 'nats_unreachable';
 }
 
-async function openDurability(options: {
-  config: Config;
-  nc: NatsConnection;
-  stateFolder: string;
-  log: Logger;
-  stopping: AbortSignal | undefined;
-}): Promise<{ claim: FolderClaim; leases: LeaseKeeper; stores: ShardStores }> {
-  const { config, nc, stateFolder, log, stopping } = options;
-  const copies = { replicas: config.natsReplicas };
-  const stateFile = join(stateFolder, LEASE_FILE);
-  const claim = await claimStateFolder(stateFolder, stopping);
-  const bucket = await openBucket(nc, LEASES_BUCKET, copies);
-  await refuseKeptLeases(bucket, stateFile);
-  stopping?.throwIfAborted();
+async function openDurability(
+  options: Start & { nc: NatsConnection; leasesBucket: Bucket },
+): Promise<{ leases: LeaseKeeper; stores: ShardStores }> {
+  const { config, nc, stateFolder, log } = options;
+  options.stopping?.throwIfAborted();
   const shards = [...new Set([...firstShards(config.clickShards), ...(await spooledShards(stateFolder))])];
   // Before a lease is opened: the watermark counts on it that no click of a shard is older than its stream.
-  await ensureStreams(nc, { ...copies, shards });
+  await ensureStreams(nc, { replicas: config.natsReplicas, shards });
   const stores = await openShardStores({
     shards,
     stateFolder,
@@ -241,13 +246,13 @@ async function openDurability(options: {
     log,
   });
   const leases = await openLeaseKeeper({
-    bucket,
-    stateFile,
+    bucket: options.leasesBucket,
+    stateFile: join(stateFolder, LEASE_FILE),
     shards: config.clickShards,
     spooledNodes: stores.spooledNodes(),
     log,
   });
-  return { claim, leases, stores };
+  return { leases, stores };
 }
 
 function readinessOf(parts: {

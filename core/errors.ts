@@ -41,6 +41,7 @@ export const OPERATING_ERRORS = {
   migration_missing: 'the store has a migration that this installation lacks',
   nats_disconnected: 'the connection to NATS is lost',
   nats_failed: 'NATS answered with an error',
+  nats_login: 'NATS refuses the login',
   nats_server_missing: 'no nats-server program was found',
   nats_unreachable: 'NATS does not answer',
   no_dead_letter: 'there is no such dead letter',

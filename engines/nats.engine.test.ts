@@ -105,7 +105,7 @@ test('lets in clients with the password only, and shows it to no other account',
   for (const login of ['', 'afflux@', 'afflux:guess@', 'default:@']) {
     const refused = connectNats({ url: `nats://${login}127.0.0.1:${port}`, name: 'test' });
     await expect(refused).rejects.toMatchObject({
-      code: 'nats_unreachable',
+      code: 'nats_login',
       message: expect.not.stringContaining('guess'),
     });
   }

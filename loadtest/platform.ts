@@ -1,5 +1,12 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { createWriteStream, mkdirSync, readFileSync, symlinkSync, type WriteStream } from 'node:fs';
+import {
+  createWriteStream,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  type WriteStream,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -88,7 +95,7 @@ export async function startPlatform(options: {
     log,
   });
   const beside: ChildProcess[] = [];
-  const processes = { up, beside, log };
+  const processes = { home, up, beside, log };
   const isUp = hasPrinted(up, 'Afflux is up after');
   const isDecided = (): boolean => isUp() || !isRunning(up) || signal?.aborted === true;
   if (!(await isTrueWithin(START_MS, isDecided)) || !isRunning(up) || signal?.aborted) {
@@ -109,7 +116,7 @@ export async function startPlatform(options: {
     apiUrl: services.api,
     pidOf: (target) => childrenOf(up.pid ?? 0).find((pid) => targetOf(pid) === target),
     collectors: () => familyOf(up.pid ?? 0).flatMap((pid) => collectorAt(pid) ?? []),
-    signal: (pid, signal) => isOneOf(processes, pid) && trySignal(pid, signal),
+    signal: (pid, signal) => isOf(home, pid) && trySignal(pid, signal),
     startBeside(args, more) {
       const child = spawnAfflux(args, { env: { ...env, ...more }, log });
       beside.push(child);
@@ -195,26 +202,24 @@ async function runAfflux(
   );
 }
 
-/** `afflux up`, the processes started beside it, and the log they all write. */
+/** `afflux up` on a data folder, the processes started beside it, and the log they all write. */
 interface Processes {
+  readonly home: string;
   readonly up: ChildProcess;
   readonly beside: readonly ChildProcess[];
   readonly log: WriteStream;
 }
 
-function isOneOf({ up, beside }: Processes, pid: number): boolean {
-  return familyOf(up.pid ?? 0).includes(pid) || beside.some((child) => child.pid === pid && isRunning(child));
-}
-
-async function stopAll({ up, beside, log }: Processes): Promise<void> {
-  const all = () => [...beside.filter(isRunning).map(({ pid }) => pid ?? 0), ...familyOf(up.pid ?? 0)];
+async function stopAll({ home, up, beside, log }: Processes): Promise<void> {
+  const all = () => runningProcesses().filter((pid) => isOf(home, pid));
   for (const pid of all()) trySignal(pid, 'SIGCONT');
   for (const child of beside.filter(isRunning)) child.kill('SIGKILL');
   if (isRunning(up)) up.kill('SIGINT');
-  if (!(await isTrueWithin(STOP_MS, () => !isRunning(up)))) {
+  // Also of collectors whose parent was killed a moment ago.
+  const isOver = (): boolean => !isRunning(up) && all().length === 0;
+  if (!(await isTrueWithin(STOP_MS, isOver))) {
     for (const pid of all()) trySignal(pid, 'SIGKILL');
-    up.kill('SIGKILL');
-    await isTrueWithin(STOP_MS, () => !isRunning(up));
+    await isTrueWithin(STOP_MS, isOver);
   }
   log.end();
 }
@@ -241,12 +246,32 @@ function familyOf(up: number): number[] {
   return parent === undefined ? children : [...children, ...childrenOf(parent)];
 }
 
-function commandLine(pid: number): string[] {
+/**
+ * Whether a process is of the platform on a data folder: by its environment, which workers keep whose parent was killed, or
+ * an engine's command line.
+ */
+function isOf(home: string, pid: number): boolean {
+  return (
+    readProcess(pid, 'environ').split('\0').includes(`AFFLUX_HOME=${home}`) ||
+    readProcess(pid, 'cmdline').includes(home)
+  );
+}
+
+function runningProcesses(): number[] {
+  return readdirSync('/proc').map(Number).filter(Number.isInteger);
+}
+
+/** A file of /proc/<pid>; '' for a process that has ended. */
+function readProcess(pid: number, file: 'stat' | 'environ' | 'cmdline'): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
   } catch {
-    return [];
+    return '';
   }
+}
+
+function commandLine(pid: number): string[] {
+  return readProcess(pid, 'cmdline').split('\0');
 }
 
 /** Undefined for what does not redirect, such as the parent of several. */

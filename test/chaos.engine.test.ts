@@ -14,28 +14,43 @@ const SEED = process.env.AFFLUX_TEST_CHAOS_SEED ?? '1';
 /** Starting, recovering and comparing take their time whatever the load takes. */
 const OVERHEAD_MS = 600_000;
 
-test('the whole platform keeps its promises while its processes, engines and connections fail', {
-  timeout: Number(MINUTES) * 60_000 + OVERHEAD_MS,
-}, async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'afflux-chaos-result-'));
-  const command = [fromProject('dist/loadtest/chaos/main.js'), '--minutes', MINUTES, '--seed', SEED];
-  const child = spawn(process.execPath, [...command, '--results', folder], {
-    env: { ...process.env, NATS_SERVER: inject('natsServer').binary },
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (bytes) => {
-      output += bytes;
+test.each([
+  ['one collector', []],
+  ['two collectors', ['--workers', '2']],
+])(
+  'the whole platform with %s keeps its promises while its processes, engines and connections fail',
+  {
+    timeout: Number(MINUTES) * 60_000 + OVERHEAD_MS,
+  },
+  async (_, workers) => {
+    const folder = mkdtempSync(join(tmpdir(), 'afflux-chaos-result-'));
+    const command = [
+      fromProject('dist/loadtest/chaos/main.js'),
+      '--minutes',
+      MINUTES,
+      '--seed',
+      SEED,
+      ...workers,
+    ];
+    const child = spawn(process.execPath, [...command, '--results', folder], {
+      env: { ...process.env, NATS_SERVER: inject('natsServer').binary },
     });
-  }
-  const [code] = await once(child, 'exit');
-  expect(code, output).toBe(0);
-  for (const [, fault] of output.matchAll(/^NOT TESTED: (.*?),/gm)) reportMissing('root', `chaos: ${fault}`);
-  const result = JSON.parse(readFileSync(join(folder, 'chaos.json'), 'utf8')) as BenchResult;
-  rmSync(folder, { recursive: true });
-  expect(result.targets.filter(({ ok }) => !ok)).toEqual([]);
-  const count = (name: string) => Number(result.rows.find(({ what }) => what === name)?.count);
-  expect(count('redirects received')).toBeGreaterThan(0);
-  expect(count('orders accepted')).toBeGreaterThan(0);
-  expect(count('paid out, minor units')).toBeGreaterThan(0);
-});
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (bytes) => {
+        output += bytes;
+      });
+    }
+    const [code] = await once(child, 'exit');
+    expect(code, output).toBe(0);
+    for (const [, fault] of output.matchAll(/^NOT TESTED: (.*?),/gm))
+      reportMissing('root', `chaos: ${fault}`);
+    const result = JSON.parse(readFileSync(join(folder, 'chaos.json'), 'utf8')) as BenchResult;
+    rmSync(folder, { recursive: true });
+    expect(result.targets.filter(({ ok }) => !ok)).toEqual([]);
+    const count = (name: string) => Number(result.rows.find(({ what }) => what === name)?.count);
+    expect(count('redirects received')).toBeGreaterThan(0);
+    expect(count('orders accepted')).toBeGreaterThan(0);
+    expect(count('paid out, minor units')).toBeGreaterThan(0);
+  },
+);

@@ -1,13 +1,31 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, inject, onTestFinished, test } from 'vitest';
+import { LEASE_FILE } from '../collector/durability/lease-keeper.ts';
+import { collectorSlotFolder } from '../collector/main.ts';
+import { createClickIdCodec } from '../core/clicks/click-id.ts';
+import { loadConfig } from '../core/config/config.ts';
 import { fromProject } from '../core/config/paths.ts';
+import { withGeneratedSecrets } from '../core/config/secrets.ts';
 import { assert } from '../core/errors.ts';
 import { ENGINE_STOP_MS, freePlatformPorts } from '../engines/engine.ts';
+import { connectDatabase } from '../ledger/postgres/db.ts';
+import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
+import { lookupClicks } from '../warehouse/lookups/lookups.ts';
+import { readWatermark } from '../warehouse/watermark/watermark.ts';
 import { waitFor } from './support/engines.ts';
+import { createParties } from './support/ledger.ts';
 
 const SERVICE_PORTS = ['COLLECTOR_PORT', 'API_PORT', 'LOADER_PORT', 'ATTRIBUTION_PORT', 'SCHEDULER_PORT'];
 const START_MS = 60_000;
@@ -41,8 +59,9 @@ function hasEnded(child: ChildProcess): boolean {
 }
 
 /** Runs `afflux up` and collects what it says. */
-function up(): { child: ChildProcessWithoutNullStreams; output: () => string } {
-  const child = spawn(process.execPath, [fromProject('dist/bin/afflux.js'), 'up'], { env, cwd: tmpdir() });
+function up(...args: string[]): { child: ChildProcessWithoutNullStreams; output: () => string } {
+  const command = [fromProject('dist/bin/afflux.js'), 'up', ...args];
+  const child = spawn(process.execPath, command, { env, cwd: tmpdir() });
   children.push(child);
   let text = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -53,8 +72,8 @@ function up(): { child: ChildProcessWithoutNullStreams; output: () => string } {
   return { child, output: () => text };
 }
 
-async function upAndReady(): Promise<ReturnType<typeof up>> {
-  const platform = up();
+async function upAndReady(...args: string[]): Promise<ReturnType<typeof up>> {
+  const platform = up(...args);
   await waitFor(() => platform.output().includes('Afflux is up after') || hasEnded(platform.child), {
     deadlineMs: START_MS,
     what: 'the platform to be up',
@@ -95,8 +114,24 @@ function readLine(line: string): { service: string; msg: string } {
   return { service: record.service ?? '', msg: record.msg ?? '' };
 }
 
+/** The running process with these words in its command line. */
+function pidOf(words: string): number | undefined {
+  return ourProcesses().find(({ line }) => line.includes(words))?.pid;
+}
+
 function collectorPid(): number | undefined {
-  return ourProcesses().find(({ line }) => line.includes('afflux.js collector'))?.pid;
+  return pidOf('afflux.js collector');
+}
+
+/** Running collectors among several, by slot. */
+function workerPids(slot: number): number[] {
+  return ourProcesses()
+    .filter(({ line }) => line.includes(`afflux.js collector --slot ${slot} `))
+    .map(({ pid }) => pid);
+}
+
+async function isWorkerReady(slot: number): Promise<boolean> {
+  return (await fetch(`http://127.0.0.1:${Number(env.COLLECTOR_METRICS_PORT) + slot}/readyz`)).ok;
 }
 
 test('starts, refuses a second one, brings a crashed process back, survives a kill, and stops in order leaving nothing running', {
@@ -151,6 +186,97 @@ test('starts, refuses a second one, brings a crashed process back, survives a ki
   expect(stops.slice(services.length)).toEqual(['clickhouse']);
   expect(ourProcesses()).toEqual([]);
 });
+
+test('a collector that hangs after its parent was killed is named and ended, and another slot is served meanwhile', {
+  timeout: 120_000,
+}, async () => {
+  const { output } = await upAndReady('--workers', '2');
+  await waitFor(async () => (await isWorkerReady(0)) && (await isWorkerReady(1)), {
+    deadlineMs: 20_000,
+    what: 'both workers',
+  });
+  const [[stuck], [other], parent] = [workerPids(0), workerPids(1), pidOf('collector --workers 2')];
+  assert(stuck !== undefined && other !== undefined && parent !== undefined, 'both workers run');
+  process.kill(stuck, 'SIGSTOP');
+  process.kill(parent, 'SIGKILL');
+  await waitFor(async () => !workerPids(1).includes(other) && (await isWorkerReady(1)), {
+    deadlineMs: 15_000,
+    what: 'the next worker of the other slot',
+  });
+  expect(workerPids(0)).toContain(stuck);
+  const says = (text: string): boolean =>
+    output()
+      .split('\n')
+      .some((line) => line.includes(`"pid":${stuck},`) && line.includes(text));
+  expect(says('waiting for another collector to end')).toBe(true);
+  await waitFor(async () => !workerPids(0).includes(stuck) && (await isWorkerReady(0)), {
+    deadlineMs: 40_000,
+    what: 'the next worker of the stuck slot',
+  });
+  expect(says('ending by force a collector that hangs')).toBe(true);
+  expect(output()).not.toContain('another program is using it');
+});
+
+test('a collector alone replays the clicks of workers that were killed, and closes their leases', {
+  timeout: 120_000,
+}, async () => {
+  const workers = await upAndReady('--workers', '2');
+  const config = withGeneratedSecrets(loadConfig(env));
+  const url = `http://127.0.0.1:${config.collectorPort}/c/${await createTestLink(config.databaseUrl)}`;
+  await waitFor(async () => (await fetch(url, { redirect: 'manual' })).status === 302, {
+    deadlineMs: 10_000,
+    what: 'the link',
+  });
+  const nats = pidOf('nats-server.conf');
+  assert(nats !== undefined, 'NATS runs');
+  process.kill(nats, 'SIGSTOP');
+  const ids: string[] = [];
+  const folders = [0, 1].map((slot) => collectorSlotFolder(home, slot));
+  await waitFor(
+    async () => {
+      const answer = await fetch(url, { redirect: 'manual', headers: { Connection: 'close' } });
+      ids.push(new URL(answer.headers.get('location') ?? '').searchParams.get('click_id') ?? '');
+      return folders.every(hasSpool);
+    },
+    { deadlineMs: 10_000, what: 'clicks in both spools' },
+  );
+  for (const { pid } of ourProcesses()) process.kill(pid, 'SIGKILL');
+  await waitFor(() => hasEnded(workers.child) && ourProcesses().length === 0, {
+    deadlineMs: 10_000,
+    what: 'the end of every process',
+  });
+  expect(folders.map(hasSpool)).toEqual([true, true]);
+
+  const startedAt = Date.now();
+  await upAndReady();
+  const codec = createClickIdCodec(config.clickKeys);
+  const identities = ids.map((id) => codec.decode(id)).filter((identity) => identity !== undefined);
+  expect(identities).toHaveLength(ids.length);
+  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'test' });
+  onTestFinished(() => warehouse.close());
+  await waitFor(async () => ((await readWatermark(warehouse)) ?? 0) > startedAt, {
+    deadlineMs: 20_000,
+    what: 'the watermark, which an open lease would hold',
+  });
+  expect(await lookupClicks(warehouse, identities)).toHaveLength(ids.length);
+  expect(folders.map(hasSpool)).toEqual([false, false]);
+  expect(folders.map((folder) => existsSync(join(folder, LEASE_FILE)))).toEqual([true, false]);
+});
+
+function hasSpool(folder: string): boolean {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).some((path) => path.endsWith('.spool'));
+}
+
+async function createTestLink(databaseUrl: string): Promise<string> {
+  const ledger = await connectDatabase({ url: databaseUrl, max: 1, name: 'test' });
+  try {
+    const { linkId } = await createParties(ledger);
+    const [link] = await ledger<{ code: string }[]>`select code from links where id = ${linkId}`;
+    return link?.code ?? '';
+  } finally {
+    await ledger.end();
+  }
+}
 
 test('says what a stop waits for, and a second signal ends all by force', { timeout: 90_000 }, async () => {
   const { child, output } = await upAndReady();

@@ -1,5 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { copyFileSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { movesWaitingConnections } from '../bin/supervisor/collector-workers.ts';
 import { clickIdentityKey, createClickIdCodec } from '../core/clicks/click-id.ts';
 import { fromProject } from '../core/config/paths.ts';
@@ -17,6 +20,16 @@ describe('several collectors on one port', () => {
   let output = '';
   let code = '';
   let metricsPort = 0;
+  let folder = '';
+  /** A copy of Node.js, which runs the parent and which that runs its workers with. */
+  let program = '';
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'afflux-node-'));
+    program = join(folder, 'node');
+    copyFileSync(process.execPath, program);
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
 
   beforeEach(async () => {
     world = await prepareCollector();
@@ -28,7 +41,7 @@ describe('several collectors on one port', () => {
     const { config } = world;
     metricsPort = await freePort();
     output = '';
-    parent = spawn(process.execPath, [fromProject('dist/bin/afflux.js'), 'collector', '--workers', '2'], {
+    parent = spawn(program, [fromProject('dist/bin/afflux.js'), 'collector', '--workers', '2'], {
       env: {
         ...process.env,
         AFFLUX_HOME: config.home,
@@ -55,6 +68,13 @@ describe('several collectors on one port', () => {
   });
 
   const count = (text: string): number => output.split(text).length - 1;
+
+  /** Every worker that came up, in this order. */
+  const ups = (): { slot: number; pid: number }[] =>
+    output
+      .split('\n')
+      .filter((line) => line.includes('"worker is up"'))
+      .map((line) => JSON.parse(line) as { slot: number; pid: number });
 
   /** One click on a connection of its own. */
   async function click(): Promise<string> {
@@ -112,14 +132,31 @@ describe('several collectors on one port', () => {
     expect(committed.reduce((sum, count) => sum + count)).toBe(clicks);
   });
 
-  it('are started again when one is killed', async () => {
-    const pid = Number(/"pid":(\d+),"msg":"worker is up"/.exec(output)?.[1]);
-    process.kill(pid, 'SIGKILL');
-    await waitFor(() => count('worker is up') === 3, {
-      deadlineMs: 20_000,
-      what: 'the worker to be back',
-    });
+  it('are started again when they are killed, also once their program can be run again', async () => {
+    const failures = () => count(`cannot run ${program}`);
+    renameSync(program, `${program}.moved`);
+    for (const { pid } of ups()) process.kill(pid, 'SIGKILL');
+    await waitFor(() => failures() >= 4, { deadlineMs: 20_000, what: 'two starts of each that fail' });
+    renameSync(`${program}.moved`, program);
+    await waitFor(() => ups().length === 4, { deadlineMs: 20_000, what: 'the workers to be back' });
+    expect(
+      ups()
+        .slice(2)
+        .map(({ slot }) => slot)
+        .toSorted(),
+    ).toEqual([0, 1]);
     expect(await click()).toMatch(/^[\w-]{22}$/);
+  });
+
+  it('are started again in their own slots, where their clicks and leases are', async () => {
+    parent.kill('SIGHUP');
+    await waitFor(() => count('worker replaced') === 2, { deadlineMs: 30_000, what: 'the replacement' });
+    // A slot below it is free.
+    const last = ups().filter(({ slot }) => slot === 2);
+    expect(last).toHaveLength(1);
+    for (const { pid } of last) process.kill(pid, 'SIGKILL');
+    await waitFor(() => ups().length === 5, { deadlineMs: 20_000, what: 'the worker to be back' });
+    expect(ups().at(-1)?.slot).toBe(2);
   });
 });
 

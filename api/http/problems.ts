@@ -110,6 +110,7 @@ export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode
   migration_missing: 'internal',
   nats_disconnected: 'unavailable',
   nats_failed: 'internal',
+  nats_login: 'internal',
   nats_server_missing: 'internal',
   nats_unreachable: 'unavailable',
   no_dead_letter: 'not_found',

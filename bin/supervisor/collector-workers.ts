@@ -1,10 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
-import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { handOverLeases, LEASE_FILE } from '../../collector/durability/lease-keeper.ts';
-import { SPOOL_FOLDER } from '../../collector/durability/shard-stores.ts';
-import { claimStateFolder } from '../../collector/durability/state-folder.ts';
-import { collectorSlotFolder } from '../../collector/main.ts';
+import { readFileSync } from 'node:fs';
 import type { Config } from '../../core/config/config.ts';
 import { fromProject } from '../../core/config/paths.ts';
 import { errorText } from '../../core/errors.ts';
@@ -13,7 +7,8 @@ import { formatLogLine, type LogFormat, logFormat } from '../../core/service/log
 import { READY_MESSAGE, type Running, runProcess, SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
 import { type Answer, type EngineProcess, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
 import { readConfig, serviceEnvironment } from '../environment.ts';
-import { createRestartPauses, type RestartPauses } from './supervise.ts';
+import { gatherOrphans } from './collector-folders.ts';
+import { keepRunning, type Supervised, supervise, type Unit } from './supervise.ts';
 
 /** Links by the million are loaded before a worker is ready. */
 const READY_TIMEOUT_MS = 120_000;
@@ -22,14 +17,8 @@ const READY_TIMEOUT_MS = 120_000;
  * that is closed. With this setting (since 5.14) it hands them to another listener of the port instead.
  */
 const MIGRATION_SETTING = 'net.ipv4.tcp_migrate_req';
-/** A worker ends itself after its own deadline; its parent waits a little longer. */
-const STOP_TIMEOUT_MS = SHUTDOWN_TIMEOUT_MS + 2_000;
-
-interface Worker {
-  readonly slot: number;
-  readonly process: EngineProcess;
-  leaving: boolean;
-}
+/** One that hangs is killed before its parent has to end, which would leave it behind. */
+const STOP_TIMEOUT_MS = SHUTDOWN_TIMEOUT_MS - 2_000;
 
 /**
  * `afflux collector --workers N`: N collectors on one port, each with its own node lease, batch and spool.
@@ -42,6 +31,7 @@ export async function runCollectorWorkers(count: number): Promise<void> {
   await runProcess(log, (stopping) => startWorkers({ config, log, format, count, stopping }));
 }
 
+/** Returns once each worker is up or has failed to start; at least one is up. */
 async function startWorkers(options: {
   config: Config;
   log: Logger;
@@ -49,96 +39,102 @@ async function startWorkers(options: {
   count: number;
   stopping: AbortSignal;
 }): Promise<Running> {
-  const { config, log, format, count } = options;
-  await gatherOrphans({ home: config.home, count, log, stopping: options.stopping });
+  const { log, count, stopping } = options;
   if (!movesWaitingConnections()) {
     log.warn(
       { setting: `${MIGRATION_SETTING}=1` },
       'a worker that ends resets the connections that it has not accepted yet; with this sysctl the kernel moves them',
     );
   }
-  const workers = new Set<Worker>();
-  let stopping = false;
-  const pauses = new Map<number, RestartPauses>();
-  let replacing: Promise<void> = Promise.resolve();
+  /** Slots that have a worker or get one. A worker is started again in its own slot, where its spool and its leases are. */
+  const taken = new Set(Array.from({ length: count }, (_, slot) => slot));
+  const workers = new Map<number, Supervised>();
+  const unitOf = (slot: number): Unit => workerUnit({ ...options, slot, taken });
 
-  function freeSlot(): number {
-    const taken = new Set([...workers].map((worker) => worker.slot));
-    // While one replaces another, one slot more than workers is in use.
-    return Array.from({ length: count + 1 }, (_, slot) => slot).find((slot) => !taken.has(slot)) ?? count;
+  async function add(slot: number): Promise<void> {
+    workers.set(slot, await supervise({ ...unitOf(slot), signal: stopping }));
   }
 
-  function pausesOf(slot: number): RestartPauses {
-    const known = pauses.get(slot) ?? createRestartPauses();
-    pauses.set(slot, known);
-    return known;
-  }
-
-  async function add(): Promise<Worker> {
-    const slot = freeSlot();
-    const worker: Worker = { slot, process: await spawnWorker(slot, format), leaving: false };
-    workers.add(worker);
-    void worker.process.exited.then((status) => {
-      workers.delete(worker);
-      if (stopping || worker.leaving) return;
-      log.error({ slot, ...status }, 'worker ended unexpectedly');
-      void restart(slot);
-    });
-    await waitUntilReady({
-      name: `collector worker ${slot}`,
-      process: worker.process,
-      answers: readyMessage(worker.process),
-      timeoutMs: READY_TIMEOUT_MS,
-      log,
-      signal: options.stopping,
-    });
-    pausesOf(slot).cameUp();
-    log.info({ slot, pid: worker.process.pid }, 'worker is up');
-    return worker;
-  }
-
-  async function restart(slot: number): Promise<void> {
-    const pauseMs = pausesOf(slot).next();
-    log.warn({ slot, pauseMs }, 'restarting');
-    await delay(pauseMs);
-    if (stopping) return;
-    await add().catch((error) => log.error({ reason: errorText(error) }, 'worker failed to start'));
-  }
-
-  async function replaceAll(): Promise<void> {
-    for (const old of [...workers]) {
-      if (stopping) return;
-      await add();
-      old.leaving = true;
-      await old.process.stop();
-      log.info({ slot: old.slot }, 'worker replaced');
+  /** All at once: one that waits, such as for a stuck process of its slot, must not keep the others waiting. */
+  async function addAll(): Promise<void> {
+    const failures = new Map<number, unknown>();
+    await Promise.all(
+      [...taken].map(async (slot) => await add(slot).catch((error) => failures.set(slot, error))),
+    );
+    stopping.throwIfAborted();
+    if (workers.size === 0) throw [...failures.values()][0];
+    for (const [slot, error] of failures) {
+      log.error({ slot, reason: errorText(error) }, 'worker failed to start');
+      workers.set(slot, keepRunning(unitOf(slot), undefined));
     }
   }
 
+  async function replaceAll(): Promise<void> {
+    for (const [slot, old] of [...workers]) {
+      if (stopping.aborted) return;
+      // While one replaces another, one slot more than workers is in use.
+      const free = Array.from({ length: count + 1 }, (_, at) => at).find((at) => !taken.has(at)) ?? count;
+      taken.add(free);
+      await add(free).catch((error) => {
+        taken.delete(free);
+        throw error;
+      });
+      await old.stop();
+      workers.delete(slot);
+      taken.delete(slot);
+      log.info({ slot }, 'worker replaced');
+    }
+  }
+
+  async function stop(): Promise<void> {
+    await Promise.all([...workers.values()].map((worker) => worker.stop()));
+  }
+
+  const adding = addAll();
+  let replacing = adding;
   process.on('SIGHUP', () => {
     replacing = replacing
       .then(replaceAll)
       .catch((error) => log.error({ reason: errorText(error) }, 'workers could not be replaced'));
   });
-  async function stop(): Promise<void> {
-    stopping = true;
-    await Promise.all([...workers].map((worker) => worker.process.stop()));
-  }
-
   try {
-    for (let i = 0; i < count; i++) {
-      await add().catch((error) => {
-        // One that cannot start, such as beside a stuck process of its slot, must not take the others with it.
-        if (workers.size === 0 || options.stopping.aborted) throw error;
-        log.error({ reason: errorText(error) }, 'worker failed to start');
-      });
-    }
+    await adding;
   } catch (error) {
     await stop();
-    options.stopping.throwIfAborted();
     throw error;
   }
   return { stop };
+}
+
+/** The worker of a slot, as a process that is kept running. */
+function workerUnit(options: {
+  config: Config;
+  log: Logger;
+  format: LogFormat;
+  slot: number;
+  taken: ReadonlySet<number>;
+}): Unit {
+  const { config, format, slot, taken } = options;
+  const name = `collector worker ${slot}`;
+  const log = options.log.child({ slot });
+  return {
+    name,
+    log,
+    async start({ signal }) {
+      if (slot === 0) await gatherOrphans({ home: config.home, taken, log, stopping: signal });
+      const worker = await spawnWorker(slot, format);
+      await waitUntilReady({
+        name,
+        process: worker,
+        answers: readyMessage(worker),
+        timeoutMs: READY_TIMEOUT_MS,
+        log,
+        signal,
+      });
+      log.info({ pid: worker.pid }, 'worker is up');
+      return worker;
+    },
+  };
 }
 
 async function spawnWorker(slot: number, format: LogFormat): Promise<EngineProcess> {
@@ -170,60 +166,4 @@ function readyMessage(worker: EngineProcess): () => Promise<Answer> {
     if (message === READY_MESSAGE) isReady = true;
   });
   return async () => (isReady ? 'ready' : { waitsFor: 'its links and its port; its own lines say more' });
-}
-
-/**
- * What slots have left that no worker has any more goes to the first one: spools, shard by shard, which it replays with its
- * own, and node leases, which would hold the watermark for ever.
- */
-export async function gatherOrphans(options: {
-  home: string;
-  count: number;
-  log: Logger;
-  stopping?: AbortSignal;
-}): Promise<void> {
-  const { home, count, log, stopping } = options;
-  const folder = join(home, 'collector');
-  mkdirSync(folder, { recursive: true });
-  for (const name of readdirSync(folder)) {
-    const slot = Number(name);
-    if (!Number.isInteger(slot) || slot < count) continue;
-    const orphan = collectorSlotFolder(home, slot);
-    const first = collectorSlotFolder(home, 0);
-    // Those of a parent that was killed end by themselves.
-    const claims = [await claimStateFolder(orphan, stopping), await claimStateFolder(first, stopping)];
-    for (const spool of readdirSync(orphan).filter((entry) => SPOOL_FOLDER.test(entry))) {
-      const moved = moveSegments(join(orphan, spool), join(first, spool));
-      if (moved > 0) {
-        log.warn(
-          { slot, spool, segments: moved },
-          'the spool of a removed worker is moved to the first worker',
-        );
-      }
-    }
-    const leases = await handOverLeases({ from: join(orphan, LEASE_FILE), to: join(first, LEASE_FILE) });
-    if (leases > 0)
-      log.info({ slot, leases }, 'the leases of a removed worker are given to the first worker');
-    for (const claim of claims) claim.release();
-  }
-}
-
-/** Moves the segments of a spool behind those of another. @returns how many. */
-function moveSegments(from: string, to: string): number {
-  mkdirSync(to, { recursive: true });
-  const numbers = segmentsOf(to).map((name) => Number.parseInt(name, 10));
-  let next = Math.max(0, ...numbers) + 1;
-  const segments = segmentsOf(from);
-  for (const segment of segments) {
-    renameSync(join(from, segment), join(to, `${String(next++).padStart(10, '0')}.spool`));
-  }
-  return segments.length;
-}
-
-function segmentsOf(folder: string): string[] {
-  try {
-    return readdirSync(folder).filter((name) => name.endsWith('.spool'));
-  } catch {
-    return [];
-  }
 }

@@ -1,5 +1,10 @@
 import { OperatingError } from '../../core/errors.ts';
-import { claimFolder, type FolderClaim, FolderClaimed } from '../../core/files/folder-claim.ts';
+import {
+  type ClaimOwner,
+  claimFolder,
+  type FolderClaim,
+  FolderClaimed,
+} from '../../core/files/folder-claim.ts';
 import { findLeftover } from '../../engines/engine.ts';
 
 /**
@@ -13,7 +18,7 @@ export function lockHome(home: string): FolderClaim {
     if (error instanceof FolderClaimed) {
       throw new OperatingError(
         'already_running',
-        `Afflux is already running on ${home} (pid ${error.pid}). Stop it, or set AFFLUX_HOME to another folder and the ports to free ones`,
+        `Afflux is already running on ${home} (pid ${error.owner.pid}). Stop it, or set AFFLUX_HOME to another folder and the ports to free ones`,
       );
     }
     throw new OperatingError(
@@ -24,7 +29,7 @@ export function lockHome(home: string): FolderClaim {
   }
 }
 
-function ownerOf(path: string): number | undefined {
+function ownerOf(path: string): ClaimOwner | undefined {
   const pid = findLeftover(path, 'afflux');
-  return pid === process.pid ? undefined : pid;
+  return pid === undefined || pid === process.pid ? undefined : { pid, isOrphan: false };
 }

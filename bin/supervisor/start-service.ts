@@ -1,3 +1,4 @@
+import { collectorRunning } from '../../collector/durability/state-folder.ts';
 import type { Config } from '../../core/config/config.ts';
 import { fromProject } from '../../core/config/paths.ts';
 import type { Logger } from '../../core/service/log.ts';
@@ -14,6 +15,7 @@ import {
 } from '../../engines/engine.ts';
 import { serviceEnvironment } from '../environment.ts';
 import { type Service, serviceHost, serviceUrl } from '../services.ts';
+import { runningCollectors } from './collector-folders.ts';
 
 const COMMAND = fromProject('dist/bin/afflux.js');
 /** Links by the million are loaded before the collector is ready. */
@@ -55,8 +57,9 @@ export async function startService(
 }
 
 /**
- * Makes sure that a service can have its port.
- * @throws OperatingError `port_unavailable` naming the variable to change.
+ * Makes sure that a service can have its port. A collector whose supervisor was killed may still have that of its successor,
+ * which waits for its folder and ends it if it hangs; workers of other slots share the port meanwhile.
+ * @throws OperatingError `port_unavailable` naming the variable to change; `collector_running` naming the process.
  */
 export async function requireServicePort(options: {
   service: Service;
@@ -66,13 +69,21 @@ export async function requireServicePort(options: {
 }): Promise<void> {
   const { service, config, patienceMs = 0 } = options;
   const host = serviceHost(service, config);
-  await requireFreePort({
-    host,
-    port: service.port(config),
-    variable: service.portVariable,
-    otherHost: `${service.isPublic ? 'HOST' : 'METRICS_HOST'} to an address that it has`,
-    patienceMs,
-  });
+  const running = () => (service.name === 'collector' ? runningCollectors(config.home) : []);
+  if (running().some(({ isOrphan }) => isOrphan)) return;
+  try {
+    await requireFreePort({
+      host,
+      port: service.port(config),
+      variable: service.portVariable,
+      otherHost: `${service.isPublic ? 'HOST' : 'METRICS_HOST'} to an address that it has`,
+      patienceMs,
+    });
+  } catch (error) {
+    const [other] = running();
+    if (!other) throw error;
+    if (!other.isOrphan) throw collectorRunning(other.pid, other.folder);
+  }
 }
 
 async function readiness(url: string, signal: AbortSignal): Promise<Answer> {

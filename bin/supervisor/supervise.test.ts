@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { expect, test } from 'vitest';
 import { createLogger } from '../../core/service/log.ts';
 import type { ExitStatus } from '../../engines/engine.ts';
-import { createRestartPauses, supervise } from './supervise.ts';
+import { createRestartPauses, keepRunning, supervise, type Unit } from './supervise.ts';
 
 const log = createLogger({ name: 'test', level: 'silent' });
 const options = {
@@ -17,7 +17,7 @@ class Program extends EventEmitter<{ end: [ExitStatus]; start: [] }> {
   starts = 0;
   failures = 0;
 
-  async start(): Promise<Awaited<ReturnType<Parameters<typeof supervise>[0]['start']>>> {
+  async start(): Promise<Awaited<ReturnType<Unit['start']>>> {
     this.starts += 1;
     this.emit('start');
     if (this.failures-- > 0) throw new Error('does not start');
@@ -65,6 +65,15 @@ test('a stop ends it for good, also in a pause between two starts', async () => 
   program.crash();
   await supervised.stop();
   expect([program.starts, supervised.pid]).toEqual([1, 0]);
+});
+
+test('one whose first start has failed is started again until it is up', async () => {
+  const program = new Program();
+  program.failures = 1;
+  const kept = keepRunning({ ...options, start: () => program.start() }, undefined);
+  while (program.starts < 2) await once(program, 'start');
+  await kept.stop();
+  expect(program.starts).toBe(2);
 });
 
 test('the first start must succeed', async () => {

@@ -50,26 +50,36 @@ export function createRestartPauses(now: () => number = () => performance.now())
   };
 }
 
-/**
- * Starts a process and starts it again whenever it ends by itself, after {@link RestartPauses}.
- * Returns once it is up for the first time. @throws what `start` throws the first time.
- */
-export async function supervise<T extends Started>(options: {
-  name: string;
-  start: (cancellation: Cancellation) => Promise<T>;
-  /** Ends the first start early. */
-  signal: AbortSignal;
+/** A process that can be kept running. */
+export interface Unit {
+  readonly name: string;
+  readonly start: (cancellation: Cancellation) => Promise<Started>;
   /** Ends it by force at every moment; it is stopped too, or it would be started again. */
-  force: AbortSignal;
-  log: Logger;
-}): Promise<Supervised> {
-  const { name, log, signal, force } = options;
+  readonly force?: AbortSignal;
+  readonly log: Logger;
+}
+
+/**
+ * Starts a process and keeps it running. Returns once it is up for the first time. `signal` ends that start early.
+ * @throws what `start` throws the first time.
+ */
+export async function supervise(options: Unit & { signal: AbortSignal }): Promise<Supervised> {
+  const { signal, force } = options;
+  return keepRunning(options, await options.start({ signal, force }));
+}
+
+/**
+ * Starts a process again whenever it ends by itself or does not start, after {@link RestartPauses}.
+ * @param first The process that is up; undefined for one whose first start has failed.
+ */
+export function keepRunning(unit: Unit, first: Started | undefined): Supervised {
+  const { name, log, force } = unit;
   const stopping = new AbortController();
   const pauses = createRestartPauses();
-  let current: T | undefined = await options.start({ signal, force });
-  pauses.cameUp();
+  let current = first;
+  if (current) pauses.cameUp();
 
-  async function keepRunning(): Promise<void> {
+  async function startAgain(): Promise<void> {
     while (!stopping.signal.aborted) {
       if (current) {
         const status = await current.exited;
@@ -82,15 +92,15 @@ export async function supervise<T extends Started>(options: {
       await delay(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
       if (stopping.signal.aborted) return;
       try {
-        current = await options.start({ signal: stopping.signal, force });
+        current = await unit.start({ signal: stopping.signal, force });
         pauses.cameUp();
         log.info({ pid: current.pid }, 'restarted');
       } catch (error) {
-        log.error(errorText(error));
+        if (!stopping.signal.aborted) log.error(errorText(error));
       }
     }
   }
-  const loop = keepRunning();
+  const loop = startAgain();
 
   return {
     name,

@@ -17,7 +17,7 @@ import { lockHome } from './home-lock.ts';
 import { chooseEngines, type EngineChoice } from './start-engines.ts';
 import { requireServicePort, startService } from './start-service.ts';
 import { listenForStop, type StopRequest, stopAll } from './stop.ts';
-import { type Supervised, supervise } from './supervise.ts';
+import { type Supervised, supervise, type Unit } from './supervise.ts';
 
 /** Less than this and the engines would stop within minutes. */
 const LEAST_FREE_BYTES = 256 * 1024 ** 2;
@@ -116,8 +116,6 @@ interface Starting {
   readonly request: StopRequest;
 }
 
-type Start = Parameters<typeof supervise>[0]['start'];
-
 async function startEngines(options: Starting & { engines: readonly EngineChoice[] }): Promise<void> {
   const units = options.engines.flatMap(({ name, start }) => {
     if (!start) return [];
@@ -147,7 +145,7 @@ async function startServices(options: Starting & { workers: number | undefined }
 /** Starts all at once. When one fails the others are not waited for. @throws the first failure. */
 async function startAll(
   { started, request: { stop, force } }: Starting,
-  units: readonly { name: string; log: Logger; start: Start }[],
+  units: readonly Unit[],
 ): Promise<void> {
   const failed = new AbortController();
   const signal = AbortSignal.any([stop, failed.signal]);

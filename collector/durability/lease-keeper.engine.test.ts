@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { NatsConnection } from '@nats-io/transport-node';
@@ -116,6 +116,16 @@ describe('node leases', () => {
     const open = (await listLeases(bucket)).filter(({ state }) => state === 'open');
     expect(open.map(({ node }) => node).toSorted()).toEqual(own);
     await last.close({ complete: [true, true] });
+  });
+
+  it('is not opened before its number is noted, or a crash between the two would hold the watermark for ever', async () => {
+    await freshBucket();
+    // Nothing is there, and nothing can be written there.
+    symlinkSync(join(folder, 'missing'), join(folder, 'state'));
+    const stateFile = join(folder, 'state', 'lease.json');
+    const opening = openLeaseKeeper({ bucket, stateFile, shards: 1, spooledNodes: [], log: quietLog });
+    await expect(opening).rejects.toThrow(/ENOENT|EEXIST/);
+    expect(await listLeases(bucket)).toEqual([]);
   });
 
   it('of a state folder that somebody else keeps renewing are refused, and others are not', async () => {

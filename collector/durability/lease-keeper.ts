@@ -92,8 +92,7 @@ export async function openLeaseKeeper(options: {
   let renewing: Promise<void> | undefined;
 
   async function open(shard: number): Promise<void> {
-    const { node, startedAtMs } = await openLease(bucket, clock.now(), shard);
-    await remember([node]);
+    const { node, startedAtMs } = await openLease(bucket, clock.now(), shard, (taken) => remember([taken]));
     log.info({ node, shard }, 'node lease opened');
     current[shard] = { node, shard, startedAtMs, nextSeq: 0, endsAs: 'closed' };
   }

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { clickIdentityKey, createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { type Lease, listLeases, shardOfLease } from '../../core/clicks/lease.ts';
 import { connectNats, LEASES_BUCKET, openBucket } from '../../core/clicks/stream.ts';
+import { createLogger } from '../../core/service/log.ts';
 import { createCampaign } from '../../ledger/programs/campaigns.ts';
 import { createLink } from '../../ledger/programs/links.ts';
 import { mountSmallDisk, type SmallDisk } from '../../loadtest/small-disk.ts';
@@ -129,6 +130,14 @@ describe('collector without NATS', () => {
     await expectNothingLost(ids);
   });
 
+  it('does not wait for NATS in its start when that refuses its login', async () => {
+    await prepare();
+    await (await start()).stop();
+    running = [];
+    const natsUrl = world.nats.url.replace(/:[^:@]*@/, ':other@');
+    await expect(start({ natsUrl })).rejects.toMatchObject({ code: 'nats_login' });
+  });
+
   it('waits for NATS in its start when it has run before, and not when it is stopped', async () => {
     await prepare();
     await world.nats.kill();
@@ -160,16 +169,15 @@ describe('collector without NATS', () => {
       mkdirSync(folder, { recursive: true });
       const name = { ...ownName(), pid: other.pid, started: stat?.[19] };
       writeFileSync(join(folder, 'collector.pid'), JSON.stringify(name));
-      let isUp = false;
-      const starting = start().then(() => {
-        isUp = true;
-      });
-      const asked = () => existsSync(join(folder, 'keys.json'));
-      await waitFor(asked, { deadlineMs: 20_000, what: 'the start' });
-      expect([isUp, existsSync(join(folder, 'spool')), await leases()]).toEqual([false, false, []]);
+      const lines: string[] = [];
+      const log = createLogger({ name: 'test', level: 'warn', write: (line) => lines.push(line) });
+      const starting = startCollector({ config: world.config, log });
+      const waits = () => lines.some((line) => line.includes(`"pid":${other.pid},`));
+      await waitFor(waits, { deadlineMs: 20_000, what: 'the start to wait' });
+      expect([readdirSync(folder), await leases()]).toEqual([['collector.pid'], []]);
       other.kill('SIGKILL');
-      await starting;
-      expect((await click()).status).toBe(302);
+      running.push(await starting);
+      await waitFor(async () => (await click()).status === 302, { deadlineMs: 10_000, what: 'its links' });
     } finally {
       other.kill('SIGKILL');
     }

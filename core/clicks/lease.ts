@@ -40,8 +40,17 @@ export function shardOfLease({ shard = 0 }: Pick<Lease, 'shard'>): number {
   return shard;
 }
 
-/** Takes the next node number, opens its lease, and returns it. Two callers never get the same one. */
-export async function openLease(bucket: KV, nowMs: number, shard = 0): Promise<Lease> {
+/**
+ * Takes the next node number, opens its lease, and returns it. Two callers never get the same one.
+ * @param note Keeps the number beyond a crash, before its lease is open: one that no process knew of would hold the watermark
+ * for ever.
+ */
+export async function openLease(
+  bucket: KV,
+  nowMs: number,
+  shard = 0,
+  note: (node: number) => Promise<void> = async () => undefined,
+): Promise<Lease> {
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
     const counter = await untilLed(() => bucket.get(NODE_COUNTER_KEY));
     const node = counter ? Number(counter.string()) % NODE_COUNT : 0;
@@ -51,6 +60,7 @@ export async function openLease(bucket: KV, nowMs: number, shard = 0): Promise<L
     if (taken === undefined) continue;
     const previous = await untilLed(() => readLease(bucket, node));
     if (previous?.state === 'open') continue;
+    await note(node);
     const lease = newLease(node, nowMs, shard);
     // A write that is given up can still have happened, and an open lease without a collector holds the watermark for ever.
     await untilLed(() => writeLease(bucket, lease));

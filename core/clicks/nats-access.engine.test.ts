@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '../../test/support/engines.ts';
 import { type Authority, createAuthority } from '../../test/support/servers/certificates.ts';
 import { type NatsConfig, startNatsWith } from '../../test/support/servers/nats.ts';
+import type { OperatingErrorCode } from '../errors.ts';
 import type { NatsServer } from './nats-access.ts';
 import { connectNats, ensureStreams } from './stream.ts';
 
@@ -45,26 +46,32 @@ async function reaches(server: NatsServer): Promise<boolean> {
   return manager !== undefined;
 }
 
-async function expectRefused(server: NatsServer, reason: RegExp): Promise<void> {
+async function expectRefused(
+  server: NatsServer,
+  reason: RegExp,
+  code: OperatingErrorCode = 'nats_unreachable',
+): Promise<void> {
   await expect(connectNats({ ...server, name: 'test' })).rejects.toMatchObject({
-    code: 'nats_unreachable',
+    code,
     message: expect.stringMatching(reason),
   });
 }
 
-const VIOLATION = /authorization violation/i;
+async function expectLoginRefused(server: NatsServer): Promise<void> {
+  await expectRefused(server, /refuses the login: .*authorization violation/i, 'nats_login');
+}
 
 test('user and password in the URL, percent-encoded', async () => {
   const address = await serve({ authorization: { user: 'a b', password: 'p@ss/w:rd%' } });
   expect(await reaches({ url: `nats://a%20b:p%40ss%2Fw%3Ard%25@${address}` })).toBe(true);
-  await expectRefused({ url: `nats://a%20b:other@${address}` }, VIOLATION);
-  await expectRefused({ url: `nats://${address}` }, VIOLATION);
+  await expectLoginRefused({ url: `nats://a%20b:other@${address}` });
+  await expectLoginRefused({ url: `nats://${address}` });
 });
 
 test('a token in the URL', async () => {
   const address = await serve({ authorization: { token: 's3cret/token' } });
   expect(await reaches({ url: `nats://s3cret%2Ftoken@${address}` })).toBe(true);
-  await expectRefused({ url: `nats://other@${address}` }, VIOLATION);
+  await expectLoginRefused({ url: `nats://other@${address}` });
 });
 
 test('the seed of an nkey in a file, with what the tool nk writes behind it', async () => {
@@ -74,7 +81,7 @@ test('the seed of an nkey in a file, with what the tool nk writes behind it', as
   const nkey = file('user.nk', `${seed}\n${user.getPublicKey()}\n`);
   expect(await reaches({ url: `nats://${address}`, nkey })).toBe(true);
   const other = file('other.nk', nkeys.createUser().getSeed());
-  await expectRefused({ url: `nats://${address}`, nkey: other }, VIOLATION);
+  await expectLoginRefused({ url: `nats://${address}`, nkey: other });
 });
 
 type KeyPair = ReturnType<typeof nkeys.createUser>;
@@ -125,7 +132,7 @@ test('a credentials file', async () => {
   const creds = file('user.creds', credentials(user, account));
   expect(await reaches({ url: `nats://${address}`, creds })).toBe(true);
   const foreign = file('foreign.creds', credentials(user, nkeys.createAccount()));
-  await expectRefused({ url: `nats://${address}`, creds: foreign }, VIOLATION);
+  await expectLoginRefused({ url: `nats://${address}`, creds: foreign });
 });
 
 test('a seed is read again at each connection, and kept while its file is replaced', async () => {
@@ -213,7 +220,7 @@ describe('TLS', () => {
     });
     const tls = await authority.client('collector');
     expect(await reaches({ url: `tls://u:p@${address}`, tls })).toBe(true);
-    await expectRefused({ url: `tls://${address}`, tls }, VIOLATION);
+    await expectLoginRefused({ url: `tls://${address}`, tls });
     await expectRefused(
       { url: `tls://u:p@${address}`, tls: { ...tls, cert: '', key: '' } },
       /timeout|certificate/,

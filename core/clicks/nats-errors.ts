@@ -56,6 +56,13 @@ export function isLostRace(error: unknown): boolean {
   );
 }
 
+/** The server knows the client's login and refuses it. One that was too busy to read it in time says so by the same class. */
+export function isLoginRefused(error: unknown): boolean {
+  const isOfLogin =
+    error instanceof errors.AuthorizationError || error instanceof errors.UserAuthenticationExpiredError;
+  return isOfLogin && !/timeout/i.test(error.message);
+}
+
 export function isStreamMissing(error: unknown): boolean {
   return hasCode(error, JetStreamApiCodes.StreamNotFound);
 }

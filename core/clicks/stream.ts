@@ -14,6 +14,7 @@ import { withoutPassword } from '../url.ts';
 import { accessOptions, keepServers, type NatsServer } from './nats-access.ts';
 import {
   isJetStreamSilent,
+  isLoginRefused,
   isNameInUse,
   isStreamMissing,
   isUnanswered,
@@ -71,7 +72,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** A connection that is silently cut is noticed at the third unanswered ping; the client's own interval is 2 minutes. */
 const PING_INTERVAL_MS = 5_000;
 
-/** @throws OperatingError `nats_unreachable`, or `invalid_config` for a file that cannot be read. */
+/** @throws OperatingError `nats_unreachable`, `nats_login`, or `invalid_config` for a file that cannot be read. */
 export async function connectNats(options: NatsServer & { name: string }): Promise<NatsConnection> {
   const access = accessOptions(options);
   try {
@@ -89,6 +90,13 @@ export async function connectNats(options: NatsServer & { name: string }): Promi
     leaveServerWithoutLeader(nc);
     return nc;
   } catch (error) {
+    if (isLoginRefused(error)) {
+      throw new OperatingError(
+        'nats_login',
+        `NATS at ${withoutPassword(options.url)} refuses the login: ${errorText(error)}. Set user and password or the token in NATS_URL, or NATS_CREDS or NATS_NKEY`,
+        { cause: error },
+      );
+    }
     throw new OperatingError(
       'nats_unreachable',
       `cannot reach NATS at ${withoutPassword(options.url)}: ${errorText(error)}. Start the platform with "npm start", or set NATS_URL`,

@@ -8,13 +8,20 @@ export interface FolderClaim {
   release(): void;
 }
 
+/** Another process that has a folder, and still runs. */
+export interface ClaimOwner {
+  readonly pid: number;
+  /** The process that started it and would end it has ended: it is to end by itself. */
+  readonly isOrphan: boolean;
+}
+
 /** Another process has the folder. */
 export class FolderClaimed extends Error {
-  readonly pid: number;
+  readonly owner: ClaimOwner;
 
-  constructor(pid: number) {
-    super(`the process ${pid} has the folder`);
-    this.pid = pid;
+  constructor(owner: ClaimOwner) {
+    super(`the process ${owner.pid} has the folder`);
+    this.owner = owner;
   }
 }
 
@@ -22,18 +29,20 @@ export class FolderClaimed extends Error {
 interface ClaimFile {
   readonly path: string;
   readonly generation: number;
-  /** The process, if it is another one and still runs. */
-  readonly owner: number | undefined;
+  readonly owner: ClaimOwner | undefined;
 }
 
-interface ClaimOptions {
+interface Claims {
   readonly folder: string;
   /** Letters; several claims of a folder can have names of their own. */
   readonly name: string;
-  /** What tells `ownerOf` this process. */
-  readonly content: string;
   /** The process that wrote a file, if it is another one and still runs. */
-  readonly ownerOf: (path: string) => number | undefined;
+  readonly ownerOf: (path: string) => ClaimOwner | undefined;
+}
+
+interface ClaimOptions extends Claims {
+  /** What names this process to `ownerOf`. */
+  readonly content: string;
 }
 
 /**
@@ -64,12 +73,21 @@ export function claimFolder(options: ClaimOptions): FolderClaim {
   }
 }
 
+/** The other process that has a folder at this moment. */
+export function claimOwner(claims: Claims): ClaimOwner | undefined {
+  return ownerAmong(claimFiles(claims));
+}
+
+function ownerAmong(files: readonly ClaimFile[]): ClaimOwner | undefined {
+  return files.find(({ owner }) => owner !== undefined)?.owner;
+}
+
 function refuseOther(files: readonly ClaimFile[]): void {
-  const owner = files.find((file) => file.owner !== undefined)?.owner;
+  const owner = ownerAmong(files);
   if (owner !== undefined) throw new FolderClaimed(owner);
 }
 
-function claimFiles({ folder, name, ownerOf }: ClaimOptions): ClaimFile[] {
+function claimFiles({ folder, name, ownerOf }: Claims): ClaimFile[] {
   const form = new RegExp(`^${name}(?:\\.([1-9]\\d*))?\\.pid$`);
   return readdirSync(folder).flatMap((file): ClaimFile[] => {
     const match = form.exec(file);

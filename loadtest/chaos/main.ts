@@ -1,19 +1,16 @@
 import { fromProject } from '../../core/config/paths.ts';
-import { atLeast, atMost, type BenchRow, type BenchTarget, RESULTS_FOLDER, report } from '../bench.ts';
+import { type BenchRow, RESULTS_FOLDER, report } from '../bench.ts';
 import { carryOut, type Run } from '../ending.ts';
 import { above0, optional, readOptions, text, whole } from '../options.ts';
 import { openOwnNetwork, rerunInOwnNetwork } from './network.ts';
-import { refusedBeyondKills, total } from './refusals.ts';
+import { total } from './refusals.ts';
 import { type ChaosResult, runChaos } from './run.ts';
 
 /**
  * `npm run chaos -- --minutes 20 --seed 7 --workers 2`: the whole platform under load while its processes and engines are killed,
  * stopped and starved of disk; then what the clients received is compared with the stores. Exit code 1 when
- * anything is lost, counted twice or off by a cent.
+ * a goal is missed: anything is lost, counted twice or off by a cent, or too many visits had no redirect.
  */
-
-/** Of the visits of a run with several collectors, in percent. */
-const MOST_REFUSED_PERCENT = 1;
 
 const { values } = readOptions({
   minutes: above0(2),
@@ -42,7 +39,7 @@ async function main(run: Run): Promise<void> {
     script: 'chaos',
     versions: {},
     rows: rowsOf(result),
-    targets: targetsOf(result),
+    targets: result.targets,
     folder: values.results,
   });
   const { clicks, orders, notRecovered, auditFaults, strange } = result;
@@ -58,13 +55,24 @@ async function main(run: Run): Promise<void> {
 }
 
 function rowsOf(result: ChaosResult): BenchRow[] {
-  const { faults, missedFaults, clicks, refusals, waitsMs, orders, money, recoverySeconds } = result;
+  const {
+    faults,
+    missedFaults,
+    clicks,
+    refusals,
+    refusedBeyondKills,
+    waitsMs,
+    orders,
+    money,
+    recoverySeconds,
+  } = result;
   const row = (what: string, count: number): BenchRow => ({ what, count });
   return [
     ...[...faults].toSorted().map(([kind, count]) => row(kind, count)),
     row('faults whose process was just down', missedFaults),
     row('clicks sent', clicks.requests),
     row('redirects received', clicks.received),
+    row('no redirect, outside of kills of collectors', refusedBeyondKills),
     ...[...refusals]
       .toSorted(([, a], [, b]) => total(b) - total(a))
       .map(([cause, hows]) => ({
@@ -81,44 +89,5 @@ function rowsOf(result: ChaosResult): BenchRow[] {
     row('commissions due, minor units', Number(money.expectedMinor)),
     row('paid out, minor units', Number(money.paidMinor)),
     row('seconds to recover', recoverySeconds),
-  ];
-}
-
-function targetsOf({
-  clicks,
-  refusals,
-  orders,
-  money,
-  notRecovered,
-  auditFaults,
-  strange,
-}: ChaosResult): BenchTarget[] {
-  const none = (name: string, count: number): BenchTarget => atMost(name, count, 0);
-  return [
-    atLeast('redirects received', clicks.received, 1),
-    atLeast('orders accepted', orders.accepted, 1),
-    // A collector alone is missed until the next one is up.
-    ...(workers === undefined || workers === 1
-      ? []
-      : [
-          atMost(
-            'visits without a redirect outside of kills of collectors, percent',
-            (100 * refusedBeyondKills(refusals)) / clicks.requests,
-            MOST_REFUSED_PERCENT,
-          ),
-        ]),
-    none('redirected clicks lost', clicks.lost),
-    none('clicks stored twice', clicks.duplicated),
-    none('clicks stored under another identity, or never requested', clicks.foreign),
-    none('accepted orders lost', orders.lost),
-    none('orders recorded twice, or never sent', orders.duplicated),
-    none('orders undecided', orders.undecided),
-    none('orders recorded or decided wrongly', orders.wrong),
-    none('commissions off, minor units', Number(money.commissionDifferenceMinor)),
-    none('payments off, minor units', Number(money.payoutDifferenceMinor)),
-    none('payments made twice', money.paymentsTwice),
-    none('checks of afflux audit that fail', auditFaults.length),
-    none('parts that did not recover in time', notRecovered.length),
-    none('answers that no fault explains', strange.length),
   ];
 }

@@ -1,8 +1,8 @@
 import { startLoop } from '../../core/service/loop.ts';
 import type { Platform } from '../platform.ts';
+import type { SeededRandom } from '../random.ts';
 import { isTrueWithin } from '../wait.ts';
 import type { Http } from './http.ts';
-import type { SeededRandom } from './random.ts';
 import type { ClientRecord } from './record.ts';
 
 const CONFIRM_PAUSE_MS = 250;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { attribute, refusedBeyondKills } from './refusals.ts';
+import { attribute, countBeyondKills } from './refusals.ts';
 import { readRestarts } from './timeline.ts';
 
 const visit = (dueMs: number, endMs: number) => ({ dueMs, endMs, how: 'connection refused' }) as const;
@@ -21,17 +21,35 @@ test('a visit without a redirect is of the nearest fault that it meets, and of n
     visit(60_000, 60_001),
     { ...visit(22_000, 22_001), how: '503' as const },
     { ...visit(71_000, 71_001), how: '503' as const },
+    { ...visit(19_500, 29_500), how: 'time-out' as const },
   ];
   const refusals = attribute(visits, spans);
   expect([...refusals].map(([cause, hows]) => [cause, Object.fromEntries(hows)])).toEqual([
     ['nats stopped', { 'connection refused': 1, 503: 1 }],
     ['collector killed', { 'connection refused': 2 }],
-    ['collector pausing', { 'connection refused': 1 }],
+    ['collector pausing', { 'connection refused': 1, 'time-out': 1 }],
     ['another fault', { 'connection refused': 1 }],
     ['no fault', { 'connection refused': 1 }],
     ['disk full', { 503: 1 }],
   ]);
-  expect(refusedBeyondKills(refusals)).toBe(6);
+});
+
+test('only connections that broke within a second of a kill are left out of the share of visits without a redirect', () => {
+  const spans = [
+    { kind: 'collector killed', fromMs: 20_000, toMs: 20_001 },
+    { kind: 'parent of the collectors killed', fromMs: 40_000, toMs: 40_001 },
+    { kind: 'nats killed', fromMs: 60_000, toMs: 60_001 },
+  ];
+  const visits = [
+    visit(20_000, 20_002),
+    { ...visit(40_900, 41_100), how: 'connection reset' as const },
+    visit(19_999, 20_002),
+    visit(21_002, 21_003),
+    visit(60_500, 60_501),
+    { ...visit(20_500, 30_500), how: 'time-out' as const },
+    { ...visit(40_500, 40_501), how: '503' as const },
+  ];
+  expect(countBeyondKills(visits, spans)).toBe(visits.length - 2);
 });
 
 test('pauses and starts of collectors and NATS are read from the log, each worker for itself', () => {

@@ -3,7 +3,7 @@ import type { FaultKind } from './schedule.ts';
 import type { RestartKind, Span } from './timeline.ts';
 
 /** A fault of the collector is its own for this long after its end: connections and clients need that to notice. */
-export const OWN_MS = 1_000;
+const OWN_MS = 1_000;
 
 /** Why a visitor got no redirect, the nearest cause first: the first span that the visit meets is it. */
 const CAUSES = [
@@ -24,6 +24,14 @@ const CAUSES = [
 /** A process that has ended or is stopped answers no 503: another one has refused for want of a place for the click. */
 const SILENT: ReadonlySet<string> = new Set(CAUSES.slice(0, CAUSES.indexOf('disk full')));
 
+const KILLS: ReadonlySet<string> = new Set<FaultKind>([
+  'collector killed',
+  'parent of the collectors killed',
+]);
+
+/** What a kill does to a connection. One that gets no answer in time waits for something else. */
+const BROKEN: ReadonlySet<Unanswered['how']> = new Set(['connection refused', 'connection reset']);
+
 /** Visits without a redirect, by cause and by what the visitor saw. */
 export type Refusals = ReadonlyMap<string, ReadonlyMap<Unanswered['how'], number>>;
 
@@ -33,7 +41,8 @@ export function attribute(visits: readonly Unanswered[], spans: readonly Span[])
   const counts = new Map<string, Map<Unanswered['how'], number>>();
   for (const { dueMs, endMs, how } of visits) {
     const meets = ({ fromMs, toMs }: Span): boolean => dueMs <= toMs + OWN_MS && endMs >= fromMs;
-    const canCause = (kind: string): boolean => how !== '503' || !SILENT.has(kind);
+    const canCause = (kind: string): boolean =>
+      KILLS.has(kind) ? BROKEN.has(how) : how !== '503' || !SILENT.has(kind);
     const cause =
       byCause.find(({ kind, of }) => canCause(kind) && of.some(meets))?.kind ??
       otherFaults(spans.filter(meets));
@@ -49,12 +58,12 @@ function otherFaults(met: readonly Span[]): string {
   return met.length === 0 ? 'no fault' : 'another fault';
 }
 
-/** A kill's own seconds: a visitor on the way to the process that died gets no answer. */
-const OWN: ReadonlySet<string> = new Set(['collector killed', 'parent of the collectors killed']);
-
-/** How many visits were refused outside of the own seconds of collectors' kills. */
-export function refusedBeyondKills(refusals: Refusals): number {
-  return [...refusals].reduce((sum, [cause, hows]) => (OWN.has(cause) ? sum : sum + total(hows)), 0);
+/** How many visits had no redirect outside of the own seconds of collectors' kills. */
+export function countBeyondKills(visits: readonly Unanswered[], spans: readonly Span[]): number {
+  const kills = spans.filter(({ kind }) => KILLS.has(kind));
+  const isOwn = ({ dueMs, how }: Unanswered): boolean =>
+    BROKEN.has(how) && kills.some(({ fromMs, toMs }) => dueMs >= fromMs && dueMs <= toMs + OWN_MS);
+  return visits.filter((visit) => !isOwn(visit)).length;
 }
 
 export function total(hows: ReadonlyMap<string, number>): number {

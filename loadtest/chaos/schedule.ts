@@ -1,4 +1,4 @@
-import { createRandom } from './random.ts';
+import { createRandom } from '../random.ts';
 
 /** Every fault that a run injects. "Killed" is SIGKILL, "stopped" is SIGSTOP and later SIGCONT, "cut off" is a network that loses all. */
 export const FAULT_KINDS = [
@@ -42,6 +42,21 @@ const PAUSE_MS = { from: 500, to: 5_000 };
 /** Past 10 seconds a loader that stands by takes over, and the stopped one wakes up as a zombie. */
 const TWO_LOADERS_MS = { from: 2_000, to: 15_000 };
 
+/** Whether a run is long enough for its faults to be as far apart as they get. */
+export function isSpread({
+  durationMs,
+  kinds,
+}: {
+  durationMs: number;
+  kinds: readonly FaultKind[];
+}): boolean {
+  return gapOf(durationMs, kinds) === LONGEST_GAP_MS;
+}
+
+function gapOf(durationMs: number, kinds: readonly FaultKind[]): number {
+  return Math.min(LONGEST_GAP_MS, durationMs / (kinds.length + 1));
+}
+
 /** The faults of a run: in a long one every kind again and again, in a short one each once. Made by the seed alone. */
 export function makeSchedule(options: {
   seed: number;
@@ -50,7 +65,7 @@ export function makeSchedule(options: {
 }): Fault[] {
   const { durationMs, kinds } = options;
   const random = createRandom(options.seed);
-  const gapMs = Math.min(LONGEST_GAP_MS, durationMs / (kinds.length + 1));
+  const gapMs = gapOf(durationMs, kinds);
   const schedule: Fault[] = [];
   let deck: FaultKind[] = [];
   for (let atMs = gapMs / 2; atMs < durationMs; atMs += gapMs) {

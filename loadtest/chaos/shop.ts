@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Platform } from '../platform.ts';
+import type { SeededRandom } from '../random.ts';
 import { isTrueWithin } from '../wait.ts';
 import type { Answer, Http } from './http.ts';
-import type { SeededRandom } from './random.ts';
 import type { ClientRecord, ReceivedClick, ShopOrder } from './record.ts';
 
 const ORDERS_PER_SECOND = 8;

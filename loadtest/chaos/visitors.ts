@@ -1,6 +1,6 @@
 import { Agent, type IncomingMessage, request } from 'node:http';
 import type { DemoFile } from '../platform.ts';
-import type { SeededRandom } from './random.ts';
+import type { SeededRandom } from '../random.ts';
 import type { ClientRecord, Unanswered } from './record.ts';
 
 /** Clicks a second: enough that every fault meets some on their way, and the machine keeps its breath. */

@@ -5,7 +5,6 @@ import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/cli
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
 import { createHttp } from '../chaos/http.ts';
-import { createRandom } from '../chaos/random.ts';
 import {
   createLoadGenerator,
   type Load,
@@ -17,6 +16,7 @@ import { carryOut, type Run } from '../ending.ts';
 import { above0, readOptions, whole } from '../options.ts';
 import { type Platform, startPlatform, type Target } from '../platform.ts';
 import { childrenNamed, treeCpuMs } from '../process-usage.ts';
+import { createRandom } from '../random.ts';
 import { LIMITS } from '../traffic/limits.ts';
 import { atMostUnits, type BenchUnit, inUnits, measureBetween, timeBareUws, timeSelect1 } from '../units.ts';
 import { isTrueWithin } from '../wait.ts';

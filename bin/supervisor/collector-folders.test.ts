@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { quietLog } from '../../test/support/warehouse.ts';
-import { gatherOrphans } from './collector-workers.ts';
+import { gatherOrphans } from './collector-folders.ts';
 
 it('spools and leases of removed workers go to the first one, spools into that of their shard', async () => {
   const home = mkdtempSync(join(tmpdir(), 'afflux-orphans-'));
@@ -29,7 +29,7 @@ it('spools and leases of removed workers go to the first one, spools into that o
     write('3/lease.json', '{"node":5,"pid":13}');
     for (const spool of ['spool', 'spool-2', 'spool-11']) write(`2/${spool}/0000000001.spool`);
     write('3/spool-2/0000000009.spool');
-    await gatherOrphans({ home, count: 2, log: quietLog });
+    await gatherOrphans({ home, taken: new Set([0, 1]), log: quietLog });
     const read = (folder: string) =>
       readdirSync(join(home, 'collector', folder))
         .sort()
@@ -45,7 +45,7 @@ it('spools and leases of removed workers go to the first one, spools into that o
     const left = readFileSync(join(home, 'collector/0/lease.json'), 'utf8');
     expect(JSON.parse(left)).toEqual({ nodes: [7, 8, 3, 4, 5], pid: 11 });
     for (const slot of [2, 3]) expect(existsSync(join(home, `collector/${slot}/lease.json`))).toBe(false);
-    await gatherOrphans({ home, count: 2, log: quietLog });
+    await gatherOrphans({ home, taken: new Set([0, 1]), log: quietLog });
     expect(readFileSync(join(home, 'collector/0/lease.json'), 'utf8')).toBe(left);
   } finally {
     rmSync(home, { recursive: true });
