@@ -40,7 +40,7 @@ const PROJECTIONS: readonly Projection[] = [
 ];
 
 /** What became of the comparison of a projection with its table. */
-export interface ProjectionCheck {
+interface ProjectionCheck {
   /** Such as `clicks.by_time`. */
   readonly projection: string;
   /** Undefined: every row is as the table's. */
