@@ -12,6 +12,7 @@ import { openTelemetry } from '../core/telemetry/start.ts';
 import { createPayoutProvider, paymentFolder } from '../ledger/payouts/providers/index.ts';
 import { connectDatabase } from '../ledger/postgres/db.ts';
 import { startTasks } from '../ledger/postgres/tasks.ts';
+import { reportBrokenProjections } from '../warehouse/clickhouse/broken-projections.ts';
 import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
 import { createStreams } from './http/streams.ts';
 import { startMailWorker } from './mails/mail-worker.ts';
@@ -42,11 +43,15 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     { kind: 'data', keys: config.dataKeys },
   ]);
   const countKey = await openCountKey({ home: config.home, sql: ledger });
-  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-api' });
+  const metrics = createMetrics();
+  const warehouse = await connectWarehouse({
+    ...clickhouseServer(config),
+    name: 'afflux-api',
+    onBrokenProjection: reportBrokenProjections({ metrics, log }),
+  });
   const streams = createStreams({ ...natsServer(config), replicas: config.natsReplicas });
   const secretBox = createSecretBox(config.dataKeys);
   const reportsFolder = join(config.home, 'reports');
-  const metrics = createMetrics();
   const telemetry = await openTelemetry({ config, service: 'api', metrics, log });
   const app = await buildApiServer({
     ledger,

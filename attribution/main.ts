@@ -9,6 +9,7 @@ import { startLoop } from '../core/service/loop.ts';
 import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service/service.ts';
 import { openTelemetry } from '../core/telemetry/start.ts';
 import { connectDatabase } from '../ledger/postgres/db.ts';
+import { reportBrokenProjections } from '../warehouse/clickhouse/broken-projections.ts';
 import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
 import { registerAttributionMetrics } from './metrics.ts';
 import { traceDecisions } from './traces.ts';
@@ -33,8 +34,12 @@ export async function startAttribution({ config, log }: { config: Config; log: L
     log,
   });
   await verifyPlatformKeys(ledger, [{ kind: 'click', keys: config.clickKeys }]);
-  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'attribution' });
   const metrics = createMetrics();
+  const warehouse = await connectWarehouse({
+    ...clickhouseServer(config),
+    name: 'attribution',
+    onBrokenProjection: reportBrokenProjections({ metrics, log }),
+  });
   const telemetry = await openTelemetry({ config, service: 'attribution', metrics, log });
   const attribution = createAttributionWorker({
     ledger,

@@ -16,7 +16,7 @@ beforeAll(async () => {
   engine = await startAnalystEngine({ tables: ['clicks'], dictionaries: ['owners'], views: ['not made'] });
   for (const statement of [
     'CREATE TABLE clicks (id UInt64, ip String) ENGINE = MergeTree ORDER BY id',
-    'CREATE TABLE leases (id UInt64, secret String) ENGINE = MergeTree ORDER BY id',
+    'CREATE TABLE leases (id UInt64, secret String, PROJECTION by_secret (SELECT id ORDER BY secret)) ENGINE = MergeTree ORDER BY id',
     "INSERT INTO clicks VALUES (1, '203.0.113.7'), (2, '203.0.113.8')",
     "INSERT INTO leases VALUES (1, 'hidden')",
     "CREATE DICTIONARY owners (id UInt64, secret String) PRIMARY KEY id SOURCE(CLICKHOUSE(TABLE 'leases' DB 'afflux')) LAYOUT(HASHED()) LIFETIME(0)",
@@ -58,6 +58,9 @@ describe('an analyst', () => {
     expect((await analyst('SHOW TABLES')).text).toBe('clicks\n');
     expect((await analyst('SELECT name FROM system.dictionaries')).text).toBe('owners\n');
     expect((await analyst('SHOW DATABASES')).text).toBe('afflux\ndefault\n');
+    // The platform's audit reads them.
+    const projection = "SELECT secret FROM mergeTreeProjection('afflux', 'leases', 'by_secret')";
+    expect((await owner(projection)).text).toBe('hidden\n');
     expect((await analyst("SELECT DISTINCT table FROM system.columns WHERE database = 'afflux'")).text).toBe(
       'clicks\n',
     );
@@ -120,6 +123,8 @@ describe('somebody with an analyst’s password', { tags: ['attack'] }, () => {
     'SELECT * FROM leases',
     'SELECT * FROM afflux.leases',
     "SELECT * FROM merge('afflux', '^leases$')",
+    "SELECT * FROM mergeTreeProjection('afflux', 'leases', 'by_secret')",
+    "SELECT * FROM `MergeTreeProjection` /**/ ('afflux', 'leases', 'by_secret')",
     "SELECT * FROM dictionary('afflux.owners')",
     'SELECT * FROM owners',
     'SELECT count() FROM clicks WHERE id IN (SELECT id FROM leases)',

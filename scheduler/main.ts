@@ -8,6 +8,7 @@ import { openTelemetry } from '../core/telemetry/start.ts';
 import { createPayoutProvider } from '../ledger/payouts/providers/index.ts';
 import { connectDatabase } from '../ledger/postgres/db.ts';
 import { startTasks } from '../ledger/postgres/tasks.ts';
+import { reportBrokenProjections } from '../warehouse/clickhouse/broken-projections.ts';
 import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
 import { hashChainTask } from './hash-chain-task.ts';
 import { startMirror } from './mirror.ts';
@@ -32,8 +33,12 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
     log,
   });
   await verifyPlatformKeys(ledger, [{ kind: 'data', keys: config.dataKeys }]);
-  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'scheduler' });
   const metrics = createMetrics();
+  const warehouse = await connectWarehouse({
+    ...clickhouseServer(config),
+    name: 'scheduler',
+    onBrokenProjection: reportBrokenProjections({ metrics, log }),
+  });
   const telemetry = await openTelemetry({ config, service: 'scheduler', metrics, log });
   const secretBox = createSecretBox(config.dataKeys);
   const health = await serveHealth({

@@ -494,17 +494,12 @@ CREATE TABLE clicks
     referrer_domain LowCardinality(String) MATERIALIZED domainWithoutWWW(referrer) CODEC(ZSTD(1)),
     country LowCardinality(String) MATERIALIZED dictGet('geo', 'country', ip) CODEC(ZSTD(1)),
     asn UInt32 MATERIALIZED dictGet('asn', 'asn', ip) CODEC(ZSTD(1)),
-    visitor UInt32 ALIAS toUInt32(cityHash64(fingerprint, tupleElement(IPv6CIDRToRange(ip, if((ip >= toIPv6('::ffff:0.0.0.0')) AND (ip <= toIPv6('::ffff:255.255.255.255')), 120, 48)), 1))),
+    visitor UInt32 ALIAS toUInt32(cityHash64(fingerprint, tupleElement(IPv6CIDRToRange(ip, if(bitShiftRight(toUInt128(ip), 32) = 65535, 120, 48)), 1))),
     INDEX by_asn asn TYPE bloom_filter(0.01) GRANULARITY 1,
     PROJECTION by_time
     (
         SELECT _part_offset
         ORDER BY ts
-    ) WITH SETTINGS (index_granularity = 128),
-    PROJECTION by_visitor
-    (
-        SELECT _part_offset
-        ORDER BY toUInt32(cityHash64(fingerprint, tupleElement(IPv6CIDRToRange(ip, if((ip >= toIPv6('::ffff:0.0.0.0')) AND (ip <= toIPv6('::ffff:255.255.255.255')), 120, 48)), 1)))
     ) WITH SETTINGS (index_granularity = 128),
     PROJECTION by_address
     (
@@ -523,7 +518,12 @@ CREATE TABLE clicks
         ORDER BY
             fingerprint,
             ts
-    )
+    ),
+    PROJECTION by_visitor_key
+    (
+        SELECT _part_offset
+        ORDER BY toUInt32(cityHash64(fingerprint, tupleElement(IPv6CIDRToRange(ip, if(bitShiftRight(toUInt128(ip), 32) = 65535, 120, 48)), 1)))
+    ) WITH SETTINGS (index_granularity = 128)
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)
@@ -855,7 +855,7 @@ ENGINE = MergeTree
 PARTITION BY toStartOfInterval(ts, toIntervalHour(4))
 ORDER BY (fingerprint, ts)
 TTL toDateTime(ts) + toIntervalHour(26)
-SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, merge_selector_base = 20;
+SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, merge_selector_base = 20, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE MATERIALIZED VIEW velocity_fingerprint_feed TO velocity_fingerprint
 (
@@ -884,7 +884,7 @@ ENGINE = MergeTree
 PARTITION BY toStartOfInterval(ts, toIntervalHour(4))
 ORDER BY (subnet, ip, ts)
 TTL toDateTime(ts) + toIntervalHour(26)
-SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, merge_selector_base = 20;
+SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, merge_selector_base = 20, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE MATERIALIZED VIEW velocity_ip_feed TO velocity_ip
 (

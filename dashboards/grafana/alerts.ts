@@ -256,6 +256,21 @@ const deadLetters: Alert = {
   panel: { board: 'pipeline', title: 'Dead letters, last day' },
 };
 
+const brokenProjection: Alert = {
+  uid: 'broken-projection',
+  title: 'Projection damaged',
+  summary: '{{ $values.A }} reads without the projection {{ $labels.projection }} of {{ $labels.table }}',
+  severity: 'ticket',
+  question: {
+    store: 'prometheus',
+    expr: 'sum by (table, projection) (increase(afflux_warehouse_broken_projection_reads_total[15m]))',
+  },
+  above: 0,
+  for: '0s',
+  noData: 'OK',
+  panel: { board: 'pipeline', title: 'Reads without a projection' },
+};
+
 const payoutUnknown: Alert = {
   uid: 'payout-unknown',
   title: 'Payouts with unknown outcome',
@@ -418,7 +433,11 @@ export interface AlertGroup {
 
 export const ALERT_GROUPS: readonly AlertGroup[] = [
   { name: 'velocity', interval: '1m', alerts: [velocityOfAddresses, velocityOfAffiliates] },
-  { name: 'pipeline', interval: '1m', alerts: [loaderLag, gap, spool, processDown, deadLetters, diskFull] },
+  {
+    name: 'pipeline',
+    interval: '1m',
+    alerts: [loaderLag, gap, spool, processDown, deadLetters, brokenProjection, diskFull],
+  },
   { name: 'traffic', interval: '5m', alerts: [noClicks, conversionRate] },
   { name: 'edges', interval: '1m', alerts: [postbacksRefused, webhookDead] },
   { name: 'money', interval: '5m', alerts: [payoutUnknown, payoutFailed, auditFails, auditStale] },

@@ -155,6 +155,7 @@ describe('alerts', () => {
         'audit-stale',
         'process-down',
         'dead-letters',
+        'broken-projection',
       ].sort(),
     );
   });

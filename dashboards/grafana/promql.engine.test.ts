@@ -10,6 +10,7 @@ import { startMirror } from '../../scheduler/mirror.ts';
 import { startPlatformMetrics } from '../../scheduler/platform-metrics.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { freshWarehouse, quietLog } from '../../test/support/warehouse.ts';
+import { reportBrokenProjections } from '../../warehouse/clickhouse/broken-projections.ts';
 import { createLoaderMetrics } from '../../warehouse/loader/metrics.ts';
 import { ALERT_GROUPS } from './alerts.ts';
 import { allBoards } from './boards/index.ts';
@@ -30,6 +31,7 @@ beforeAll(async () => {
   [books, warehouse] = await Promise.all([freshLedger({ max: 2 }), freshWarehouse()]);
   const registry = createMetrics();
   createLoaderMetrics(registry);
+  reportBrokenProjections({ metrics: registry, log: quietLog });
   createApiMetrics(registry);
   registerAttributionMetrics(registry, { decided: {}, postponed: 0, failed: 0 } as never);
   mirror = startMirror({ ledger: books.ledger, warehouse, metrics: registry, log: quietLog });

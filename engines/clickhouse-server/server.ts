@@ -47,7 +47,7 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
   const engine = await openEngine(options.dataDir, options.analyst?.reads);
   const shares = createShares(engine);
   const passwords = { owner: options.password, analysts: options.analyst };
-  const newCheck = createTokenChecks(await engine.readTableFunctions());
+  const checks = createTokenChecks(await engine.readTableFunctions());
   const buffer = openRequestBuffer({ dataDir: options.dataDir, pipeCount: MAX_RUNNING_QUERIES });
   const queries = new Queries({ engine, shares, buffer, log });
   const active = new Map<ServerResponse, Promise<void>>();
@@ -106,7 +106,7 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
     writeQueryId(response, request.queryId);
     let maxFrameBytes = MAX_QUERY_BYTES;
     const text = form ? nothing() : request.framedBody ? unpackFrames(body, () => maxFrameBytes) : body;
-    const query = await readQuery(text, request.query, checksOf(user, newCheck), limits.query);
+    const query = await readQuery(text, request.query, checksOf(user, checks), limits.query);
     maxFrameBytes = MAX_FRAME_BYTES;
     return { request, query, tables };
   }

@@ -42,6 +42,11 @@ async function failures(): Promise<Record<string, string>> {
     'rollup campaigns_hourly',
     'rollup campaigns_daily',
     'rollup clicks_minutely',
+    'projection clicks.by_time',
+    'projection clicks.by_visitor_key',
+    'projection clicks.by_address',
+    'projection clicks.by_fingerprint',
+    'projection clicks_hourly.by_affiliate',
     'loader',
     'dead letters',
   ]);

@@ -9,6 +9,7 @@ import type { Warehouse } from '../clickhouse/client.ts';
 import { createLoaderStore } from '../loader/loader-store.ts';
 import { LEASE_END_SLACK_MS } from '../watermark/known-leases.ts';
 import { readWatermark } from '../watermark/watermark.ts';
+import { checkProjections } from './projections.ts';
 
 /** The result of one audit check. */
 export interface WarehouseCheck {
@@ -22,7 +23,7 @@ const ROLLUP_LOOKS = 3;
 
 /**
  * Checks that every click is counted once: no gap in any node lease, no identity twice, rollups equal to the raw rows,
- * and the loader's checkpoint in step with the stream. It can run while clicks arrive.
+ * projections equal to their tables, and the loader's checkpoint in step with the stream. It can run while clicks arrive.
  */
 export async function auditWarehouse(options: {
   warehouse: Warehouse;
@@ -36,6 +37,7 @@ export async function auditWarehouse(options: {
     await checkLeases(warehouse, leases, completeTo),
     await checkIdentities(warehouse),
     ...(await checkRollups(warehouse)),
+    ...(await checkCopies(warehouse)),
     ...(await checkLoader(nc, warehouse)),
   ];
 }
@@ -287,6 +289,15 @@ async function rollupDifference(
     { invalid: INVALID_CLICK_FLAGS },
   );
   return rows[0];
+}
+
+/** Projections: what reports and look-ups read instead of the tables that everything else here is compared with. */
+async function checkCopies(warehouse: Warehouse): Promise<WarehouseCheck[]> {
+  return (await checkProjections(warehouse)).map(({ projection, fault, rows, parts }) => ({
+    name: `projection ${projection}`,
+    ok: fault === undefined,
+    detail: fault ?? `equal to the table: ${rows} rows of ${parts} parts`,
+  }));
 }
 
 async function checkLoader(nc: NatsConnection, warehouse: Warehouse): Promise<WarehouseCheck[]> {

@@ -4,6 +4,7 @@ import { readingDatabase } from '../../core/config/servers.ts';
 import { assert, errorText, OperatingError } from '../../core/errors.ts';
 import { NO_TLS_FILES, readTlsFiles, type TlsFiles } from '../../core/tls.ts';
 import { splitUrls } from '../../core/url.ts';
+import { type BrokenProjection, withoutBrokenProjections } from './broken-projections.ts';
 import { onCluster, quotedName } from './cluster.ts';
 import { withFailover } from './failover.ts';
 import { openHttpTransport } from './http.ts';
@@ -78,6 +79,8 @@ interface Connection {
   readonly reads?: 'cluster' | 'server';
   /** Whether a server of a cluster may be used, asked before it is. @throws OperatingError why not. */
   readonly accept?: (server: Warehouse) => Promise<void>;
+  /** Called for each read that a damaged projection fails; it is asked again without projections. By default it fails. */
+  readonly onBrokenProjection?: (broken: BrokenProjection) => void;
 }
 
 /**
@@ -102,7 +105,7 @@ export function openWarehouse(connection: Connection & { cluster: string }): War
 }
 
 function openServers(connection: Connection): ReturnType<typeof withFailover> {
-  const { url, cluster = '', name, reads = 'cluster', accept } = connection;
+  const { url, cluster = '', name, reads = 'cluster', accept, onBrokenProjection } = connection;
   const tls = readTlsFiles('CLICKHOUSE', connection.tls ?? NO_TLS_FILES);
   const servers = splitUrls(url).map((one) => {
     const target = { ...parseTarget(one), tls };
@@ -116,6 +119,7 @@ function openServers(connection: Connection): ReturnType<typeof withFailover> {
     );
     const warehouse = warehouseOf(target, {
       cluster,
+      ...(onBrokenProjection && { onBrokenProjection }),
       queries: openHttpTransport(reading, name),
       rest,
       ...(cluster !== '' && {
@@ -168,9 +172,20 @@ export function warehouseOf(
     reads?: Transport;
     everywhere?: Transport;
     cluster?: string;
+    onBrokenProjection?: (broken: BrokenProjection) => void;
   },
 ): Warehouse {
-  const { queries, rest, reads = rest, everywhere = rest, cluster = '' } = transports;
+  const { rest, everywhere = rest, cluster = '', onBrokenProjection } = transports;
+  const reading = <Request extends Query>(transport: Transport<Request>): Transport<Request> =>
+    onBrokenProjection ? withoutBrokenProjections(transport, onBrokenProjection) : transport;
+  const queries = reading(transports.queries);
+  const reads = reading(transports.reads ?? rest);
+  const opened = new Set<{ close(): Promise<void> }>([
+    transports.queries,
+    transports.reads ?? rest,
+    everywhere,
+    rest,
+  ]);
   const ofReads = cluster === '' ? {} : CLUSTER_READS;
   const ofInserts = cluster === '' ? {} : CLUSTER_INSERTS;
   const bytesOf = <Request extends Query>(transport: Transport<Request>, request: Request) =>
@@ -255,11 +270,7 @@ export function warehouseOf(
       return this;
     },
     async close() {
-      await Promise.all(
-        [...new Set<{ close(): Promise<void> }>([queries, reads, everywhere, rest])].map((one) =>
-          one.close(),
-        ),
-      );
+      await Promise.all([...opened].map((one) => one.close()));
     },
   };
   return warehouse;

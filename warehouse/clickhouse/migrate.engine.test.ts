@@ -52,6 +52,20 @@ describe('migrations', () => {
     );
   });
 
+  it('sync every table that an insert of clicks is written to', async () => {
+    await migrate();
+    const { rows } = await warehouse.query<{ name: string; synced: number }>(
+      `SELECT name, engine_full LIKE '%fsync_after_insert = 1, fsync_part_directory = 1%' AS synced FROM system.tables
+       WHERE database = currentDatabase() AND engine LIKE '%MergeTree' AND (name = 'clicks' OR name IN (
+         SELECT extract(create_table_query, ' TO (?:[^ .]+\\\\.)?([^ (]+)') FROM system.tables
+         WHERE database = currentDatabase() AND engine = 'MaterializedView'))
+       ORDER BY name`,
+    );
+    const tables = ['campaigns_daily', 'campaigns_hourly', 'clicks', 'clicks_hourly', 'clicks_minutely'];
+    const velocity = ['velocity_fingerprint', 'velocity_ip'];
+    expect(rows).toEqual([...tables, ...velocity].map((name) => ({ name, synced: 1 })));
+  });
+
   it('are statements that may run twice, of one kind each', () => {
     const statements = migrations.flatMap(({ text }) => statementsOf(text));
     const heads = statements.map((statement) =>

@@ -13,6 +13,7 @@ import { createSecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../../core/service/service.ts';
 import { openTelemetry } from '../../core/telemetry/start.ts';
+import { reportBrokenProjections } from '../clickhouse/broken-projections.ts';
 import { connectWarehouse, openWarehouse } from '../clickhouse/client.ts';
 import { ofShard } from '../cluster/servers.ts';
 import { LEADERS_TTL_MS, ShardLeases } from '../leadership/shard-leases.ts';
@@ -26,11 +27,16 @@ import { ShardLoaders } from './shard-loaders.ts';
  */
 export async function startLoader(options: { config: Config; log: Logger }): Promise<Running> {
   const { config, log } = options;
-  const server = { ...clickhouseServer(config), name: 'afflux-loader', reads: 'server' } as const;
+  const registry = createMetrics();
+  const server = {
+    ...clickhouseServer(config),
+    name: 'afflux-loader',
+    reads: 'server',
+    onBrokenProjection: reportBrokenProjections({ metrics: registry, log }),
+  } as const;
   const warehouse = await connectWarehouse(server);
   const nc = await connectNats({ ...natsServer(config), name: 'afflux-loader' });
   const copies = { replicas: config.natsReplicas };
-  const registry = createMetrics();
   const telemetry = await openTelemetry({ config, service: 'loader', metrics: registry, log });
   const leaders = await openBucket(nc, LEADERS_BUCKET, { ...copies, ttlMs: LEADERS_TTL_MS });
   const loader = new ShardLoaders({

@@ -1,23 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freshWarehouse } from '../../test/support/warehouse.ts';
+import { countingRows, freshWarehouse } from '../../test/support/warehouse.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import { fingerprintCandidates, lookupClicks } from './lookups.ts';
 
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 
-/** How many rows the engine reads for the query that `look` makes: it says so in the format JSON only. */
 async function rowsReadBy(look: (watched: Warehouse) => Promise<unknown>): Promise<number> {
-  const asked: Parameters<Warehouse['queryArrow']>[] = [];
-  await look({
-    ...warehouse,
-    queryArrow: (...query) => {
-      asked.push(query);
-      return warehouse.queryArrow(...query);
-    },
-  });
-  expect(asked).toHaveLength(1);
-  const [[sql, params, settings] = ['']] = asked;
-  return (await warehouse.query(sql, params, settings)).readRows;
+  const { watched, readRows } = countingRows(warehouse);
+  await look(watched);
+  return readRows();
 }
 
 const START = Date.UTC(2026, 10, 22, 12);

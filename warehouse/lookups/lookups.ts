@@ -38,7 +38,7 @@ const CLICK_EXPRESSIONS = `toUnixTimestamp64Milli(ts) AS ts_ms, node, seq, progr
 /** The network of an address that stands for a visitor, or for a shortened address: /24 of IPv4, /48 of IPv6; its first address or its last. */
 export const visitorNetwork = (ip: string, end: 'first' | 'last'): string =>
   `tupleElement(IPv6CIDRToRange(${ip}, if(${ip} BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)), ${end === 'first' ? 1 : 2})`;
-/** The column `visitor` of clicks, which is the sort key of the projection by_visitor, for an order. */
+/** The column `visitor` of clicks, which is the sort key of the projection by_visitor_key, for an order. */
 const visitorOf = (fingerprint: string, ip: string): string =>
   `toUInt32(cityHash64(${fingerprint}, ${visitorNetwork(ip, 'first')}))`;
 

@@ -141,3 +141,19 @@ export function storeMemory(): PanelSource {
     queries: [promql('max by (store) (afflux_store_memory_bytes)', { legend: '{{store}}' })],
   });
 }
+
+export function brokenProjections(): PanelSource {
+  return overTime({
+    title: 'Reads without a projection',
+    description:
+      'Reads of ClickHouse that were asked again without projections, because a file of one is damaged. They are right and slow until it is made again.',
+    unit: 'short',
+    draw: 'bars',
+    queries: [
+      promql(
+        'sum by (table, projection) (increase(afflux_warehouse_broken_projection_reads_total[$__rate_interval])) > 0',
+        { legend: '{{table}} {{projection}}' },
+      ),
+    ],
+  });
+}

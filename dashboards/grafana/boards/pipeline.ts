@@ -8,6 +8,7 @@ import { clickhouse, promql } from '../sources.ts';
 import { MINUTES_IN_RANGE } from '../sql.ts';
 import { portalVariable } from '../variables.ts';
 import {
+  brokenProjections,
   cpu,
   diskFree,
   memory,
@@ -60,7 +61,7 @@ export function pipeline(): Dashboard {
         title: 'Machines',
         lines: [
           line(8, [8, cpu()], [8, memory()], [8, diskFree()]),
-          line(8, [12, storeDisk()], [12, storeMemory()]),
+          line(8, [8, storeDisk()], [8, storeMemory()], [8, brokenProjections()]),
         ],
       },
       { title: 'Audit', lines: [line(9, [24, gapsByLease()])] },

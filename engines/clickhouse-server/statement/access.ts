@@ -9,6 +9,8 @@ import { type Token, tokens } from './lexer.ts';
 
 /** Functions that make up their rows, or read them from tables and from the request. */
 const TABLE_FUNCTIONS = ['dictionary', 'input', 'merge', 'numbers', 'numbers_mt', 'zeros', 'zeros_mt'];
+/** Of the platform alone: it asks for no right to the table whose rows it reads. */
+const OWNER_TABLE_FUNCTIONS = ['mergeTreeProjection'];
 
 const TABLE_ENGINES = [
   'MergeTree',
@@ -94,13 +96,26 @@ const FILTERS = 'ADDITIONAL_TABLE_FILTERS';
 export type TokenCheck = (token: Token, text: string) => void;
 
 /**
- * Makes checks of single queries: each reads one query from its beginning.
+ * Makes checks of single queries, the platform's or an analyst's: each reads one query from its beginning.
  * @param tableFunctions all that the engine has; those not in {@link TABLE_FUNCTIONS} are refused.
  */
-export function createTokenChecks(tableFunctions: readonly string[]): () => TokenCheck {
+export function createTokenChecks(
+  tableFunctions: readonly string[],
+): Readonly<Record<'owner' | 'analyst', () => TokenCheck>> {
   // disk(…) describes a place for a table.
-  const refusedCalls = new Set([...tableFunctions, 'disk'].map((name) => name.toUpperCase()));
-  for (const name of TABLE_FUNCTIONS) refusedCalls.delete(name.toUpperCase());
+  const refusedBut = (...allowed: string[]): ReadonlySet<string> => {
+    const names = new Set([...tableFunctions, 'disk'].map((name) => name.toUpperCase()));
+    for (const name of allowed) names.delete(name.toUpperCase());
+    return names;
+  };
+  return {
+    owner: checksWithout(refusedBut(...TABLE_FUNCTIONS, ...OWNER_TABLE_FUNCTIONS)),
+    analyst: checksWithout(refusedBut(...TABLE_FUNCTIONS)),
+  };
+}
+
+/** Makes checks that refuse the functions of these names, in capitals. */
+function checksWithout(refusedCalls: ReadonlySet<string>): () => TokenCheck {
   function newCheck(): TokenCheck {
     let previous: Token | undefined;
     let name = '';

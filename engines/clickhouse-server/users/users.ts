@@ -102,12 +102,16 @@ export function requireCommandOf(user: User, statement: string): string {
 
 /**
  * Of one program's analyst: an EXPLAIN would tell of the rows below the views, whose they are.
- * @param newCheck the check of everybody's queries. Its own throws QueryError 497.
+ * @param checks of the platform's queries, and of every analyst's. Its own throws QueryError 497.
  */
-export function checksOf(user: User, newCheck: () => TokenCheck): () => TokenCheck {
-  if (user.share !== 'programs') return newCheck;
+export function checksOf(
+  user: User,
+  checks: Readonly<Record<'owner' | 'analyst', () => TokenCheck>>,
+): () => TokenCheck {
+  if (user === OWNER) return checks.owner;
+  if (user.share !== 'programs') return checks.analyst;
   return () => {
-    const check = newCheck();
+    const check = checks.analyst();
     return (token, text) => {
       if (token.word === 'EXPLAIN') throw notAllowed(user, 'EXPLAIN');
       check(token, text);
