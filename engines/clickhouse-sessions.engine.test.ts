@@ -66,6 +66,19 @@ describe('a query without a session', () => {
   });
 });
 
+describe('a query that reads a table by a function', () => {
+  test('keeps no hold of it: the table can be dropped at once', async () => {
+    const table = 'summed';
+    await ask(
+      `CREATE TABLE ${table} (n UInt64, PROJECTION sums (SELECT n ORDER BY n)) ENGINE = MergeTree ORDER BY ()`,
+    );
+    await ask(`INSERT INTO ${table} SELECT number FROM numbers(10)`);
+    const read = `SELECT sum(n) FROM mergeTreeProjection(currentDatabase(), '${table}', 'sums')`;
+    expect((await ask(read)).text).toBe('45\n');
+    expect(await ask(`DROP TABLE ${table} SYNC`)).toMatchObject({ status: 200 });
+  });
+});
+
 describe('a session', () => {
   test('keeps temporary tables, and what SET and USE change, for itself', async () => {
     const session = newSession();

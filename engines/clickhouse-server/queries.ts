@@ -16,7 +16,7 @@ import type { ClickHouseEngine, QueryResult, QueryStats } from './sessions/engin
 import type { QuerySession } from './sessions/sessions.ts';
 import type { Share } from './shares.ts';
 import type { Slots } from './slots.ts';
-import { checkCommand, contentOf, hasName } from './statement/access.ts';
+import { checkCommand, contentOf, hasName, holdsTable } from './statement/access.ts';
 import { tokens } from './statement/lexer.ts';
 import type { ReadQuery } from './statement/query-text.ts';
 import type { Statement } from './statement/statement.ts';
@@ -72,7 +72,7 @@ interface EngineText {
   readonly clientText?: string;
   /** Whether it is a SET or USE, which is there to change the session. */
   readonly changesSession?: boolean;
-  /** Whether it only reads. */
+  /** Whether it only reads, and leaves nothing in its session. */
   readonly onlyReads?: boolean;
 }
 
@@ -120,7 +120,7 @@ function selectIntoFile(
     `${target.mark} INTO OUTFILE ${quote(target.path)} APPEND COMPRESSION 'none'`,
     statement.format === undefined ? `FORMAT ${target.format}` : query.text(statement.fileAt, statement.end),
   );
-  return { ...text, onlyReads: true };
+  return { ...text, onlyReads: !holdsTable(text.sql) };
 }
 
 /** The comment by which a query of a client's id is known in the engine, which gives ids of its own. */

@@ -12,6 +12,14 @@ const TABLE_FUNCTIONS = ['dictionary', 'input', 'merge', 'numbers', 'numbers_mt'
 /** Of the platform alone: it asks for no right to the table whose rows it reads. */
 const OWNER_TABLE_FUNCTIONS = ['mergeTreeProjection'];
 
+/**
+ * Whether the session of a query keeps hold of a table that it reads by a function: as long as the session lives, DROP TABLE … SYNC
+ * would wait for it.
+ */
+export function holdsTable(sql: string): boolean {
+  return OWNER_TABLE_FUNCTIONS.some((name) => sql.includes(name));
+}
+
 const TABLE_ENGINES = [
   'MergeTree',
   'ReplacingMergeTree',
