@@ -36,7 +36,8 @@ export async function runProcess(
     stop.abort();
     setTimeout(() => {
       log.error({ timeoutMs: SHUTDOWN_TIMEOUT_MS }, 'did not stop in time');
-      process.exit(1);
+      // process.exit() would wait for native work that has not ended, such as a query of the embedded engine.
+      process.kill(process.pid, 'SIGKILL');
     }, SHUTDOWN_TIMEOUT_MS).unref();
     try {
       const running = await started?.catch(unlessAborted);
