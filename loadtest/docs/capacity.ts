@@ -1,6 +1,7 @@
 import { MAX_CLICK_SHARDS } from '../../core/clicks/shards.ts';
 import type { BenchResult, BenchRow } from '../bench.ts';
 import { browserHeaders, clickPath } from '../traffic/visits.ts';
+import { figure, resultOf, round3, target, whole } from './figures.ts';
 import { table } from './page.ts';
 
 /** The page docs/capacity.md: machines for a number of clicks, calculated from published results and from nothing else. */
@@ -233,42 +234,6 @@ function requestBytes(): number {
     'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36';
   const lines = Object.entries(browserHeaders(0, agent)).map(([name, value]) => `${name}: ${value}`);
   return [`GET ${clickPath('ann-summer', 0)} HTTP/1.1`, ...lines, '', ''].join('\r\n').length;
-}
-
-export function resultOf(results: readonly BenchResult[], name: string): BenchResult {
-  const result = results.find((one) => one.name === name);
-  if (!result) throw new Error(`docs/benchmarks has no ${name}.json`);
-  return result;
-}
-
-export function figure(
-  results: readonly BenchResult[],
-  name: string,
-  where: Readonly<Record<string, string | number | RegExp>>,
-  field: string,
-): number {
-  const fits = (row: BenchRow): boolean =>
-    Object.entries(where).every(([key, wanted]) =>
-      wanted instanceof RegExp ? wanted.test(String(row[key])) : row[key] === wanted,
-    );
-  const value = resultOf(results, name).rows.find(fits)?.[field];
-  if (typeof value !== 'number')
-    throw new Error(`${name}.json has no ${field} where ${Object.values(where)}`);
-  return value;
-}
-
-export function target(results: readonly BenchResult[], name: string, goal: string): number {
-  const found = resultOf(results, name).targets.find((one) => one.name === goal);
-  if (!found) throw new Error(`${name}.json has no goal "${goal}"`);
-  return found.value;
-}
-
-export function whole(value: number): string {
-  return Math.round(Number(value.toPrecision(3))).toLocaleString('en-US');
-}
-
-export function round3(value: number): number {
-  return Number(value.toPrecision(3));
 }
 
 /** 3e8 as 3·10⁸. */

@@ -1,5 +1,5 @@
 import type { BenchResult, BenchRow } from '../bench.ts';
-import { figure, resultOf, round3, target, whole } from './capacity.ts';
+import { figure, resultOf, round3, target, whole } from './figures.ts';
 import { table } from './page.ts';
 
 /** The short table of README.md, made of results and of nothing else. */
