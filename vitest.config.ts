@@ -117,8 +117,9 @@ export default defineConfig(({ mode }) => ({
     tags: [{ name: 'attack', description: 'Tries to break a boundary of docs/security.md.' }],
     // One more than the cores: many tests wait for processes that they have stopped.
     maxWorkers: 3,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Only what hangs is ended by these: each wait has a deadline of its own. Starting a platform takes up to 60 s.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     ...(mode === 'long' && longRun()),
     // `npm run test:cluster` alone: it needs the servers that this starts.
     ...(mode === 'cluster' && { include: ['test/cluster/cluster.run.ts'], maxWorkers: 1 }),

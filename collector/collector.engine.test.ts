@@ -519,7 +519,10 @@ describe('collector', () => {
     expect(leases.map((lease) => lease.state)).toEqual(leases.map(() => 'closed'));
     const clicks = await world.storedClicks();
     for (const lease of leases) {
-      const seqs = clicks.filter((record) => record.node === lease.node).map((record) => record.seq);
+      // What was spooled because NATS was slow to answer comes after younger clicks.
+      const seqs = clicks
+        .flatMap((record) => (record.node === lease.node ? record.seq : []))
+        .toSorted((a, b) => a - b);
       expect(seqs).toEqual(Array.from({ length: lease.nextSeq }, (_, i) => i));
     }
     collector = await world.start();

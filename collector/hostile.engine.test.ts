@@ -55,7 +55,7 @@ describe('collector under bad clients', () => {
     await world.dispose();
   });
 
-  it('answers others while thousands of connections are idle', { timeout: 60_000 }, async () => {
+  it('answers others while thousands of connections are idle', async () => {
     const idle: Socket[] = [];
     while (idle.length < IDLE_CONNECTIONS) {
       idle.push(...(await Promise.all(Array.from({ length: OPENED_AT_ONCE }, open))));

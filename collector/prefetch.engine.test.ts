@@ -46,7 +46,7 @@ describe.skipIf(chromium === undefined)('a link that a browser fetches before it
     siteUrl = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
     const shop = { programId: world.program.id, name: 'Site', cookieDays: 7, landingUrl: siteUrl };
     campaignId = (await createCampaign(world.ledger, shop)).id;
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser?.close();
     site?.close();

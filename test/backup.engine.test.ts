@@ -55,7 +55,7 @@ describe.runIf(WANTED)('a backup of a platform that runs', () => {
     passphrase = ['--passphrase-file', file];
     platform = await startPlatform();
     for (let i = 0; i < 20; i++) early.push(await click(platform));
-  }, 120_000);
+  });
   afterAll(async () => {
     await platform?.stop();
     rmSync(work, { recursive: true, force: true, maxRetries: 5 });

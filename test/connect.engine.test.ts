@@ -20,11 +20,11 @@ beforeAll(async () => {
   platform = await startPlatform();
   folder = mkdtempSync(join(tmpdir(), 'afflux-connect-'));
   symlinkSync(platform.config.home, join(folder, '.afflux'));
-}, 120_000);
+});
 afterAll(async () => {
   await platform?.stop();
   rmSync(folder, { recursive: true, force: true });
-}, 60_000);
+});
 
 test.each(pages)(
   '%s leads to a credited order',

@@ -33,7 +33,7 @@ beforeAll(async () => {
   });
   warehouse = await connectWarehouse({ url: platform.config.clickhouseUrl, name: 'test' });
   owner = await connectOwner({ url: platform.config.databaseOwnerUrl, name: 'test' });
-}, 120_000);
+});
 afterAll(async () => {
   await owner?.end({ timeoutMs: 1_000 });
   await warehouse?.close();
@@ -99,7 +99,7 @@ describe('the data folder of an earlier version', () => {
     expect(books).toEqual(PACKED.books);
   });
 
-  test('passes every check of the audit', { timeout: 60_000 }, async () => {
+  test('passes every check of the audit', async () => {
     // The clicks of a lease count once the watermark has passed its end.
     const audit = await waitFor(
       async () => {

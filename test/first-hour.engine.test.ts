@@ -90,7 +90,7 @@ describe.skipIf(chromium === undefined)('the setup page in a browser', () => {
     }
   }
 
-  test('sets the platform up, once, and leads to what is missing', { timeout: 120_000 }, async () => {
+  test('sets the platform up, once, and leads to what is missing', async () => {
     // On a terminal the start prints it; where lines are JSON, only the command does.
     const printed = /http\S+\/portal\/setup#afx_setup_\d{10}_[\w-]{43}\s/;
     expect(platform.output()).toMatch(printed);

@@ -62,7 +62,7 @@ beforeAll(async () => {
     { DATABASE_OWNER_URL: engine.url },
   );
   stops = createStops(owner);
-}, 120_000);
+});
 afterAll(async () => {
   await processes?.close();
   await owner?.end({ timeoutMs: 1_000 });

@@ -42,7 +42,7 @@ async function expectBooksToHold() {
   expect((await auditLedger(world.ledger)).filter(({ ok }) => !ok)).toEqual([]);
 }
 
-test('a worker killed again and again decides every order once', { timeout: 120_000 }, async () => {
+test('a worker killed again and again decides every order once', async () => {
   const { ledger, clickIds } = world;
   const parties = await createParties(ledger);
   const clicks = await world.addClicks(
@@ -136,7 +136,7 @@ describe('a payout run killed', () => {
     ['before the commit of what it has built', 'payouts', `new.state = 'created'`],
     ['before the commit that it will call the provider', 'payouts', `new.state = 'submitting'`],
     ['between the provider’s yes and ours', 'payouts', `new.state = 'submitted'`],
-  ])('%s pays each affiliate once', { timeout: 60_000 }, async (_when, table, condition) => {
+  ])('%s pays each affiliate once', async (_when, table, condition) => {
     const { ledger } = world;
     const { owner } = world.books;
     const parties = await createParties(ledger);
@@ -164,9 +164,7 @@ describe('a payout run killed', () => {
   });
 });
 
-test('a run killed before its hand-over does not pay an account that a thief has set meanwhile', {
-  timeout: 60_000,
-}, async () => {
+test('a run killed before its hand-over does not pay an account that a thief has set meanwhile', async () => {
   const { ledger } = world;
   const { owner } = world.books;
   const parties = await createParties(ledger, { levelRatesBps: [] });
@@ -240,9 +238,7 @@ describe('a run that needs a second person, killed', () => {
   );
 });
 
-test('a scheduled run whose process is killed is done by another process, once', {
-  timeout: 90_000,
-}, async () => {
+test('a scheduled run whose process is killed is done by another process, once', async () => {
   const { ledger } = world;
   const { owner } = world.books;
   const parties = await createParties(ledger);
@@ -312,7 +308,7 @@ describe('the API, killed while it', () => {
     ['approves, after the commit and before the answer', review('approve'), true],
     ['rejects, before the commit', review('reject'), false],
     ['rejects, after the commit and before the answer', review('reject'), true],
-  ])('%s, does it once', { timeout: 60_000 }, async (_when, work, atCommit) => {
+  ])('%s, does it once', async (_when, work, atCommit) => {
     const { ledger } = world;
     const parties = await createParties(ledger);
     const { programId } = parties;
@@ -490,7 +486,7 @@ describe('the API, killed while it', () => {
       [name as keyof typeof acts, 'before the commit', false] as const,
       [name as keyof typeof acts, 'after the commit and before the answer', true] as const,
     ]),
-  )('writes %s, %s, does it once', { timeout: 60_000 }, async (name, _when, atCommit) => {
+  )('writes %s, %s, does it once', async (name, _when, atCommit) => {
     const { ledger } = world;
     const { role, table, condition, request, account, minor } = acts[name];
     const parties = await createParties(ledger);

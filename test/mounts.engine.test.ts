@@ -66,9 +66,7 @@ async function endOf(platform: ReturnType<typeof startIn>): Promise<string> {
 }
 
 describe.skipIf(!isRoot)('npm start', () => {
-  test('takes mount points for its folders, one with lost+found, and a checkout that can only be read', {
-    timeout: 120_000,
-  }, async () => {
+  test('takes mount points for its folders, one with lost+found, and a checkout that can only be read', async () => {
     const disk = join(home, '..', `${home.split('/').at(-1)}-disk`);
     mkdirSync(disk);
     try {

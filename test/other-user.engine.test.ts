@@ -91,7 +91,7 @@ describe.skipIf(!isRoot)('another account of the machine', { tags: ['attack'] },
     });
     const stored = JSON.parse(readFileSync(join(home, 'secrets.json'), 'utf8')) as Record<string, string>;
     secrets = Object.values(stored);
-  }, 120_000);
+  });
   afterAll(() => platform?.stop());
 
   test('reads a file of the data folder', () => {

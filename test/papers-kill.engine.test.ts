@@ -73,9 +73,7 @@ describe('monthly statements', () => {
     return parties;
   }
 
-  test('are numbered without a gap, one for each affiliate, wherever their maker is killed', {
-    timeout: 120_000,
-  }, async () => {
+  test('are numbered without a gap, one for each affiliate, wherever their maker is killed', async () => {
     const { ledger } = world;
     const { owner } = world.books;
     const { programId } = await earnLastMonth();
@@ -175,7 +173,7 @@ describe('a run of SEPA transfers, killed', () => {
     ['before the commit of what it has built', `new.state = 'created'`],
     ['before the commit that it will write the file', `new.state = 'submitting'`],
     ['between the file and the commit that it is there', `new.state = 'submitted'`],
-  ])('%s, makes one file with each payment once', { timeout: 60_000 }, async (_when, condition) => {
+  ])('%s, makes one file with each payment once', async (_when, condition) => {
     const parties = await earn();
     await stops.before('payouts', `new.program_id = ${parties.programId} and ${condition}`);
     const run = await processes.start(['payouts', 'run']);
@@ -185,7 +183,7 @@ describe('a run of SEPA transfers, killed', () => {
     await expectOneFile(parties);
   });
 
-  test('while it writes the file, makes one file with each payment once', { timeout: 60_000 }, async () => {
+  test('while it writes the file, makes one file with each payment once', async () => {
     const parties = await earn();
     mkdirSync(folder, { recursive: true });
     const run = await processes.start(['payouts', 'run']);
@@ -259,7 +257,7 @@ describe('the API, killed while it', () => {
   test.each([
     ['before the commit', false],
     ['after the commit and before the answer', true],
-  ])('gives a payment file out, %s, shows it once', { timeout: 60_000 }, async (_when, atCommit) => {
+  ])('gives a payment file out, %s, shows it once', async (_when, atCommit) => {
     const { parties, ask } = await paidByFile();
     const [batch] = await world.ledger<{ id: bigint }[]>`
       select id from payout_batches where program_id = ${parties.programId}`;

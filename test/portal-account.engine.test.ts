@@ -21,7 +21,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('signing in to the portal 
     platform = await startPlatform();
     browser = await launchChromium(chromium ?? '');
     ledger = await connectDatabase({ url: platform.config.databaseUrl, max: 1, name: 'test' });
-  }, 90_000);
+  });
   afterAll(async () => {
     await ledger?.end();
     await browser?.close();
@@ -50,9 +50,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('signing in to the portal 
     return { codeOf, recovery: await page.locator('.codes code').allTextContents() };
   }
 
-  test('with a second factor: set up, asked for at the sign-in and before a new key, then removed', {
-    timeout: 120_000,
-  }, async () => {
+  test('with a second factor: set up, asked for at the sign-in and before a new key, then removed', async () => {
     const operator = await createOperator('ada@example.com');
     const page = await openPortal(browser, platform);
     await enter(page, operator);
@@ -104,9 +102,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('signing in to the portal 
     await Promise.all([page.close(), elsewhere.close()]);
   });
 
-  test('where the program requires a second factor, it is set up before anything else', {
-    timeout: 120_000,
-  }, async () => {
+  test('where the program requires a second factor, it is set up before anything else', async () => {
     const { email, password } = await createOperator('bea@example.com');
     const operator = await openPortal(browser, platform);
     await enter(operator, { email, password });

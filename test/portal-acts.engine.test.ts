@@ -18,16 +18,14 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('what an operator can do, 
     platform = await startPlatform();
     browser = await launchChromium(chromium ?? '');
     ledger = await connectDatabase({ url: platform.config.databaseUrl, max: 1, name: 'test' });
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await ledger?.end();
     await platform?.stop();
   });
 
-  test('a bonus is in the partner’s statement, and a terminated partner forfeits and is erased', {
-    timeout: 90_000,
-  }, async () => {
+  test('a bonus is in the partner’s statement, and a terminated partner forfeits and is erased', async () => {
     const operator = await signIn(browser, platform, 'operator');
     const errors = watchConsole(operator);
     await goTo(operator, 'Partners');
@@ -70,7 +68,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('what an operator can do, 
     expect(errors.filter((text) => !text.includes('409'))).toEqual([]);
   });
 
-  test('the settings of postbacks name parameters as a tracker does', { timeout: 60_000 }, async () => {
+  test('the settings of postbacks name parameters as a tracker does', async () => {
     const operator = await signIn(browser, platform, 'operator');
     await goTo(operator, 'Postback calls');
     await operator.getByRole('button', { name: 'Settings of postbacks' }).click();

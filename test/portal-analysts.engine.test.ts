@@ -12,7 +12,7 @@ let platform: TestPlatform;
 
 beforeAll(async () => {
   platform = await startPlatform();
-}, 90_000);
+});
 afterAll(async () => {
   await platform?.stop();
 });

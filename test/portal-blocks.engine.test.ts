@@ -17,7 +17,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the block lists, in a bro
   beforeAll(async () => {
     platform = await startPlatform();
     browser = await launchChromium(chromium ?? '');
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await platform?.stop();
@@ -30,7 +30,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the block lists, in a bro
     return answer.headers.get('set-cookie') !== null;
   }
 
-  test('show what an entry would have caught, block it, and end it', { timeout: 90_000 }, async () => {
+  test('show what an entry would have caught, block it, and end it', async () => {
     expect(await canEarn()).toBe(true);
     const page = await signIn(browser, platform, 'operator');
     const errors = watchConsole(page);

@@ -17,7 +17,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('several orders reviewed a
     platform = await startPlatform();
     browser = await launchChromium(chromium ?? '');
     await orderAtOnce();
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await platform?.stop();
@@ -82,9 +82,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('several orders reviewed a
     await page.keyboard.press('Escape');
   }
 
-  test('an operator opens a case, adds what shares its address, and decides it', {
-    timeout: 90_000,
-  }, async () => {
+  test('an operator opens a case, adds what shares its address, and decides it', async () => {
     const page = await signIn(browser, platform, 'operator');
     const errors = watchConsole(page);
     await goTo(page, 'Review queue');

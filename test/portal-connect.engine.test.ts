@@ -40,7 +40,7 @@ describe.skipIf(chromium === undefined)(
       portal = await startFreshPortal(chromium ?? '');
       page = await portal.open();
       errors = watchConsole(page);
-    }, 90_000);
+    });
     afterAll(async () => {
       await portal?.stop();
       expect(errors).toEqual([]);
@@ -58,7 +58,7 @@ describe.skipIf(chromium === undefined)(
       expect(olga.steps()).toBeLessThanOrEqual(MOST_STEPS);
     }
 
-    test('Shopify', { timeout: 60_000 }, async () => {
+    test('Shopify', async () => {
       await page.getByRole('link', { name: 'Connect the shop' }).waitFor();
       const olga = await connect(page, { kind: /^Shopify/, name: 'My Shopify shop' });
       const url = await olga.copy('the URL');
@@ -83,7 +83,7 @@ describe.skipIf(chromium === undefined)(
       await isCredited('5001', olga);
     });
 
-    test('WooCommerce', { timeout: 60_000 }, async () => {
+    test('WooCommerce', async () => {
       const olga = await connect(page, { kind: /^WooCommerce/, name: 'My WooCommerce shop' });
       const url = await olga.copy('the URL');
       const secret = await olga.copy('the secret');
@@ -96,7 +96,7 @@ describe.skipIf(chromium === undefined)(
       await isCredited('5002', olga);
     });
 
-    test('Stripe', { timeout: 60_000 }, async () => {
+    test('Stripe', async () => {
       const olga = await connect(page, { kind: /^Stripe/, name: 'My Stripe account' });
       const url = await olga.copy('the URL');
       await olga.write('Secret from Stripe', ' whsec_shown_by_stripe ');
@@ -109,7 +109,7 @@ describe.skipIf(chromium === undefined)(
       await isCredited('pi_5003', olga);
     });
 
-    test('Keitaro', { timeout: 60_000 }, async () => {
+    test('Keitaro', async () => {
       const olga = await connect(page, { kind: /^Keitaro/, name: 'My Keitaro' });
       const template = await olga.copy('the URL');
       // As Keitaro fills in its placeholders.

@@ -26,7 +26,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the explorer, in a browse
   beforeAll(async () => {
     platform = await startPlatform();
     browser = await launchChromium(chromium ?? '');
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await platform?.stop();
@@ -34,9 +34,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the explorer, in a browse
 
   const heading = async (page: Page) => await page.getByRole('heading', { level: 1 }).textContent();
 
-  test('leads from the list to an address, to its network, to a partner, to an order', {
-    timeout: 90_000,
-  }, async () => {
+  test('leads from the list to an address, to its network, to a partner, to an order', async () => {
     const page = await signIn(browser, platform, 'operator');
     const errors = watchConsole(page);
     await visit(platform);

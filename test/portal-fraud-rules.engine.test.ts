@@ -17,7 +17,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the fraud rules in the po
     platform = await startPlatform();
     browser = await launchChromium(chromium ?? '');
     await orderRepeatedly();
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await platform?.stop();

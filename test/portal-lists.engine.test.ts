@@ -38,7 +38,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('lists of the portal, in a
     });
     await post('/v1/campaigns', { name: LONG_NAME, landing_url: 'https://shop.example/' });
     await importCsv('conversions', ['order_id,amount,currency,occurred_at,link_code', ...rows].join('\n'));
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await platform?.stop();
@@ -66,9 +66,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('lists of the portal, in a
 
   const firstOrder = (page: Page) => page.locator('tbody tr th').first();
 
-  test('a search, a filter and a sort are in the address: reload, Back and a bookmark know them', {
-    timeout: 60_000,
-  }, async () => {
+  test('a search, a filter and a sort are in the address: reload, Back and a bookmark know them', async () => {
     const page = await signIn(browser, platform, 'operator');
     const errors = watchConsole(page);
     await goTo(page, 'Conversions');
@@ -101,7 +99,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('lists of the portal, in a
     expect(errors).toEqual([]);
   });
 
-  test('the export has what is selected, with names and currency', { timeout: 60_000 }, async () => {
+  test('the export has what is selected, with names and currency', async () => {
     const page = await signIn(browser, platform, 'operator');
     await page.goto('conversions?search=order-3&sort=-amount');
     const download = page.waitForEvent('download');
@@ -114,9 +112,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('lists of the portal, in a
     expect(lines.map((line) => /order-\d+/.exec(line)?.[0])).toEqual(['order-3']);
   });
 
-  test('Back closes a dialog and stays on its page; closed by hand, it leaves no step behind', {
-    timeout: 60_000,
-  }, async () => {
+  test('Back closes a dialog and stays on its page; closed by hand, it leaves no step behind', async () => {
     const page = await signIn(browser, platform, 'operator');
     await goTo(page, 'Campaigns');
     await goTo(page, 'Conversions');
@@ -134,9 +130,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('lists of the portal, in a
     await page.getByRole('heading', { name: 'Campaigns', level: 1 }).waitFor();
   });
 
-  test('what was typed is there after the session has ended and its reader has signed in again', {
-    timeout: 60_000,
-  }, async () => {
+  test('what was typed is there after the session has ended and its reader has signed in again', async () => {
     const page = await signIn(browser, platform, 'operator');
     await goTo(page, 'Campaigns');
     await page.getByRole('button', { name: 'New campaign' }).click();
@@ -152,9 +146,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('lists of the portal, in a
     await page.getByRole('row', { name: /Half a campaign/ }).waitFor();
   });
 
-  test('a card of the settings is saved, and what is typed in another stays', {
-    timeout: 60_000,
-  }, async () => {
+  test('a card of the settings is saved, and what is typed in another stays', async () => {
     const page = await signIn(browser, platform, 'operator');
     await goTo(page, 'Program settings');
     await page.getByLabel('Fallback page').fill('https://shop.example/else');
@@ -177,9 +169,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('lists of the portal, in a
     expect(program).toMatchObject({ fallback_url: 'https://shop.example/else', cookies: !before });
   });
 
-  test('names without a blank make nothing wider than its page; on a phone no table is cut off', {
-    timeout: 90_000,
-  }, async () => {
+  test('names without a blank make nothing wider than its page; on a phone no table is cut off', async () => {
     const page = await signIn(browser, platform, 'operator');
     for (const path of ['campaigns', 'terms', 'links', 'conversions', 'commissions', 'payouts', 'users']) {
       for (const viewport of Object.values(SIZES)) {
@@ -200,9 +190,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('lists of the portal, in a
     await look(page, 'list-long-name');
   });
 
-  test('a printed list is all of it, with its program and without the menu', {
-    timeout: 60_000,
-  }, async () => {
+  test('a printed list is all of it, with its program and without the menu', async () => {
     const page = await signIn(browser, platform, 'partner');
     await page.goto('conversions?from=2026-01-01');
     await page.evaluate('window.print = () => { window.isPrinted = true; }');
@@ -219,7 +207,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('lists of the portal, in a
     await page.pdf({ path: join(fromProject('.afflux/pictures'), 'list-printed.pdf'), format: 'A4' });
   });
 
-  test('a task of the overview opens the list that it counts', { timeout: 60_000 }, async () => {
+  test('a task of the overview opens the list that it counts', async () => {
     await post('/v1/affiliates', { name: 'Gus', email: 'gus@affiliates.example', ref_code: 'gus' });
     const page = await signIn(browser, platform, 'operator');
     await page.getByRole('link', { name: '1 partner to approve' }).click();
@@ -228,7 +216,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('lists of the portal, in a
     expect(await page.getByLabel('Status').inputValue()).toBe('pending');
   });
 
-  test('a postback is edited, and deleted after a question', { timeout: 60_000 }, async () => {
+  test('a postback is edited, and deleted after a question', async () => {
     const page = await signIn(browser, platform, 'partner');
     await goTo(page, 'Postbacks and webhooks');
     await page.getByRole('button', { name: 'New postback' }).click();

@@ -43,7 +43,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)(
       platform = await startPlatform();
       browser = await launchChromium(chromium ?? '');
       ledger = await connectDatabase({ url: platform.config.databaseUrl, max: 1, name: 'test' });
-    }, 90_000);
+    });
     afterEach(async () => {
       await Promise.all(browser.contexts().map((context) => context.close()));
     });

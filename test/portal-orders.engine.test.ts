@@ -16,7 +16,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('what orders are of and co
   beforeAll(async () => {
     platform = await startPlatform();
     browser = await launchChromium(chromium ?? '');
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await platform?.stop();
@@ -146,7 +146,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('what orders are of and co
     await table.getByText('Future').waitFor({ state: 'detached' });
     expect(errors.filter((text) => !text.includes('422'))).toEqual([]);
     await page.close();
-  }, 120_000);
+  });
 
   test('an operator credits an order, refunds its items once over a broken line, changes and cancels it', async () => {
     const items = [
@@ -257,7 +257,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('what orders are of and co
     expect(notes.filter((note) => !log.includes(note))).toEqual([]);
     expect(errors.filter((text) => !/422|ERR_FAILED/.test(text))).toEqual([]);
     await page.close();
-  }, 120_000);
+  });
 
   test('a customer is erased where orders are looked up by customer', async () => {
     const order = { order_id: 'forget-me', amount: '10.00', currency: 'EUR', customer_id: 'cus-forget' };
@@ -271,5 +271,5 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('what orders are of and co
     await page.getByText('Erased: orders 1').waitFor();
     await page.getByText('Nothing found').waitFor();
     await page.close();
-  }, 120_000);
+  });
 });

@@ -27,7 +27,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('a partner with its own tr
     platform = await startPlatform({ env: { WEBHOOK_NETWORKS: '127.0.0.1' } });
     browser = await launchChromium(chromium ?? '');
     tracker = await startReceiver();
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await tracker?.stop();
@@ -56,7 +56,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('a partner with its own tr
   const calls = () =>
     tracker.received.map(({ url }) => Object.fromEntries(new URLSearchParams(url?.split('?')[1])));
 
-  test('adds its postback, tests it, and sees which sub id earned what', { timeout: 90_000 }, async () => {
+  test('adds its postback, tests it, and sees which sub id earned what', async () => {
     const page = await signIn(browser, platform, 'partner');
     const errors = watchConsole(page);
     await goTo(page, 'Postbacks and webhooks');
@@ -111,7 +111,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('a partner with its own tr
     expect(errors.filter((text) => !text.includes('422'))).toEqual([]);
   });
 
-  test('is given one by the operator', { timeout: 90_000 }, async () => {
+  test('is given one by the operator', async () => {
     const page = await signIn(browser, platform, 'operator');
     await goTo(page, 'Postbacks and webhooks');
     await page.getByRole('button', { name: 'New postback' }).click();

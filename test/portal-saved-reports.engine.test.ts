@@ -13,7 +13,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('saved reports, in a brows
   beforeAll(async () => {
     platform = await startPlatform();
     browser = await launchChromium(chromium ?? '');
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await platform?.stop();
@@ -21,9 +21,6 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('saved reports, in a brows
 
   test.each(['operator', 'partner'] as const)(
     'a report of the %s is saved, scheduled, changed and deleted',
-    {
-      timeout: 60_000,
-    },
     async (role) => {
       const page = await signIn(browser, platform, role);
       const errors = watchConsole(page);

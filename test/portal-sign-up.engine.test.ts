@@ -27,7 +27,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('from sign-up to an answer
   beforeAll(async () => {
     platform = await startPlatform();
     browser = await launchChromium(chromium ?? '');
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await platform?.stop();
@@ -220,7 +220,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('from sign-up to an answer
     expect(errors.filter((text) => !text.includes('422'))).toEqual([]);
   });
 
-  test('an operator puts a mail in other words, and back', { timeout: 60_000 }, async () => {
+  test('an operator puts a mail in other words, and back', async () => {
     const operator = await signIn(browser, platform, 'operator');
     await goTo(operator, 'Mails');
     await look(operator, 'mails');

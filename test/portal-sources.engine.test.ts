@@ -26,7 +26,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the pages of sources in a
   let portal: FreshPortal;
   beforeAll(async () => {
     portal = await startFreshPortal(chromium ?? '');
-  }, 90_000);
+  });
   afterAll(() => portal?.stop(), STOP_MS);
 
   async function user(role: Role, programId: number | null): Promise<{ email: string; password: string }> {
@@ -43,7 +43,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the pages of sources in a
     ['Keitaro', '?subid={external_id}&status={status}&payout={revenue}&tid={tid}'],
     ['Voluum', '?cid=CLICK_ID&payout=AMOUNT&txid=ORDER_ID&et=EVENT'],
     ['TUNE', 'security_token'],
-  ])('%s: what to do there', { timeout: 120_000 }, async (title, text) => {
+  ])('%s: what to do there', async (title, text) => {
     const page = await portal.open();
     const errors = watchConsole(page);
     await connect(page, { kind: new RegExp(`^${title}`), name: `My ${title}` });
@@ -54,9 +54,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the pages of sources in a
     await page.context().close();
   });
 
-  test('a shop of another kind: its calls are stored, a mapping is tried on one, saved, and they are done', {
-    timeout: 120_000,
-  }, async () => {
+  test('a shop of another kind: its calls are stored, a mapping is tried on one, saved, and they are done', async () => {
     const page = await portal.open();
     const olga = await connect(page, { kind: /^Anything/, name: '<img src=x onerror=alert(1)> "&amp;' });
     const url = await olga.copy('the URL');
@@ -116,9 +114,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the pages of sources in a
     await page.context().close();
   });
 
-  test('a wrong secret is seen at once; a secret is not shown again; two tabs do not undo each other', {
-    timeout: 120_000,
-  }, async () => {
+  test('a wrong secret is seen at once; a secret is not shown again; two tabs do not undo each other', async () => {
     const page = await portal.open();
     const olga = await connect(page, { kind: /^WooCommerce/, name: 'Two tabs' });
     const url = await olga.copy('the URL');
@@ -180,7 +176,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the pages of sources in a
     await page.context().close();
   });
 
-  test('a call of a megabyte is listed, opened and cut', { timeout: 120_000 }, async () => {
+  test('a call of a megabyte is listed, opened and cut', async () => {
     const page = await portal.open();
     const olga = await connect(page, { kind: /^Anything/, name: 'A large shop' });
     const url = await olga.copy('the URL');
@@ -197,7 +193,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the pages of sources in a
     await page.context().close();
   });
 
-  test('the list, the code for the pages, and who sees what', { timeout: 120_000 }, async () => {
+  test('the list, the code for the pages, and who sees what', async () => {
     const page = await portal.open();
     const errors = watchConsole(page);
     await goTo(page, 'Connect');

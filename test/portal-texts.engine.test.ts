@@ -99,7 +99,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the texts of the portal',
   beforeAll(async () => {
     platform = await startPlatform();
     browser = await launchChromium(chromium ?? '');
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await platform?.stop();
@@ -150,9 +150,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the texts of the portal',
     },
   );
 
-  test('amounts are typed and shown as the browser writes them; what has two readings is refused', {
-    timeout: 60_000,
-  }, async () => {
+  test('amounts are typed and shown as the browser writes them; what has two readings is refused', async () => {
     const context = await browser.newContext({ baseURL: `${platform.apiUrl}/portal/`, locale: 'de-DE' });
     const page = await context.newPage();
     page.setDefaultTimeout(ARRIVE_MS);
@@ -188,9 +186,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('the texts of the portal',
     await context.close();
   });
 
-  test('an operator sees names beside the ids of the audit log, and invites a developer to one program, and reads which columns an import has', {
-    timeout: 60_000,
-  }, async () => {
+  test('an operator sees names beside the ids of the audit log, and invites a developer to one program, and reads which columns an import has', async () => {
     const page = await signIn(browser, platform, 'operator');
     await goTo(page, 'Audit log');
     await page

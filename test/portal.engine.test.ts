@@ -34,7 +34,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
   beforeAll(async () => {
     platform = await startPlatform();
     browser = await launchChromium(chromium ?? '');
-  }, 90_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await platform?.stop();
@@ -164,9 +164,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     return new URL(visit.headers.get('location') ?? '').searchParams.get('c') ?? '';
   }
 
-  test('from a link to the money: a partner makes it, a visitor clicks and buys, an operator reviews and pays', {
-    timeout: 90_000,
-  }, async () => {
+  test('from a link to the money: a partner makes it, a visitor clicks and buys, an operator reviews and pays', async () => {
     const partner = await open();
     await partner.getByLabel('E-mail address').fill(platform.demo.portal.partner.email);
     await partner.getByLabel('Password').fill('not the password');
@@ -227,9 +225,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await partner.close();
   });
 
-  test('a spoken code credits its partner, and an operator credits an order that nothing credited', {
-    timeout: 90_000,
-  }, async () => {
+  test('a spoken code credits its partner, and an operator credits an order that nothing credited', async () => {
     const operator = await open({ viewport: WIDE });
     await signIn(operator, 'operator');
     const consoleErrors = watchConsole(operator);
@@ -321,9 +317,6 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
         : []),
     ] as const)(
       'of the %s, %s, is accessible, logs no errors and asks no other host',
-      {
-        timeout: 120_000,
-      },
       async (who, colorScheme) => {
         const page = await open({ colorScheme });
         const consoleErrors = watchConsole(page);
@@ -376,9 +369,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
       },
     );
 
-    test('a run waits for a second person, who approves it; a partner sees that a changed account is on hold', {
-      timeout: 120_000,
-    }, async () => {
+    test('a run waits for a second person, who approves it; a partner sees that a changed account is on hold', async () => {
       // What is due otherwise depends on the demo's chance.
       await endHolds();
       const page = await open();
@@ -451,9 +442,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
       await partner.close();
     });
 
-    test('the file of a run is downloaded once without being asked again; tax data are kept by both', {
-      timeout: 120_000,
-    }, async () => {
+    test('the file of a run is downloaded once without being asked again; tax data are kept by both', async () => {
       const page = await open();
       const consoleErrors = watchConsole(page);
       await signIn(page, 'operator');

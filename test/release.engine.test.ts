@@ -49,7 +49,7 @@ describe.runIf(WANTED && process.getuid?.() === 0)('a release', () => {
     expect(names).not.toContain('vitest');
   });
 
-  test('runs for a user who cannot write to it, and stops in time', { timeout: 120_000 }, async () => {
+  test('runs for a user who cannot write to it, and stops in time', async () => {
     const home = join(parent, 'home');
     mkdirSync(home);
     chownSync(home, STRANGER, STRANGER);

@@ -187,9 +187,7 @@ test('starts, refuses a second one, brings a crashed process back, survives a ki
   expect(ourProcesses()).toEqual([]);
 });
 
-test('a collector that hangs after its parent was killed is named and ended, and another slot is served meanwhile', {
-  timeout: 120_000,
-}, async () => {
+test('a collector that hangs after its parent was killed is named and ended, and another slot is served meanwhile', async () => {
   const { output } = await upAndReady('--workers', '2');
   await waitFor(async () => (await isWorkerReady(0)) && (await isWorkerReady(1)), {
     deadlineMs: 20_000,
@@ -217,9 +215,7 @@ test('a collector that hangs after its parent was killed is named and ended, and
   expect(output()).not.toContain('another program is using it');
 });
 
-test('a collector alone replays the clicks of workers that were killed, and closes their leases', {
-  timeout: 120_000,
-}, async () => {
+test('a collector alone replays the clicks of workers that were killed, and closes their leases', async () => {
   const workers = await upAndReady('--workers', '2');
   const config = withGeneratedSecrets(loadConfig(env));
   const url = `http://127.0.0.1:${config.collectorPort}/c/${await createTestLink(config.databaseUrl)}`;
@@ -278,7 +274,7 @@ async function createTestLink(databaseUrl: string): Promise<string> {
   }
 }
 
-test('says what a stop waits for, and a second signal ends all by force', { timeout: 90_000 }, async () => {
+test('says what a stop waits for, and a second signal ends all by force', async () => {
   const { child, output } = await upAndReady();
   const stuck = collectorPid();
   assert(stuck !== undefined, 'the collector runs');
@@ -295,9 +291,7 @@ test('says what a stop waits for, and a second signal ends all by force', { time
   expect(ourProcesses()).toEqual([]);
 });
 
-test('a part that hangs while it starts can be stopped: a second signal ends it by force', {
-  timeout: 60_000,
-}, async () => {
+test('a part that hangs while it starts can be stopped: a second signal ends it by force', async () => {
   // It takes connections, says nothing, and does not heed SIGTERM.
   const programs = mkdtempSync(join(tmpdir(), 'afflux-mute-'));
   onTestFinished(() => rmSync(programs, { recursive: true }));
@@ -330,7 +324,7 @@ else {
   expect(ourProcesses()).toEqual([]);
 });
 
-test('stops its engines when its output is closed', { timeout: 90_000 }, async () => {
+test('stops its engines when its output is closed', async () => {
   const { child } = await upAndReady();
   child.stdout.destroy();
   child.stderr.destroy();

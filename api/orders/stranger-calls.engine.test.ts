@@ -119,7 +119,7 @@ describe('a stranger who reports orders without a key', { tags: ['attack'] }, ()
     }
   });
 
-  test('with a thousand networks: the rest is counted together', { timeout: 60_000 }, async () => {
+  test('with a thousand networks: the rest is counted together', async () => {
     const calls = Array.from({ length: 1_100 }, (_, i) =>
       api.call('GET', '/postback?order_id=1', {
         headers: { 'x-forwarded-for': `2001:db8:${i.toString(16)}::1` },

@@ -279,7 +279,6 @@ describe('Shopify', () => {
 
   test('stores so many calls of an hour that prove nothing, by number and by size, and takes all that do', {
     tags: ['attack'],
-    timeout: 120_000,
   }, async () => {
     const forged = (id: string, filler = '') =>
       shopifyCall('orders/paid', { ...shopifyOrder(id), filler }, 'made up');

@@ -436,4 +436,4 @@ test('sixty thousand calls that wait cost nothing until one of their orders come
   // That source has more than one may.
   expect(await isWaiting(await waiting(['one more']))).toBe(false);
   expect(await isWaiting(await waiting(['one more'], await source()))).toBe(true);
-}, 60_000);
+});

@@ -44,9 +44,7 @@ async function commissionsOf({ ledger }: AttributionFixture, { programId }: Test
     where c.program_id = ${programId} order by order_id, level`;
 }
 
-test('orders wait while ClickHouse is down, and are decided once it is back', {
-  timeout: 120_000,
-}, async () => {
+test('orders wait while ClickHouse is down, and are decided once it is back', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'afflux-unavailable-'));
   cleanups.push(async () => rmSync(folder, { recursive: true, force: true }));
   const port = await freePort();
@@ -108,9 +106,7 @@ test('orders wait while ClickHouse is down, and are decided once it is back', {
   expect((await auditLedger(fixture.ledger)).filter(({ ok }) => !ok)).toEqual([]);
 });
 
-test('while ClickHouse is ten minutes behind, nothing is decided that might come out otherwise', {
-  timeout: 60_000,
-}, async () => {
+test('while ClickHouse is ten minutes behind, nothing is decided that might come out otherwise', async () => {
   const now = Date.now();
   const behind = now - 10 * MINUTE_MS;
   // A click every four seconds of the last twenty minutes; a third of the later ones is stored.

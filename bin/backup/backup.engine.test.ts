@@ -138,7 +138,7 @@ beforeAll(async () => {
   // The world goes on: both payouts are paid.
   await run(books.ledger, provider);
   other = { nats: await startTestNats(), home: join(work, 'other') };
-}, 120_000);
+});
 afterAll(async () => {
   for (const drop of drops.splice(0)) await drop();
   await other?.nats.stop();
@@ -218,7 +218,7 @@ describe('another machine', () => {
     warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'test' });
     nc = await connectNats({ url: config.natsUrl, name: 'test' });
     ledger = await connectDatabase({ url: config.databaseUrl, max: 2, name: 'test' });
-  }, 120_000);
+  });
   afterAll(async () => {
     await Promise.all([warehouse?.close(), nc?.close(), ledger?.end()]);
   });

@@ -158,7 +158,7 @@ describe('a run that is killed', () => {
 
   const BOOKS = LEDGER.findIndex(({ name }) => name === '0008_books.sql');
 
-  test('between two files of PostgreSQL is continued by the next run', { timeout: 60_000 }, async () => {
+  test('between two files of PostgreSQL is continued by the next run', async () => {
     const rival = await connectOwner({ url: postgres.url, name: 'rival' });
     try {
       await owner`create table schema_migrations (name text primary key, checksum text not null,
@@ -237,7 +237,7 @@ describe('a run that is killed', () => {
     ],
     // The file is done, and not on record.
     ['before a file of ClickHouse is on record', recordOf(ROLLUPS + 1), false],
-  ])('%s is continued by the next run', { timeout: 60_000 }, async (_where, isHeld, isHalf) => {
+  ])('%s is continued by the next run', async (_where, isHeld, isHalf) => {
     const proxy = await holdRequest(isHeld);
     try {
       const { child, output } = start({ CLICKHOUSE_URL: proxy.url });

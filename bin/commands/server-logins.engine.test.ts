@@ -32,7 +32,7 @@ beforeAll(async () => {
     log,
   });
   root = openPostgres({ url: engine.url, max: 1, name: 'test', as: 'owner' });
-}, 60_000);
+});
 afterAll(async () => {
   await root?.end({ timeoutMs: 0 });
   await engine?.stop();

@@ -40,7 +40,7 @@ test('a folder that cannot be written to is named', () => {
   expect(() => lockHome(join(home, 'missing'))).toThrow(/cannot write in .*missing.*AFFLUX_HOME/);
 });
 
-test('of several starters after a crash exactly one gets the folder', { timeout: 60_000 }, async () => {
+test('of several starters after a crash exactly one gets the folder', async () => {
   const starters = Array.from({ length: 5 }, () => startStarter());
   try {
     for (let round = 0; round < 200; round++) {

@@ -161,7 +161,7 @@ describe('withGeneratedSecrets', () => {
   it.each([
     ['a new folder', undefined],
     ['the file of an earlier version', { postgresPassword: 'p', clickKey: 'ab'.repeat(16) }],
-  ])('gives processes that start at once the same secrets: %s', { timeout: 60_000 }, async (_case, old) => {
+  ])('gives processes that start at once the same secrets: %s', async (_case, old) => {
     const home = join(folder(), 'home');
     if (old) {
       mkdirSync(home);

@@ -160,7 +160,7 @@ describe('a chain', () => {
     expect(await broken()).toEqual([]);
   });
 
-  test('is whole whatever writes and extends it at once', { timeout: 60_000 }, async () => {
+  test('is whole whatever writes and extends it at once', async () => {
     let isWriting = true;
     const extend = async () => {
       let rows = 0n;

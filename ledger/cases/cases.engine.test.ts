@@ -226,9 +226,7 @@ describe('at the same time', () => {
     await expectBooksToHold();
   });
 
-  test('cases, single reviews, decisions under tiers and vesting end without a deadlock', {
-    timeout: 60_000,
-  }, async () => {
+  test('cases, single reviews, decisions under tiers and vesting end without a deadlock', async () => {
     const tiers = [{ fromMinor: 1_000_000n, rateBps: 2_000 }];
     const before = await deadlocks();
     for (let round = 0; round < 2; round++) {
@@ -302,7 +300,7 @@ describe('at the same time', () => {
   }
 });
 
-test('as many orders as a case holds are decided in one act', { timeout: 120_000 }, async () => {
+test('as many orders as a case holds are decided in one act', async () => {
   const parties = await createParties(ledger);
   const { programId } = parties;
   const order = { programId, amountMinor: 10_000n, currency: 'EUR', source: 'api' } as const;

@@ -154,9 +154,7 @@ async function halves(sql: Postgres): Promise<unknown[]> {
   return [...(await sql`select pair, count(*) from halves group by pair having count(*) <> 2`)];
 }
 
-test('backends that are ended under load: callers get errors, transactions are whole, the pool is usable', {
-  timeout: 60_000,
-}, async () => {
+test('backends that are ended under load: callers get errors, transactions are whole, the pool is usable', async () => {
   const pool = open(8);
   await useAll(pool, 8);
   for (let round = 0; round < ROUNDS; round++) {
@@ -272,7 +270,7 @@ test('a reserved connection that is gone is not given back to somebody who has i
   await useAll(pool, 1);
 });
 
-test('connections that are reset: the same', { timeout: 60_000 }, async () => {
+test('connections that are reset: the same', async () => {
   const cable = await layCable(engine.url);
   try {
     await killer`truncate halves`;
@@ -295,7 +293,7 @@ test('connections that are reset: the same', { timeout: 60_000 }, async () => {
   }
 });
 
-test('a server that is killed: the same, once it is back', { timeout: 120_000 }, async () => {
+test('a server that is killed: the same, once it is back', async () => {
   const pool = open(8);
   for (let round = 0; round < 3; round++) {
     await killer`truncate halves`;

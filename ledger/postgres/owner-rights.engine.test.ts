@@ -120,9 +120,6 @@ describe.each([
 
   test.skipIf(!isThere)(
     'an owner with CREATEROLE whose roles an administrator made needs nothing',
-    {
-      timeout: 60_000,
-    },
     async () => {
       await admin.unsafe(`create role maker login createrole password '${PASSWORD}'`);
       await admin`create database second owner maker`;

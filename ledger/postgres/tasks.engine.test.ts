@@ -165,9 +165,7 @@ test('work that fails is tried again after a minute', { timeout: 30_000 }, async
   expect(await stored()).toMatchObject([{ tries: 2, error: null }]);
 });
 
-test('work that takes too long is not begun by another process while it is done', {
-  timeout: 60_000,
-}, async () => {
+test('work that takes too long is not begun by another process while it is done', async () => {
   const { task, rival, seen, release } = longTask();
   start(task);
   await waitFor(() => seen.begun === 1, { deadlineMs: 10_000, what: 'the work to begin' });
@@ -181,9 +179,7 @@ test('work that takes too long is not begun by another process while it is done'
   expect(seen.begun).toBe(1);
 });
 
-test('work whose lock is lost with its connection is not begun by another process at once', {
-  timeout: 60_000,
-}, async () => {
+test('work whose lock is lost with its connection is not begun by another process at once', async () => {
   const { task, rival, seen, release } = longTask();
   start(task);
   await waitFor(() => seen.begun === 1, { deadlineMs: 10_000, what: 'the work to begin' });

@@ -37,7 +37,7 @@ beforeAll(async () => {
   }
   await insertSampleFacts(one, NOW);
   await insertSampleClicks(one, NOW);
-}, 60_000);
+});
 afterAll(() => shards.close());
 
 describe('two shards', () => {

@@ -16,7 +16,7 @@ const named = (cluster: string): Warehouse => ({ ...shards.one, cluster });
 beforeAll(async () => {
   shards = openTwoShards();
   await migrateWarehouse({ warehouse: shards.one, log: quietLog });
-}, 60_000);
+});
 afterAll(() => shards.close());
 
 describe('a cluster is refused', () => {

@@ -63,4 +63,4 @@ it('a ClickHouse killed behind the insert of a block, in its first run and in a 
     await engine.stop();
     rmSync(dataDir, { recursive: true, force: true });
   }
-}, 120_000);
+});

@@ -43,4 +43,4 @@ it('goes on by itself after NATS was killed and came back', async () => {
     await pipeline.stop();
     rmSync(dataDir, { recursive: true, force: true });
   }
-}, 60_000);
+});

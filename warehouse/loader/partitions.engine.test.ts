@@ -113,9 +113,7 @@ async function insertAll(
   return await digest();
 }
 
-it('any cut of the clicks into batches, blocks and retries makes the same tables', {
-  timeout: 120_000,
-}, async () => {
+it('any cut of the clicks into batches, blocks and retries makes the same tables', async () => {
   const whole = await insertAll(blocksOf([], [], []), []);
   expect(whole.clicks).toMatch(new RegExp(`^${CLICKS} `));
   const cuts = (max: number, maxLength: number) => fc.array(fc.integer({ min: 1, max }), { maxLength });

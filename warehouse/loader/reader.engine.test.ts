@@ -44,4 +44,4 @@ it('larger batches after small ones are read at once', async () => {
     await connection.close();
     await nats.stop();
   }
-}, 60_000);
+});

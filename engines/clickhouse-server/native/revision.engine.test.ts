@@ -108,9 +108,7 @@ const { type } = fc.letrec<{ type: string; plain: string }>((tie) => ({
   ),
 }));
 
-test('random tables are those that the engine writes, with what a version adds', {
-  timeout: 120_000,
-}, async () => {
+test('random tables are those that the engine writes, with what a version adds', async () => {
   process.stdout.write(`${TABLES} tables, AFFLUX_TEST_SEED=${SEED}\n`);
   const tables = fc.record({
     types: fc.array(type, { minLength: 1, maxLength: 4 }),
