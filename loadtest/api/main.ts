@@ -257,16 +257,17 @@ async function measureExport(options: {
   })();
   const startedAt = performance.now();
   let firstMs = 0;
+  let totalS = 0;
   try {
     const answer = await get(`${url}/v1/reports?${query}`, key);
     firstMs = performance.now() - startedAt;
     if (answer.body === null) throw new Error(`${query} answered nothing`);
     await pipeline(answer.body, createWriteStream(file));
+    totalS = (performance.now() - startedAt) / 1_000;
   } finally {
     watching = false;
     await watch;
   }
-  const totalS = (performance.now() - startedAt) / 1_000;
   const rows = countRows(file, format);
   const bytes = statSync(file).size;
   rmSync(file);
