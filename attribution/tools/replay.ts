@@ -31,6 +31,7 @@ import { decidedAmount, type Evidence, parseEvidence } from '../decide/evidence.
 import { createCampaignSales } from '../worker/campaign-sales.ts';
 import { type EarlierDecision, type FactSources, gatherClickFacts } from '../worker/click-facts.ts';
 import type { ClickSource } from '../worker/click-source.ts';
+import { createClickTimes } from '../worker/click-times.ts';
 import { createOrderCounts } from '../worker/order-counts.ts';
 import { gatherRuleFacts } from '../worker/rule-facts.ts';
 
@@ -165,6 +166,7 @@ async function replayPage(options: ReplayOptions, recorded: readonly Recorded[])
     clickIds,
     counts: createOrderCounts(),
     sales: createCampaignSales(),
+    times: createClickTimes(),
     model,
   };
   const rechosen = await rechoose(sources, recorded);

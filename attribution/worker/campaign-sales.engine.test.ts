@@ -3,6 +3,7 @@ import { HOUR_MS, MINUTE_MS } from '../../core/time.ts';
 import { freshLedger } from '../../test/support/ledger.ts';
 import type { Won } from '../decide/choose.ts';
 import { createCampaignSales, type SalesQuestion } from './campaign-sales.ts';
+import { createClickTimes } from './click-times.ts';
 import { gatherHistories } from './history.ts';
 import { createOrderCounts } from './order-counts.ts';
 
@@ -118,7 +119,7 @@ test('an order that was tried often is not taken for decided: what says that it 
   const fresh = () =>
     ({
       ...{ sql: books.ledger, clicks: { traffic } },
-      ...{ counts: createOrderCounts(), sales: createCampaignSales() },
+      ...{ counts: createOrderCounts(), sales: createCampaignSales(), times: createClickTimes() },
     }) as never;
   const won = {
     conversion: {

@@ -42,6 +42,7 @@ import { type CouponEvidence, parseEvidence } from '../decide/evidence.ts';
 import { askEach } from './ask-each.ts';
 import type { CampaignSales } from './campaign-sales.ts';
 import type { ClickSource } from './click-source.ts';
+import type { ClickTimes } from './click-times.ts';
 import type { OrderCounts } from './order-counts.ts';
 
 /** The first half of the facts of a batch, those that choose the click: a handful of queries, however many conversions. */
@@ -53,6 +54,7 @@ export interface FactSources {
   /** What was counted of the orders before, kept for the next batch. */
   readonly counts: OrderCounts;
   readonly sales: CampaignSales;
+  readonly times: ClickTimes;
   /** Instead of the model of the terms. */
   readonly model?: AttributionModel | undefined;
 }

@@ -3,6 +3,7 @@ import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { freshLedger } from '../../test/support/ledger.ts';
 import type { Won } from '../decide/choose.ts';
 import { createCampaignSales } from './campaign-sales.ts';
+import { createClickTimes } from './click-times.ts';
 import { gatherHistories } from './history.ts';
 import { createOrderCounts } from './order-counts.ts';
 import { withinTime } from './within-time.ts';
@@ -63,6 +64,7 @@ test('a batch of a campaign with many orders reads them once', { timeout: 300_00
     sql: ledger,
     counts: createOrderCounts(),
     sales: createCampaignSales(),
+    times: createClickTimes(),
     clicks: { traffic },
   } as never;
   const took = async (won: readonly Won[], what: string) => {

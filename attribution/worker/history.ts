@@ -2,10 +2,8 @@ import { OperatingError } from '../../core/errors.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../core/time.ts';
 import {
   type ClickToOrder,
-  readClickToOrder,
   readSharedCustomers,
   readUndecided,
-  readUsualTimes,
   SETTLED_MINUTES,
   type Undecided,
   type UsualTimes,
@@ -75,7 +73,7 @@ export async function haveToWaitForHistory(
 
 /** Reads the histories of a batch, by conversion id: a few questions, however many orders it has. */
 export async function gatherHistories(
-  sources: Pick<FactSources, 'sql' | 'clicks' | 'counts' | 'sales'>,
+  sources: Pick<FactSources, 'sql' | 'clicks' | 'counts' | 'sales' | 'times'>,
   won: readonly Won[],
   mergesOf: (one: Won) => number,
 ): Promise<Map<bigint, OrderHistory>> {
@@ -94,7 +92,7 @@ export async function gatherHistories(
   });
   const [days, times, clicks, shared] = await Promise.all([
     readDays(sources, subjects, undecided),
-    readTimes(sources.sql, subjects),
+    readTimes(sources, subjects, undecided),
     readClicks(sources, subjects, undecided),
     readShared(sources.sql, subjects),
   ]);
@@ -195,7 +193,7 @@ function asking(subjects: readonly Subject[], ...parts: HistoryPart[]): Subject[
 async function askShared<Question, Answer>(
   subjects: readonly Subject[],
   questionOf: (subject: Subject) => Question,
-  ask: (questions: readonly Question[]) => Promise<readonly Answer[] | undefined>,
+  ask: (questions: readonly Question[]) => Promise<readonly (Answer | undefined)[] | undefined>,
 ): Promise<(subject: Subject) => Answer | undefined> {
   const keys = new Map(subjects.map((subject) => [subject, JSON.stringify(questionOf(subject))]));
   const questions = new Map(subjects.map((subject) => [keys.get(subject), questionOf(subject)]));
@@ -282,18 +280,28 @@ function comparedDays(
   };
 }
 
-async function readTimes(sql: FactSources['sql'], subjects: readonly Subject[]): Promise<Read> {
+async function readTimes(
+  { sql, times }: Pick<FactSources, 'sql' | 'times'>,
+  subjects: readonly Subject[],
+  undecided: ReadonlyMap<number, Undecided>,
+): Promise<Read> {
   const asked = asking(subjects, 'click_to_order');
   const [ownOf, usualOf] = await Promise.all([
     askShared(
       asked,
-      ({ affiliateIds, campaignId, until }) => ({ affiliateIds, campaignId, until }),
-      (questions) => withinTime(sql, LIMIT_MS, (tx) => readClickToOrder(tx, questions)),
+      (subject) => {
+        const { affiliateIds, campaignId, until } = subject;
+        return { affiliateIds, campaignId, until, isSettled: isSettled(subject, undecided) };
+      },
+      (questions) => times.own(sql, questions),
     ),
     askShared(
       asked,
-      ({ programId, until }) => ({ programId, until }),
-      (questions) => withinTime(sql, LIMIT_MS, (tx) => readUsualTimes(tx, questions)),
+      (subject) => {
+        const { programId, until } = subject;
+        return { programId, until, isSettled: isSettled(subject, undecided) };
+      },
+      (questions) => times.usual(sql, questions),
     ),
   ]);
   return new Map(

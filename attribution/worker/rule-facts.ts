@@ -23,14 +23,14 @@ interface Candidate {
  * affiliate does not exist are missing. Counts of earlier orders are not here, because they are read under locks.
  */
 export async function gatherRuleFacts(
-  { sql, clicks, counts, sales }: Pick<FactSources, 'sql' | 'clicks' | 'counts' | 'sales'>,
+  { sql, clicks, counts, sales, times }: Pick<FactSources, 'sql' | 'clicks' | 'counts' | 'sales' | 'times'>,
   won: readonly Won[],
   { now, mergesOf }: { now: Date; mergesOf: (one: Won) => number },
 ): Promise<Map<bigint, RuleFacts>> {
   if (won.length === 0) return new Map();
   const earners = await gatherEarners(sql, won);
   const paces = await gatherPaces(sql, won);
-  const histories = await gatherHistories({ sql, clicks, counts, sales }, won, mergesOf);
+  const histories = await gatherHistories({ sql, clicks, counts, sales, times }, won, mergesOf);
   const oldestMs = now.getTime() - CONTEXT_HOURS * HOUR_MS + HOUR_MS;
   const contexts = await askEach(
     won,

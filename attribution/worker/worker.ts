@@ -14,6 +14,7 @@ import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import type { Outcome } from '../decide/decide.ts';
 import { type CampaignSales, createCampaignSales } from './campaign-sales.ts';
 import type { ClickSource } from './click-source.ts';
+import { type ClickTimes, createClickTimes } from './click-times.ts';
 import { type Looking, lookAtQueue } from './look.ts';
 import { makeDecisions } from './make-decisions.ts';
 import { createOrderCounts, type OrderCounts } from './order-counts.ts';
@@ -69,7 +70,10 @@ export function createAttributionWorker(options: WorkerOptions): AttributionWork
     failed: 0,
   };
   const looking: Looking = { since: undefined };
-  const kept = { counts: createOrderCounts(), sales: createCampaignSales(), looking, stats };
+  const kept = {
+    ...{ counts: createOrderCounts(), sales: createCampaignSales(), times: createClickTimes() },
+    ...{ looking, stats },
+  };
   return {
     stats,
     runBatch(begun) {
@@ -83,6 +87,7 @@ export function createAttributionWorker(options: WorkerOptions): AttributionWork
 interface Batch extends WorkerOptions {
   readonly counts: OrderCounts;
   readonly sales: CampaignSales;
+  readonly times: ClickTimes;
   readonly looking: Looking;
   readonly stats: WorkerStats;
   readonly now: () => Date;
@@ -143,9 +148,9 @@ async function prepare(
   batch: Batch,
   conversions: readonly ClaimedConversion[],
 ): Promise<PreparedConversion[]> {
-  const { ledger, clicks, clickIds, counts, sales, log, looking } = batch;
+  const { ledger, clicks, clickIds, counts, sales, times, log, looking } = batch;
   try {
-    const sources = { sql: ledger, clicks, clickIds, counts, sales };
+    const sources = { sql: ledger, clicks, clickIds, counts, sales, times };
     const { prepared, waiting } = await prepareDecisions(sources, conversions, batch.now());
     await postpone(batch, waiting);
     return prepared;
