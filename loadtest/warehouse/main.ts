@@ -13,7 +13,7 @@ import { type Backlog, catchUp } from './backlog.ts';
 import { compareClients } from './clients.ts';
 import { DAYS, generateClicks } from './generate.ts';
 import { askQuestions, type Timing } from './questions.ts';
-import { readSizes, type Sizes, settle } from './sizes.ts';
+import { mergeEarlierPartitions, readSizes, type Sizes, settle } from './sizes.ts';
 
 /**
  * `npm run bench:warehouse -- --rows N`: how quickly clicks are loaded, how much room they take, and how the time of
@@ -108,6 +108,8 @@ async function measure(serverUrl: string, database: string, count: number): Prom
   });
   await warehouse.insertRows('watermarks', [{ shard: 0, complete_to: timeText(endMs) }]);
   await settleDays(warehouse);
+  progress('merging what gets no more clicks');
+  await mergeEarlierPartitions(url.href);
   await settle(warehouse);
   const sizes = await readSizes(warehouse, count);
   progress('asking');
