@@ -33,6 +33,7 @@ import {
   unitRow,
 } from '../units.ts';
 import { generateClicks } from '../warehouse/generate.ts';
+import { finishPast } from '../warehouse/past.ts';
 
 /**
  * `npm run bench:api`: orders reported one by one over 64 connections, a report of 30 days by day and campaign, and
@@ -74,7 +75,7 @@ async function main(run: Run): Promise<void> {
   const databaseUrl = applicationUrl(database.url, APP_PASSWORD);
   const keys = await prepareLedger(database.url, databaseUrl);
   const warehouse = await connectWarehouse({ url: clickhouse.url, name: 'bench' });
-  await prepareWarehouse(warehouse);
+  await prepareWarehouse(warehouse, clickhouse.url);
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const api = await startMeasured({
@@ -130,16 +131,18 @@ async function prepareLedger(ownerUrl: string, url: string): Promise<{ shop: str
   return { shop: shop.key, operator: operator.key };
 }
 
-async function prepareWarehouse(warehouse: Warehouse): Promise<void> {
+async function prepareWarehouse(warehouse: Warehouse, url: string): Promise<void> {
   await migrateWarehouse({ warehouse, log });
   await loadGeo(warehouse, { now: Date.now() });
+  const endMs = Date.now();
   const { seconds: took } = await generateClicks({
     warehouse,
     rows: clicks,
     seed: values.seed,
-    endMs: Date.now(),
+    endMs,
     progress: () => undefined,
   });
+  await finishPast(warehouse, { url, endMs });
   progress(`${clicks} clicks in ${Math.round(took)} s`);
 }
 

@@ -6,8 +6,8 @@ import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { velocityOf } from '../../warehouse/lookups/velocity.ts';
 import { runReport } from '../../warehouse/reports/reports.ts';
 import { generateClicks } from '../warehouse/generate.ts';
+import { finishPast } from '../warehouse/past.ts';
 import { sampleKeys } from '../warehouse/questions.ts';
-import { mergeEarlierPartitions, settle } from '../warehouse/sizes.ts';
 import type { Answer, Asked, Store } from './questions.ts';
 
 /** The clicks and the questions to the warehouse, as Afflux itself asks them. */
@@ -23,8 +23,7 @@ export async function fillWarehouse(
   await migrateWarehouse({ warehouse, log });
   await loadGeo(warehouse, { now: endMs });
   await generateClicks({ warehouse, rows, seed, endMs, progress: () => undefined });
-  await mergeEarlierPartitions(url.href);
-  await settle(warehouse);
+  await finishPast(warehouse, { url: url.href, endMs });
   return warehouse;
 }
 

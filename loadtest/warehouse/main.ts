@@ -1,9 +1,8 @@
 import { join } from 'node:path';
 import { createLogger } from '../../core/service/log.ts';
-import { connectWarehouse, timeText, type Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
-import { settleDays } from '../../warehouse/reports/settled-days.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
 import { carryOut, type Run } from '../ending.ts';
 import { ownEngines } from '../engines.ts';
@@ -12,8 +11,9 @@ import { atMostInUnits, type BenchUnit, inUnits, measureBetween, timeSelect1, un
 import { type Backlog, catchUp } from './backlog.ts';
 import { compareClients } from './clients.ts';
 import { DAYS, generateClicks } from './generate.ts';
+import { finishPast } from './past.ts';
 import { askQuestions, type Timing } from './questions.ts';
-import { mergeEarlierPartitions, readSizes, type Sizes, settle } from './sizes.ts';
+import { readSizes, type Sizes } from './sizes.ts';
 
 /**
  * `npm run bench:warehouse -- --rows N`: how quickly clicks are loaded, how much room they take, and how the time of
@@ -106,11 +106,8 @@ async function measure(serverUrl: string, database: string, count: number): Prom
       progress(`${done} of ${count} clicks (${DAYS} days, seed ${seed})`);
     },
   });
-  await warehouse.insertRows('watermarks', [{ shard: 0, complete_to: timeText(endMs) }]);
-  await settleDays(warehouse);
-  progress('merging what gets no more clicks');
-  await mergeEarlierPartitions(url.href);
-  await settle(warehouse);
+  progress('finishing what is past');
+  await finishPast(warehouse, { url: url.href, endMs });
   const sizes = await readSizes(warehouse, count);
   progress('asking');
   const { done: timings, units } = await measureBetween([() => timeSelect1(warehouse)], () =>

@@ -1,11 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseTarget, type Warehouse, warehouseOf } from '../../warehouse/clickhouse/client.ts';
-import { openOfficialTransport } from '../../warehouse/clickhouse/official.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 
 const SETTLE_DEADLINE_MS = 120_000;
 const POLL_MS = 500;
-/** A month of a hundred million clicks is merged in some minutes. */
-const MERGE_DEADLINE_MS = 3_600_000;
 
 /** Waits until the engine has merged what it wants to merge, or for two minutes. */
 export async function settle(warehouse: Warehouse): Promise<void> {
@@ -17,28 +14,6 @@ export async function settle(warehouse: Warehouse): Promise<void> {
     quiet = rows[0]?.running === '0' ? quiet + 1 : 0;
     await delay(POLL_MS);
   }
-}
-
-/**
- * Merges each partition but the newest of its table into one part, as the engine does with what gets no more clicks
- * (migration 0024): months of clicks that were written in minutes have as many parts as the month in use.
- */
-export async function mergeEarlierPartitions(url: string): Promise<void> {
-  const target = { ...parseTarget(url), timeoutMs: MERGE_DEADLINE_MS };
-  const transport = openOfficialTransport(target, 'bench');
-  const warehouse = warehouseOf(target, { queries: transport, rest: transport });
-  const { rows } = await warehouse.query<{ table: string; partition: string }>(
-    `SELECT table, partition FROM (
-       SELECT table, partition_id AS partition, count() AS parts, max(partition_id) OVER (PARTITION BY table) AS newest
-       FROM system.parts
-       WHERE active AND database = currentDatabase() AND match(table, '^(clicks|campaigns|velocity)')
-       GROUP BY table, partition_id
-     ) WHERE parts > 1 AND partition < newest`,
-  );
-  for (const { table, partition } of rows) {
-    await warehouse.command(`OPTIMIZE TABLE ${table} PARTITION ID '${partition}' FINAL`);
-  }
-  await warehouse.close();
 }
 
 /** What takes how much of the disk, bytes a click. */
