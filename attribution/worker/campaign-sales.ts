@@ -38,7 +38,7 @@ interface Kept {
 
 const WINDOW_MS = TRAFFIC_HOURS * HOUR_MS;
 /** Of orders that are decided at one time, the clicks are of the last day: with the day before each, these hours. */
-const MAX_KEPT_MS = 2 * WINDOW_MS;
+const KEPT_MS = 2 * WINDOW_MS;
 /** Rows that are kept, of all campaigns: some 20 MB. */
 const MAX_KEPT_ROWS = 200_000;
 /** What one reading may take: a batch is delayed by no more. */
@@ -90,18 +90,20 @@ function holds(span: Pick<Span, 'from' | 'to'> | undefined, hour: number): boole
   return span !== undefined && span.from <= hour - WINDOW_MS && hour <= span.to;
 }
 
-/** The hours of all questions of a campaign; those that are kept too, so that the next question of them is answered. */
+/**
+ * The hours of all questions of a campaign, and those that the next questions may be about: hours before what is read would
+ * be read with all of them again.
+ */
 function spansToRead(asked: readonly SalesQuestion[], kept: ReadonlyMap<number, Kept>): Span[] {
   const { campaignId = 0 } = asked[0] ?? {};
   const known = kept.get(campaignId);
   const hours = asked.map(({ hour }) => hour);
   if (hours.every((hour) => holds(known, hour))) return [];
   const from = Math.min(...hours) - WINDOW_MS;
-  const to = Math.max(...hours);
-  if (!known || known.from > to || known.to < from) return [{ campaignId, from, to }];
-  const widest = Math.max(to, known.to);
-  const oldest = Math.max(Math.min(from, known.from), widest - MAX_KEPT_MS);
-  return [{ campaignId, from: Math.min(from, oldest), to: widest }];
+  const latest = Math.max(...hours);
+  const isApart = !known || known.from > latest || known.to < from;
+  const to = isApart ? latest : Math.max(latest, known.to);
+  return [{ campaignId, from: Math.min(from, to - KEPT_MS), to }];
 }
 
 async function readSpans(ledger: Database, spans: readonly Span[]): Promise<Kept[]> {
