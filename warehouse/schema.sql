@@ -389,7 +389,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(day)
 ORDER BY (day, campaign_id, program_id)
 TTL day + toIntervalYear(5)
-SETTINGS ttl_only_drop_parts = 1, index_granularity = 32, non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 20;
+SETTINGS ttl_only_drop_parts = 1, index_granularity = 32, non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 20, min_age_to_force_merge_seconds = 86400, min_age_to_force_merge_on_partition_only = 1, enable_max_bytes_limit_for_min_age_to_force_merge = 1;
 
 CREATE MATERIALIZED VIEW campaigns_daily_feed TO campaigns_daily
 (
@@ -432,7 +432,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(hour)
 ORDER BY (campaign_id, hour, program_id)
 TTL hour + toIntervalYear(5)
-SETTINGS ttl_only_drop_parts = 1, index_granularity = 64, non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 20;
+SETTINGS ttl_only_drop_parts = 1, index_granularity = 64, non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 20, min_age_to_force_merge_seconds = 86400, min_age_to_force_merge_on_partition_only = 1, enable_max_bytes_limit_for_min_age_to_force_merge = 1;
 
 CREATE MATERIALIZED VIEW campaigns_hourly_feed TO campaigns_hourly
 (
@@ -529,7 +529,7 @@ ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)
 ORDER BY (campaign_id, ts)
 TTL toDateTime(ts) + toIntervalYear(5)
-SETTINGS index_granularity = 1024, min_compress_block_size = 4096, default_compression_codec = 'ZSTD(1)', non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 20;
+SETTINGS index_granularity = 1024, min_compress_block_size = 4096, default_compression_codec = 'ZSTD(1)', non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 20, min_age_to_force_merge_seconds = 86400, min_age_to_force_merge_on_partition_only = 1, enable_max_bytes_limit_for_min_age_to_force_merge = 1;
 
 CREATE TABLE clicks_grouped
 (
@@ -629,7 +629,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(hour)
 ORDER BY (campaign_id, hour, affiliate_id, link_id, program_id, country, device, flag_group)
 TTL hour + toIntervalYear(5)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192, merge_selector_base = 20, default_compression_codec = 'ZSTD(1)', deduplicate_merge_projection_mode = 'rebuild';
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192, merge_selector_base = 20, default_compression_codec = 'ZSTD(1)', deduplicate_merge_projection_mode = 'rebuild', min_age_to_force_merge_seconds = 86400, min_age_to_force_merge_on_partition_only = 1, enable_max_bytes_limit_for_min_age_to_force_merge = 1;
 
 CREATE MATERIALIZED VIEW clicks_hourly_feed TO clicks_hourly
 (
@@ -677,7 +677,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMMDD(minute)
 ORDER BY (campaign_id, minute, affiliate_id, link_id, program_id, country, device, flag_group)
 TTL minute + toIntervalDay(8)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192, merge_selector_base = 20;
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192, merge_selector_base = 20, min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1, enable_max_bytes_limit_for_min_age_to_force_merge = 1;
 
 CREATE MATERIALIZED VIEW clicks_minutely_feed TO clicks_minutely
 (
@@ -855,7 +855,7 @@ ENGINE = MergeTree
 PARTITION BY toStartOfInterval(ts, toIntervalHour(4))
 ORDER BY (fingerprint, ts)
 TTL toDateTime(ts) + toIntervalHour(26)
-SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, merge_selector_base = 20, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, merge_selector_base = 20, fsync_after_insert = 1, fsync_part_directory = 1, min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1, enable_max_bytes_limit_for_min_age_to_force_merge = 1;
 
 CREATE MATERIALIZED VIEW velocity_fingerprint_feed TO velocity_fingerprint
 (
@@ -884,7 +884,7 @@ ENGINE = MergeTree
 PARTITION BY toStartOfInterval(ts, toIntervalHour(4))
 ORDER BY (subnet, ip, ts)
 TTL toDateTime(ts) + toIntervalHour(26)
-SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, merge_selector_base = 20, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 100000, merge_selector_base = 20, fsync_after_insert = 1, fsync_part_directory = 1, min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1, enable_max_bytes_limit_for_min_age_to_force_merge = 1;
 
 CREATE MATERIALIZED VIEW velocity_ip_feed TO velocity_ip
 (
