@@ -28,11 +28,11 @@ import {
 import { type Customer, kindByItself } from '../decide/customer.ts';
 import { decide, type FraudDecision, outcomeOf } from '../decide/decide.ts';
 import { decidedAmount, type Evidence, parseEvidence } from '../decide/evidence.ts';
-import { createCampaignSales } from '../worker/campaign-sales.ts';
 import { type EarlierDecision, type FactSources, gatherClickFacts } from '../worker/click-facts.ts';
 import type { ClickSource } from '../worker/click-source.ts';
-import { createClickTimes } from '../worker/click-times.ts';
-import { createOrderCounts } from '../worker/order-counts.ts';
+import { createCampaignSales } from '../worker/kept/campaign-sales.ts';
+import { createClickTimes } from '../worker/kept/click-times.ts';
+import { createOrderCounts } from '../worker/kept/order-counts.ts';
 import { gatherRuleFacts } from '../worker/rule-facts.ts';
 
 /**

@@ -40,10 +40,10 @@ import { couponAsFound, couponTime, type ReportedCoupon } from '../decide/choose
 import { RULES_VERSION } from '../decide/decide.ts';
 import { type CouponEvidence, parseEvidence } from '../decide/evidence.ts';
 import { askEach } from './ask-each.ts';
-import type { CampaignSales } from './campaign-sales.ts';
 import type { ClickSource } from './click-source.ts';
-import type { ClickTimes } from './click-times.ts';
-import type { OrderCounts } from './order-counts.ts';
+import type { CampaignSales } from './kept/campaign-sales.ts';
+import type { ClickTimes } from './kept/click-times.ts';
+import type { OrderCounts } from './kept/order-counts.ts';
 
 /** The first half of the facts of a batch, those that choose the click: a handful of queries, however many conversions. */
 

@@ -2,11 +2,11 @@ import { expect, test } from 'vitest';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { freshLedger } from '../../test/support/ledger.ts';
 import type { Won } from '../decide/choose.ts';
-import { createCampaignSales } from './campaign-sales.ts';
-import { createClickTimes } from './click-times.ts';
 import { gatherHistories } from './history.ts';
-import { createOrderCounts } from './order-counts.ts';
-import { withinTime } from './within-time.ts';
+import { createCampaignSales } from './kept/campaign-sales.ts';
+import { createClickTimes } from './kept/click-times.ts';
+import { createOrderCounts } from './kept/order-counts.ts';
+import { withinTime } from './kept/within-time.ts';
 
 /** Orders of the campaign a day; more by AFFLUX_TEST_ORDERS. */
 const A_DAY = Number(process.env.AFFLUX_TEST_ORDERS ?? 20_000);

@@ -14,10 +14,10 @@ import { type CampaignTraffic, hourOf, TRAFFIC_HOURS } from '../../warehouse/loo
 import { ownClick, type Won } from '../decide/choose.ts';
 import { type ComparedDays, isCompared, type OrderHistory } from '../decide/compare-history.ts';
 import { HISTORY_PARTS, type HistoryPart } from '../decide/evidence.ts';
-import type { SoldBy } from './campaign-sales.ts';
 import type { FactSources } from './click-facts.ts';
-import type { Days, DaysQuestion } from './order-counts.ts';
-import { withinTime } from './within-time.ts';
+import type { SoldBy } from './kept/campaign-sales.ts';
+import type { Days, DaysQuestion } from './kept/order-counts.ts';
+import { withinTime } from './kept/within-time.ts';
 
 /**
  * What an affiliate's orders and clicks were like before the order that is decided. Orders count once they are a quarter of

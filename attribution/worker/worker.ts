@@ -12,12 +12,12 @@ import {
 import { type Decision, recordDecisions } from '../../ledger/decisions/decisions.ts';
 import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import type { Outcome } from '../decide/decide.ts';
-import { type CampaignSales, createCampaignSales } from './campaign-sales.ts';
 import type { ClickSource } from './click-source.ts';
-import { type ClickTimes, createClickTimes } from './click-times.ts';
+import { type CampaignSales, createCampaignSales } from './kept/campaign-sales.ts';
+import { type ClickTimes, createClickTimes } from './kept/click-times.ts';
+import { createOrderCounts, type OrderCounts } from './kept/order-counts.ts';
 import { type Looking, lookAtQueue } from './look.ts';
 import { makeDecisions } from './make-decisions.ts';
-import { createOrderCounts, type OrderCounts } from './order-counts.ts';
 import { type PreparedConversion, prepareDecisions } from './prepare.ts';
 import { nextAttempt } from './retries.ts';
 

@@ -1,7 +1,7 @@
-import { HOUR_MS } from '../../core/time.ts';
-import { type HourlySales, readCampaignSales } from '../../ledger/conversions/order-history.ts';
-import type { Database } from '../../ledger/postgres/db.ts';
-import { TRAFFIC_HOURS } from '../../warehouse/lookups/campaign-traffic.ts';
+import { HOUR_MS } from '../../../core/time.ts';
+import { type HourlySales, readCampaignSales } from '../../../ledger/conversions/order-history.ts';
+import type { Database } from '../../../ledger/postgres/db.ts';
+import { TRAFFIC_HOURS } from '../../../warehouse/lookups/campaign-traffic.ts';
 import { withinTime } from './within-time.ts';
 
 /**

@@ -4,8 +4,8 @@ import {
   readUsualTimes,
   type TimesQuestion,
   type UsualTimes,
-} from '../../ledger/conversions/order-history.ts';
-import type { Database } from '../../ledger/postgres/db.ts';
+} from '../../../ledger/conversions/order-history.ts';
+import type { Database } from '../../../ledger/postgres/db.ts';
 import { withinTime } from './within-time.ts';
 
 /**

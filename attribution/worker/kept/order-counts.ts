@@ -1,6 +1,6 @@
-import { DAY_MS } from '../../core/time.ts';
-import { type CountQuestion, countOrders } from '../../ledger/conversions/order-history.ts';
-import type { Database } from '../../ledger/postgres/db.ts';
+import { DAY_MS } from '../../../core/time.ts';
+import { type CountQuestion, countOrders } from '../../../ledger/conversions/order-history.ts';
+import type { Database } from '../../../ledger/postgres/db.ts';
 import { withinTime } from './within-time.ts';
 
 /**

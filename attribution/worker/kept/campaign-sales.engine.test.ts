@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { HOUR_MS, MINUTE_MS } from '../../core/time.ts';
-import { freshLedger } from '../../test/support/ledger.ts';
-import type { Won } from '../decide/choose.ts';
+import { HOUR_MS, MINUTE_MS } from '../../../core/time.ts';
+import { freshLedger } from '../../../test/support/ledger.ts';
+import type { Won } from '../../decide/choose.ts';
+import { gatherHistories } from '../history.ts';
 import { createCampaignSales, type SalesQuestion } from './campaign-sales.ts';
 import { createClickTimes } from './click-times.ts';
-import { gatherHistories } from './history.ts';
 import { createOrderCounts } from './order-counts.ts';
 
 const NOW = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;

@@ -1,5 +1,5 @@
-import { DatabaseError } from '../../core/postgres/connection.ts';
-import type { Database, DatabaseTransaction } from '../../ledger/postgres/db.ts';
+import { DatabaseError } from '../../../core/postgres/connection.ts';
+import type { Database, DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 
 /** `query_canceled`: by the time limit of the statement. */
 const CANCELED = '57014';

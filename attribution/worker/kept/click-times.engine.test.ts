@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { HOUR_MS } from '../../core/time.ts';
-import { freshLedger } from '../../test/support/ledger.ts';
+import { HOUR_MS } from '../../../core/time.ts';
+import { freshLedger } from '../../../test/support/ledger.ts';
 import { createClickTimes } from './click-times.ts';
 
 const NOW = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
@@ -62,7 +62,7 @@ test('what was read is answered from memory, each question by its own; another o
   await whileLocked(async () => {
     expect(await times.own(books.ledger, [own(), own({ affiliateIds: [2] })])).toEqual([...one, ...two]);
     expect(await times.usual(books.ledger, [usual()])).toEqual(all);
-    // Not kept, and not read in its time: the others are answered all the same.
+    // Not kept, and not read in its time: the others are answered.
     const unread = own({ until: new Date(NOW - HOUR_MS) });
     expect(await times.own(books.ledger, [unread, own()])).toEqual([undefined, ...one]);
   });
