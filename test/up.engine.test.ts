@@ -206,7 +206,10 @@ test('a collector that hangs after its parent was killed is named and ended, and
     output()
       .split('\n')
       .some((line) => line.includes(`"pid":${stuck},`) && line.includes(text));
-  expect(says('waiting for another collector to end')).toBe(true);
+  await waitFor(() => says('waiting for another collector to end'), {
+    deadlineMs: 15_000,
+    what: 'the next worker of the stuck slot to say what it waits for',
+  });
   await waitFor(async () => !workerPids(0).includes(stuck) && (await isWorkerReady(0)), {
     deadlineMs: 40_000,
     what: 'the next worker of the stuck slot',
