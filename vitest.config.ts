@@ -120,6 +120,8 @@ export default defineConfig(({ mode }) => ({
     // Only what hangs is ended by these: each wait has a deadline of its own. Starting a platform takes up to 60 s.
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    // Of an `expect.poll` that names none; a second is too short for a slow machine.
+    expect: { poll: { timeout: 15_000 } },
     ...(mode === 'long' && longRun()),
     // `npm run test:cluster` alone: it needs the servers that this starts.
     ...(mode === 'cluster' && { include: ['test/cluster/cluster.run.ts'], maxWorkers: 1 }),

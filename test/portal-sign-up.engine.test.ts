@@ -2,6 +2,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   ALL_PAGES,
+  ARRIVE_MS,
   closeDialog,
   enter,
   goTo,
@@ -55,7 +56,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('from sign-up to an answer
   /** What the mails in the log lead to. */
   async function linkInLog(pattern: RegExp): Promise<string> {
     const find = () => [...platform.output().matchAll(pattern)].at(-1)?.[0];
-    await waitFor(() => find() !== undefined, { deadlineMs: 15_000, what: `a mail with ${pattern}` });
+    await waitFor(() => find() !== undefined, { deadlineMs: ARRIVE_MS, what: `a mail with ${pattern}` });
     return find() ?? '';
   }
 
@@ -83,7 +84,7 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)('from sign-up to an answer
   async function apply(url: string): Promise<Page> {
     const context = await browser.newContext();
     const applicant = await context.newPage();
-    applicant.setDefaultTimeout(15_000);
+    applicant.setDefaultTimeout(ARRIVE_MS);
     await applicant.goto(url);
     await applicant.getByRole('heading', { name: 'Become a partner of Demo shop' }).waitFor();
     await applicant.getByLabel('Your name').fill(NAME);

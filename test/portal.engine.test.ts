@@ -3,6 +3,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   ALL_PAGES,
+  ARRIVE_MS,
   accessibilityFaults,
   closeDialog,
   launchChromium,
@@ -14,7 +15,6 @@ import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
 
 const chromium = findChromium();
-const ARRIVE_MS = 15_000;
 const PHONE = { width: 390, height: 844 };
 const DESK = { width: 1280, height: 900 };
 const WIDE = { width: 1440, height: 900 };

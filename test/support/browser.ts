@@ -64,7 +64,7 @@ export async function takePicture(page: Page, name: string): Promise<void> {
 
 /** At which every page is looked at. */
 export const SIZES = { desk: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } } as const;
-/** For what a page shows to arrive, on a slow machine that runs other tests too. */
+/** For what a page shows to arrive, on a slow machine that runs three tests at once. */
 export const ARRIVE_MS = 45_000;
 
 /** The sign-in page of the portal, for a visitor of its own. */

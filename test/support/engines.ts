@@ -143,6 +143,9 @@ export async function startTestNats(parent = tmpdir()): Promise<TestNats> {
   };
 }
 
+/** Deadlines are those of a machine of usual speed with nothing else to do; a slow one that runs three tests at once gets more. */
+const PATIENCE = 3;
+
 /**
  * Waits until `condition` gives something other than false and undefined, and returns it. A condition that throws
  * is tried again. @throws Error naming `what` and the last failure when the deadline passes.
@@ -153,7 +156,8 @@ export async function waitFor<T>(
 ): Promise<Exclude<T, false | undefined>> {
   let value: T | undefined;
   let failure = '';
-  const came = await isTrueWithin(options.deadlineMs, async () => {
+  const deadlineMs = PATIENCE * options.deadlineMs;
+  const came = await isTrueWithin(deadlineMs, async () => {
     try {
       value = await condition();
       failure = '';
@@ -163,6 +167,6 @@ export async function waitFor<T>(
     }
     return value !== false && value !== undefined;
   });
-  if (!came) throw new Error(`waited ${options.deadlineMs} ms for ${options.what}${failure}`);
+  if (!came) throw new Error(`waited ${deadlineMs} ms for ${options.what}${failure}`);
   return value as Exclude<T, false | undefined>;
 }
