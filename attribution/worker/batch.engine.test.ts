@@ -195,12 +195,13 @@ async function decisionsOf({ programId, chain }: TestParties): Promise<unknown[]
   }));
 }
 
-/** Evidence without ids; the times of clicks name them. */
+/** Evidence without ids; the times of clicks name them. Both sides report at different times, maybe of two quarters of an hour. */
 function comparable(evidence: Evidence | undefined, chain: TestParties['chain']): unknown {
   if (!evidence) return undefined;
-  const { candidates, termsId: _, firstOrder, ...rest } = evidence;
+  const { candidates, termsId: _, firstOrder, history, ...rest } = evidence;
   return {
     ...rest,
+    history: history && { ...history, until: undefined },
     hasFirstOrder: firstOrder !== null,
     candidates: candidates.map(({ at, affiliateId, ip, flags, lost }) => ({
       at,
