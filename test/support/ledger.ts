@@ -129,6 +129,46 @@ export async function createParties(
   };
 }
 
+/** Orders of the past, the newest a step before `nowMs`, of affiliates 1 to 3 in turn: past all checks of the books, of which they need none. */
+export async function addPastOrders(
+  { owner }: Pick<TestLedger, 'owner'>,
+  options: {
+    campaignId: number;
+    name: string;
+    nowMs: number;
+    orders: number;
+    everyMinutes: number;
+    /** An order follows its click by 0 to 42 times so many. */
+    clickMinutes: number;
+  },
+): Promise<void> {
+  const { campaignId, name, nowMs, orders, everyMinutes, clickMinutes } = options;
+  await owner.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`;
+    await tx`
+      insert into conversions (program_id, currency, order_id, amount_minor, payload_hash, state, source, occurred_at,
+        received_at, decided_at, click_ts, click_node, click_seq, click_ip, campaign_id, affiliate_id, link_id, terms_id,
+        next_attempt_at)
+      select 1, 'EUR', ${name} || i, 100, decode(repeat('ab', 32), 'hex'), 'attributed', 'postback', t, t, t,
+        t - make_interval(mins => ${clickMinutes}::integer * (i % 43)), 1, i, '1.2.3.4', ${campaignId}::integer, 1 + i % 3, 1, 1, null
+      from (
+        select i, ${new Date(nowMs)}::timestamptz - make_interval(mins => ${everyMinutes}::integer * i) as t
+        from generate_series(1, ${orders}::integer) i
+      ) s`;
+  });
+}
+
+/** While no other transaction can read the orders. */
+export async function whileOrdersAreLocked(
+  { owner }: Pick<TestLedger, 'owner'>,
+  use: () => Promise<void>,
+): Promise<void> {
+  await owner.begin(async (tx) => {
+    await tx`lock table conversions in access exclusive mode`;
+    await use();
+  });
+}
+
 /** Records an order of these parties and decides it; returns the conversion's id. */
 export async function creditOrder(
   ledger: Database,

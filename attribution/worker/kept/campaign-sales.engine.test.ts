@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { HOUR_MS, MINUTE_MS } from '../../../core/time.ts';
-import { freshLedger } from '../../../test/support/ledger.ts';
+import { addPastOrders, freshLedger, whileOrdersAreLocked } from '../../../test/support/ledger.ts';
 import type { Won } from '../../decide/choose.ts';
 import { gatherHistories } from '../history.ts';
 import { createCampaignSales, type SalesQuestion } from './campaign-sales.ts';
@@ -14,20 +14,8 @@ const CAMPAIGN = 1;
 let books: Awaited<ReturnType<typeof freshLedger>>;
 
 /** An order every quarter of an hour of the last two days, by a click of up to five hours before. */
-async function addOrders(campaignId: number, name: string): Promise<void> {
-  await books.owner.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
-    await tx`
-      insert into conversions (program_id, currency, order_id, amount_minor, payload_hash, state, source, occurred_at,
-        received_at, decided_at, click_ts, click_node, click_seq, click_ip, campaign_id, affiliate_id, link_id, terms_id,
-        next_attempt_at)
-      select 1, 'EUR', ${name} || i, 100, decode(repeat('ab', 32), 'hex'), 'attributed', 'postback', t, t, t,
-        t - make_interval(mins => 7 * (i % 43)), 1, i, '1.2.3.4', ${campaignId}::integer, 1 + i % ${AFFILIATES}, 1, 1, null
-      from (
-        select i, ${new Date(NOW)}::timestamptz - make_interval(mins => 15 * i) as t from generate_series(1, 192) i
-      ) s`;
-  });
-}
+const addOrders = (campaignId: number, name: string) =>
+  addPastOrders(books, { campaignId, name, nowMs: NOW, orders: 192, everyMinutes: 15, clickMinutes: 7 });
 
 beforeAll(async () => {
   books = await freshLedger({ max: 2 });
@@ -44,14 +32,6 @@ const ask = (hoursAgo: number, given: Partial<SalesQuestion> = {}): SalesQuestio
   ...given,
 });
 
-/** While no other transaction can read the orders. */
-async function whileLocked<T>(use: () => Promise<T>): Promise<T> {
-  return await books.owner.begin(async (tx) => {
-    await tx`lock table conversions in access exclusive mode`;
-    return await use();
-  });
-}
-
 test('kept hours are answered as when they are read, and nothing is read for them', async () => {
   const hours = Array.from({ length: 24 }, (_, i) => i);
   const fresh = await Promise.all(
@@ -60,7 +40,7 @@ test('kept hours are answered as when they are read, and nothing is read for the
   expect(new Set(fresh.map((sold) => JSON.stringify([...(sold ?? [])]))).size).toBeGreaterThan(3);
   const sales = createCampaignSales();
   await sales.read(books.ledger, [ask(23), ask(0)]);
-  await whileLocked(async () => {
+  await whileOrdersAreLocked(books, async () => {
     expect(
       await sales.read(
         books.ledger,
@@ -75,7 +55,7 @@ test('kept hours are answered as when they are read, and nothing is read for the
     ]);
   });
   expect(await sales.read(books.ledger, [ask(30), ask(0)])).toEqual([expect.any(Map), fresh[0]]);
-  await whileLocked(async () =>
+  await whileOrdersAreLocked(books, async () =>
     expect(await sales.read(books.ledger, [ask(25), ask(0)])).not.toContain(undefined),
   );
 });

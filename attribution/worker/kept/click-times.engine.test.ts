@@ -1,28 +1,15 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { HOUR_MS } from '../../../core/time.ts';
-import { freshLedger } from '../../../test/support/ledger.ts';
+import { addPastOrders, freshLedger, whileOrdersAreLocked } from '../../../test/support/ledger.ts';
 import { createClickTimes } from './click-times.ts';
 
 const NOW = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
-const AFFILIATES = 3;
 
 let books: Awaited<ReturnType<typeof freshLedger>>;
 
 /** An order each minute of the last two hours, some minutes after its click. */
-async function addOrders(campaignId: number, name: string): Promise<void> {
-  await books.owner.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
-    await tx`
-      insert into conversions (program_id, currency, order_id, amount_minor, payload_hash, state, source, occurred_at,
-        received_at, decided_at, click_ts, click_node, click_seq, click_ip, campaign_id, affiliate_id, link_id, terms_id,
-        next_attempt_at)
-      select 1, 'EUR', ${name} || i, 100, decode(repeat('ab', 32), 'hex'), 'attributed', 'postback', t, t, t,
-        t - make_interval(mins => i % 43), 1, i, '1.2.3.4', ${campaignId}::integer, 1 + i % ${AFFILIATES}, 1, 1, null
-      from (
-        select i, ${new Date(NOW)}::timestamptz - make_interval(mins => i) as t from generate_series(1, 120) i
-      ) s`;
-  });
-}
+const addOrders = (campaignId: number, name: string) =>
+  addPastOrders(books, { campaignId, name, nowMs: NOW, orders: 120, everyMinutes: 1, clickMinutes: 1 });
 
 beforeAll(async () => {
   books = await freshLedger({ max: 2 });
@@ -38,14 +25,6 @@ const own = (given: object = {}) => ({
 });
 const usual = (given: object = {}) => ({ programId: 1, until: new Date(NOW), isSettled: true, ...given });
 
-/** While no other transaction can read the orders. */
-async function whileLocked(use: () => Promise<void>): Promise<void> {
-  await books.owner.begin(async (tx) => {
-    await tx`lock table conversions in access exclusive mode`;
-    await use();
-  });
-}
-
 test('what was read is answered from memory, each question by its own; another one is read', async () => {
   const fresh = createClickTimes();
   const one = await fresh.own(books.ledger, [own()]);
@@ -59,7 +38,7 @@ test('what was read is answered from memory, each question by its own; another o
   const times = createClickTimes();
   await times.own(books.ledger, [own({ affiliateIds: [2] }), own()]);
   await times.usual(books.ledger, [usual()]);
-  await whileLocked(async () => {
+  await whileOrdersAreLocked(books, async () => {
     expect(await times.own(books.ledger, [own(), own({ affiliateIds: [2] })])).toEqual([...one, ...two]);
     expect(await times.usual(books.ledger, [usual()])).toEqual(all);
     // Not kept, and not read in its time: the others are answered.
