@@ -389,7 +389,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(day)
 ORDER BY (day, campaign_id, program_id)
 TTL day + toIntervalYear(5)
-SETTINGS ttl_only_drop_parts = 1, index_granularity = 32, non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 20, min_age_to_force_merge_seconds = 86400, min_age_to_force_merge_on_partition_only = 1, enable_max_bytes_limit_for_min_age_to_force_merge = 1;
+SETTINGS ttl_only_drop_parts = 1, index_granularity = 32, non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 20, min_age_to_force_merge_seconds = 86400, min_age_to_force_merge_on_partition_only = 1, enable_max_bytes_limit_for_min_age_to_force_merge = 1, min_bytes_for_wide_part = 1048576;
 
 CREATE MATERIALIZED VIEW campaigns_daily_feed TO campaigns_daily
 (

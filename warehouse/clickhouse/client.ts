@@ -204,15 +204,12 @@ export function warehouseOf(
     account: { username: target.username, password: target.password },
     async query<Row>(sql: string, params?: QueryParams, settings?: Settings) {
       const { bytes } = await bytesOf(queries, {
-        sql: `${sql}\nFORMAT JSON`,
+        sql: `${sql}\nFORMAT JSONCompact`,
         params,
         settings: { ...JSON_SETTINGS, ...ofReads, ...settings },
       });
-      const { data, statistics } = JSON.parse(bytes.toString()) as {
-        data: Row[];
-        statistics?: { rows_read: number };
-      };
-      return { rows: data, readRows: statistics?.rows_read ?? 0 };
+      const answer = JSON.parse(bytes.toString()) as CompactAnswer;
+      return { rows: rowsOf<Row>(answer), readRows: answer.statistics?.rows_read ?? 0 };
     },
     stream: (sql, { format, params, settings }) =>
       translated(target.origin, async () => {
@@ -274,6 +271,22 @@ export function warehouseOf(
     },
   };
   return warehouse;
+}
+
+/** ClickHouse's JSONCompact: a third of the bytes of JSON, which names every value of every row. */
+interface CompactAnswer {
+  readonly meta: readonly { readonly name: string }[];
+  readonly data: readonly (readonly unknown[])[];
+  readonly statistics?: { readonly rows_read: number };
+}
+
+function rowsOf<Row>({ meta, data }: CompactAnswer): Row[] {
+  return data.map((values) => {
+    // One by one: by Object.fromEntries five thousand rows take as long again as reading them.
+    const row: Record<string, unknown> = {};
+    for (const [i, { name }] of meta.entries()) row[name] = values[i];
+    return row as Row;
+  });
 }
 
 /** Repeats an insert that another one kept from beginning, which may take as long as its replicas may. */

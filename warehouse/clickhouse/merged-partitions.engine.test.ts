@@ -54,3 +54,26 @@ test('a partition that gets no more clicks becomes one part', async () => {
     what: 'one part of each table',
   });
 });
+
+test('merged days of campaigns keep their states apart from their numbers', async () => {
+  // Some 700 KB each.
+  for (const half of [0, 1]) {
+    await warehouse.command(
+      `INSERT INTO campaigns_daily (day, program_id, campaign_id, clicks, ips, distinct_visitors)
+       SELECT toDateTime('2026-01-05', 'UTC'), 1, 500 * {half:UInt32} + number % 500, count(),
+         uniqCombinedState(14)(toUInt32(number)), uniqCombinedState(14)(toUInt32(number))
+       FROM numbers(75000) GROUP BY number % 500`,
+      { half },
+    );
+  }
+  const formats = async () => {
+    const { rows } = await warehouse.query<{ format: string; parts: string }>(
+      `SELECT part_type AS format, count() AS parts FROM system.parts
+       WHERE active AND database = currentDatabase() AND table = 'campaigns_daily' AND partition = '202601' GROUP BY format`,
+    );
+    return rows.map(({ format, parts }) => [format, Number(parts)]);
+  };
+  expect(await formats()).toEqual([['Compact', 2]]);
+  await warehouse.command('OPTIMIZE TABLE campaigns_daily FINAL');
+  expect(await formats()).toEqual([['Wide', 1]]);
+});

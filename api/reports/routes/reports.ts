@@ -80,12 +80,14 @@ const reportAnswer = {
 };
 
 function formatRow(row: ReportRow): z.output<typeof rowView> {
-  return Object.fromEntries(
-    Object.entries(row).map(([name, value]) => {
-      const kind = ID_NAMES[name];
-      return kind === undefined ? [name, value] : [`${name}_id`, formatId(kind, Number(value))];
-    }),
-  );
+  // Not from arrays of entries, which took ten times as long for thousands of rows.
+  const shown: z.output<typeof rowView> = {};
+  for (const [name, value] of Object.entries(row)) {
+    const kind = ID_NAMES[name];
+    if (kind === undefined) shown[name] = value;
+    else shown[`${name}_id`] = formatId(kind, Number(value));
+  }
+  return shown;
 }
 
 interface ReportContext extends ApiContext {
