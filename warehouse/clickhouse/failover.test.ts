@@ -23,7 +23,9 @@ afterEach(async () => {
 function works(server: Receiver): void {
   server.answering((response) => {
     const isAsked = server.received.at(-1)?.body.startsWith('EXISTS DATABASE');
-    response.end(isAsked ? '1\n' : JSON.stringify({ meta: [{ name: 'from' }], data: [[servers.indexOf(server)]] }));
+    response.end(
+      isAsked ? '1\n' : JSON.stringify({ meta: [{ name: 'from' }], data: [[servers.indexOf(server)]] }),
+    );
   });
 }
 
