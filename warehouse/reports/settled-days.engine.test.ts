@@ -130,11 +130,13 @@ it('a page merges the states of its rows alone', async () => {
   expect(await Promise.all(pages)).toEqual([[[9, undefined, 6]], [[9, undefined, 7]]]);
   const ofPage = /IN \(SELECT day, campaign FROM/;
   expect(planReport(asked, 1)).toMatchObject({ unsettledSql: '', sql: expect.stringMatching(ofPage) });
-  const long = (unsettled: number[]) => planReport({ ...asked, limit: 1_000 }, 1_000, { unsettled }).sql;
-  expect(long(DAYS.map((day) => day / 1_000))).toMatch(ofPage);
-  // Where the states are few, asking twice saves nothing.
-  expect(long([TODAY / 1_000])).not.toMatch(ofPage);
-  expect(long([])).not.toMatch(ofPage);
+  const days = [TODAY / 1_000];
+  const long = (rows: number) =>
+    planReport({ ...asked, limit: 1_000 }, 1_000, { unsettled: { days: rows > 0 ? days : [], rows } }).sql;
+  expect(long(1_001)).toMatch(ofPage);
+  // Where there are no more states than rows on the page, to look for these saves nothing.
+  expect(long(1_000)).not.toMatch(ofPage);
+  expect(long(0)).not.toMatch(ofPage);
 });
 
 it('a cluster reads no numbers: only one server of it would settle', async () => {
