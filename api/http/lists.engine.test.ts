@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { connectOwner } from '../../ledger/postgres/db.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { startTestNats, type TestNats, waitFor } from '../../test/support/engines.ts';
+import { waitingForLocks } from '../../test/support/ledger.ts';
 import { type Operation, readDocument } from '../../test/support/openapi.ts';
 import { fanOut } from '../webhooks/webhook-worker.ts';
 
@@ -251,20 +252,17 @@ test('an advertiser, who does not see affiliates, has no names of them in an exp
 
 test('exports of one party at a time are as many as its reports', async () => {
   const owner = await connectOwner({ url: api.stores.books.url, name: 'test-owner' });
-  const key = tenant.keys.operator;
+  // A party of its own: an answer that was read may be under way for a moment longer.
+  const { operator: key } = (await api.tenant('exports')).keys;
   const read = () => api.call('GET', '/v1/campaigns.csv', { key });
   try {
     const allowed = await owner.begin(async (tx) => {
       await tx`lock table campaigns in access exclusive mode`;
       const begun = Array.from({ length: CONCURRENT_EXPORTS }, read);
-      await waitFor(
-        async () => {
-          const [waiting] = await tx<{ count: number }[]>`
-            select count(*)::integer as count from pg_locks where relation = 'campaigns'::regclass and not granted`;
-          return waiting?.count === CONCURRENT_EXPORTS;
-        },
-        { deadlineMs: 5_000, what: 'all exports to be under way' },
-      );
+      await waitFor(async () => (await waitingForLocks(tx, 'campaigns')) === CONCURRENT_EXPORTS, {
+        deadlineMs: 5_000,
+        what: 'all exports to be under way',
+      });
       const refused = await read();
       expect([refused.status, refused.body.code]).toEqual([429, 'rate_limited']);
       return begun;
@@ -292,14 +290,10 @@ test.each(['amount', '-amount'])(
         // These are read behind each page.
         await tx`lock table partner_reasons in access exclusive mode`;
         const begun = api.call('GET', `/v1/conversions.csv?sort=${sort}`, { key: keys.operator });
-        await waitFor(
-          async () => {
-            const [waiting] = await tx<{ count: number }[]>`
-            select count(*)::integer as count from pg_locks where relation = 'partner_reasons'::regclass and not granted`;
-            return waiting?.count === 1;
-          },
-          { deadlineMs: 5_000, what: 'the first page to be read' },
-        );
+        await waitFor(async () => (await waitingForLocks(tx, 'partner_reasons')) === 1, {
+          deadlineMs: 5_000,
+          what: 'the first page to be read',
+        });
         await api.ledger`
         update conversions set amount_minor = 1000000 where program_id = ${programId} and order_id = 'row-1'`;
         return { answer: begun };

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { fromProject } from '../../core/config/paths.ts';
 import { connectOwner } from '../../ledger/postgres/db.ts';
 import { waitFor } from '../../test/support/engines.ts';
-import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
+import { freshLedger, type TestLedger, waitingForLocks } from '../../test/support/ledger.ts';
 import { setUpByAnswers } from './init.ts';
 
 /** Each command is a process, which takes seconds to start on a busy machine. */
@@ -125,9 +125,7 @@ test.each(TABLES)(
     try {
       await rival.unsafe(`begin; lock table ${table} in exclusive mode`);
       const { child, output } = start(...EVERYTHING);
-      const isWaiting = async () =>
-        (await db.ledger`select from pg_locks where not granted and relation = ${table}::regclass`).length >
-        0;
+      const isWaiting = async () => (await waitingForLocks(db.ledger, table)) > 0;
       await waitFor(async () => hasEnded(child) || (await isWaiting()), {
         deadlineMs: 20_000,
         what: `init to wait: ${output()}`,

@@ -8,6 +8,7 @@ import {
   freshLedger,
   type TestLedger,
   type TestParties,
+  waitingForLocks,
 } from '../../test/support/ledger.ts';
 import { appendAuditLog } from '../access/audit-log.ts';
 import { extendHashChains } from '../audit/hash-chains.ts';
@@ -210,14 +211,10 @@ describe('of two transactions that write the same at once, the second is refused
     await ledger.begin(async (tx) => {
       await tx.unsafe(first);
       loser = expect(ledger.unsafe(second)).rejects.toMatchObject({ constraint: constraint });
-      await waitFor(
-        async () => {
-          const [{ waiting }] = await owner<[{ waiting: bigint }]>`
-            select count(*) as waiting from pg_locks where not granted and locktype = 'transactionid'`;
-          return waiting > 0n;
-        },
-        { deadlineMs: 5_000, what: 'the second one to wait for the first' },
-      );
+      await waitFor(async () => (await waitingForLocks(owner)) > 0, {
+        deadlineMs: 5_000,
+        what: 'the second one to wait for the first',
+      });
     });
     await loser;
   });

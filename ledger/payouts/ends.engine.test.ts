@@ -7,6 +7,7 @@ import {
   givePayoutMethod,
   type TestLedger,
   type TestParties,
+  waitingForLocks,
 } from '../../test/support/ledger.ts';
 import { auditLedger } from '../audit/audit.ts';
 import { affiliateBalance } from '../audit/counts.ts';
@@ -136,14 +137,10 @@ test('a payout is canceled also when its affiliate is suspended in the moment of
   await ledger.begin(async (tx) => {
     await tx`update affiliates set status = 'suspended' where id = ${chain[0]}`;
     run = submitPayouts(ledger, { now: soon(), provider, programId });
-    await waitFor(
-      async () => {
-        const [waiting] =
-          await db.owner`select from pg_locks where not granted and locktype = 'transactionid'`;
-        return waiting !== undefined;
-      },
-      { deadlineMs: 10_000, what: 'the run to meet the affiliate' },
-    );
+    await waitFor(async () => (await waitingForLocks(db.owner)) > 0, {
+      deadlineMs: 10_000,
+      what: 'the run to meet the affiliate',
+    });
   });
   await run;
   expect((await payoutsOf(parties)).map(({ state }) => state)).toEqual(['canceled']);

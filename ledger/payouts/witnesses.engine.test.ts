@@ -11,6 +11,7 @@ import {
   recordDecision,
   type TestLedger,
   type TestParties,
+  waitingForLocks,
 } from '../../test/support/ledger.ts';
 import { createApiKey } from '../access/api-keys.ts';
 import { appendAuditLog } from '../access/audit-log.ts';
@@ -171,11 +172,10 @@ describe('a thief with one credential who changes where the money goes', { tags:
     await ledger.begin(async (tx) => {
       await tx`update payout_methods set account_hash = null where affiliate_id = ${affiliateId}`;
       handOver = submitPayouts(ledger, { now: soon(), provider, secretBox, programId });
-      await waitFor(
-        async () =>
-          (await db.owner`select from pg_locks where not granted and locktype = 'transactionid'`).length > 0,
-        { deadlineMs: 10_000, what: 'the hand-over to meet the affiliate' },
-      );
+      await waitFor(async () => (await waitingForLocks(db.owner)) > 0, {
+        deadlineMs: 10_000,
+        what: 'the hand-over to meet the affiliate',
+      });
     });
     await handOver;
     expect(accounts()).toEqual([]);

@@ -1,7 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { InputError } from '../../core/errors.ts';
 import { waitFor } from '../../test/support/engines.ts';
-import { createParties, freshLedger, type TestLedger, type TestParties } from '../../test/support/ledger.ts';
+import {
+  createParties,
+  freshLedger,
+  type TestLedger,
+  type TestParties,
+  waitingForLocks,
+} from '../../test/support/ledger.ts';
 import { createApiKey } from '../access/api-keys.ts';
 import type { Database } from '../postgres/db.ts';
 import { createAffiliate, listAffiliates, updateAffiliate } from './affiliates.ts';
@@ -116,17 +122,10 @@ describe('the tree of affiliates', () => {
     const second = await ledger.begin(async (tx) => {
       await updateAffiliate(tx, { actor: 'test', id: a.id, changes: { parentId: b.id } });
       const rival = Promise.allSettled([hang(b.id, a.id)]);
-      await waitFor(
-        async () => {
-          const [lock] = await db.owner<[{ waiting: boolean }]>`
-            select exists (
-              select from pg_locks l join pg_database d on d.oid = l.database
-              where d.datname = current_database() and l.locktype = 'advisory' and not l.granted
-            ) as waiting`;
-          return lock.waiting;
-        },
-        { deadlineMs: 5_000, what: 'the second transaction to wait for the first' },
-      );
+      await waitFor(async () => (await waitingForLocks(db.owner)) > 0, {
+        deadlineMs: 5_000,
+        what: 'the second transaction to wait for the first',
+      });
       return { rival };
     });
     expect(await second.rival).toEqual([{ status: 'rejected', reason: inputError('parent_id') }]);

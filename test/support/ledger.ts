@@ -7,6 +7,7 @@ import {
   connectDatabase,
   connectOwner,
   type Database,
+  type DatabaseSql,
   type DatabaseTransaction,
   inTransaction,
 } from '../../ledger/postgres/db.ts';
@@ -167,6 +168,20 @@ export async function whileOrdersAreLocked(
     await tx`lock table conversions in access exclusive mode`;
     await use();
   });
+}
+
+/**
+ * How many sessions wait for a lock, of the table `relation` where it is named, in this database: other tests share the
+ * server, and tables of databases that were copied have one number.
+ */
+export async function waitingForLocks(sql: DatabaseSql, relation?: string): Promise<number> {
+  // Within a transaction the sessions are otherwise those of its first look.
+  await sql`select pg_stat_clear_snapshot()`;
+  const ofTable = relation === undefined ? sql`` : sql`and l.relation = ${relation}::regclass`;
+  const [{ count }] = await sql<[{ count: number }]>`
+    select count(*)::integer as count from pg_locks l join pg_stat_activity a using (pid)
+    where not l.granted and a.datname = current_database() ${ofTable}`;
+  return count;
 }
 
 /** Records an order of these parties and decides it; returns the conversion's id. */
