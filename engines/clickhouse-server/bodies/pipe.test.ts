@@ -72,3 +72,23 @@ test('a query that ends without opening its pipe leaves no end open', async () =
   }
   await expect.poll(openEnds).toBe(0);
 });
+
+test('what is written piece by piece arrives in order and whole, also behind a full pipe', async () => {
+  let finish = (): void => undefined;
+  const finished = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const pipe = openResultPipe(path);
+  const rows = pipe.read(finished)[Symbol.asyncIterator]();
+  const file = await open(path, 'w');
+  for (const [i, bytes] of [1, 100, 64 * 1024, 5].entries()) {
+    const piece = Buffer.alloc(bytes, i);
+    await file.write(piece);
+    expect(Buffer.compare((await rows.next()).value, piece)).toBe(0);
+  }
+  await file.close();
+  finish();
+  expect((await rows.next()).done).toBe(true);
+  await pipe.close(finished);
+  await expect.poll(openEnds).toBe(0);
+});
