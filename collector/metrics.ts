@@ -64,6 +64,11 @@ export function registerCollectorMetrics(options: {
   );
   counter('spool_full', 'Batches the spool refused at its limit', () => stores.stats().refusedFull);
   gauge('spool_bytes', 'Bytes waiting in the spool', () => stores.stats().bytes);
+  gauge(
+    'spool_reserve_bytes',
+    'Room written ahead, which a full disk still takes clicks in; 0 while it is used or cannot be made',
+    () => stores.stats().reserveBytes,
+  );
   gauge('spool_segments', 'Segments waiting in the spool', () => stores.stats().segments);
   gauge('spool_age_seconds', 'Age of the oldest click in the spool', () => spoolAgeSeconds(stores));
   gauge('stream_up', '1 while the streams of all shards acknowledge batches', () =>

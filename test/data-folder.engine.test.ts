@@ -21,7 +21,8 @@ let warehouse: Warehouse;
 let owner: Database;
 let spooledBefore: string[];
 
-const spooled = (home: string) => readdirSync(join(home, 'collector/0/spool'));
+const spooled = (home: string) =>
+  readdirSync(join(home, 'collector/0/spool')).filter((name) => name.endsWith('.spool'));
 
 beforeAll(async () => {
   platform = await startPlatform({

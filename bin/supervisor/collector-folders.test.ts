@@ -28,6 +28,7 @@ it('spools and leases of removed workers go to the first one, spools into that o
     // As releases wrote it that had no shards.
     write('3/lease.json', '{"node":5,"pid":13}');
     for (const spool of ['spool', 'spool-2', 'spool-11']) write(`2/${spool}/0000000001.spool`);
+    write('2/spool/reserve');
     write('3/spool-2/0000000009.spool');
     await gatherOrphans({ home, taken: new Set([0, 1]), log: quietLog });
     const read = (folder: string) =>

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { handOverLeases, LEASE_FILE } from '../../collector/durability/lease-keeper.ts';
 import { SPOOL_FOLDER } from '../../collector/durability/shard-stores.ts';
@@ -81,7 +81,7 @@ async function withClaims(
   }
 }
 
-/** Moves the segments of a spool behind those of another. @returns how many. */
+/** Moves the segments of a spool behind those of another, and gives its reserve back. @returns how many segments. */
 function moveSegments(from: string, to: string): number {
   mkdirSync(to, { recursive: true });
   const numbers = segmentsOf(to).map((name) => Number.parseInt(name, 10));
@@ -90,6 +90,7 @@ function moveSegments(from: string, to: string): number {
   for (const segment of segments) {
     renameSync(join(from, segment), join(to, `${String(next++).padStart(10, '0')}.spool`));
   }
+  for (const left of readdirSync(from)) rmSync(join(from, left));
   return segments.length;
 }
 

@@ -85,7 +85,9 @@ export function createDurableLog(options: { publish: Publish; spool: Spool; log:
     try {
       const replayed = await spool.replayOldest(replayBatch);
       replayFailure = '';
-      return replayed ? 0 : REPLAY_PAUSE_MS;
+      if (replayed) return 0;
+      await spool.keepReserve();
+      return REPLAY_PAUSE_MS;
     } catch (error) {
       // A segment that cannot be read is no failure of the stream, which goes on taking live batches.
       const failure = errorText(error);

@@ -21,6 +21,7 @@ import { ownName } from './state-folder.ts';
 const REPLAY_DEADLINE_MS = 15_000;
 /** Room for an empty stream, a lease and a few hundred clicks. */
 const DISK_MB = 16;
+const DISK_WITH_RESERVE_MB = 64;
 
 describe('collector without NATS', () => {
   let world: CollectorUnderTest;
@@ -278,6 +279,7 @@ describe('collector without NATS', () => {
   });
 
   describe('and a full disk', () => {
+    /** Without room for a reserve. */
     let disk: SmallDisk | undefined;
     beforeAll(() => {
       disk = mountSmallDisk(DISK_MB);
@@ -305,6 +307,36 @@ describe('collector without NATS', () => {
       process.kill(world.nats.pid, 'SIGCONT');
       await spoolIsEmpty();
       await expectNothingLost([...before.ids, ...spooled.ids]);
+    });
+
+    it('of its own: redirects from the reserve of its spool, and has one again afterwards', async (context) => {
+      const large = mountSmallDisk(DISK_WITH_RESERVE_MB);
+      if (!large) return context.skip();
+      try {
+        await prepare({ homeDisk: large.folder });
+        await start();
+        const hasReserve = () =>
+          waitFor(async () => (await metric('spool_reserve_bytes')) > 0, {
+            deadlineMs: REPLAY_DEADLINE_MS,
+            what: 'the reserve',
+          });
+        await hasReserve();
+        const before = await clickMany(50);
+        process.kill(world.nats.pid, 'SIGSTOP');
+        large.fill();
+        const during = await clickMany(200);
+        expect(during.others).toEqual([]);
+        expect(await metric('spool_reserve_bytes')).toBe(0);
+        process.kill(world.nats.pid, 'SIGCONT');
+        await spoolIsEmpty();
+        await hasReserve();
+        const after = await clickMany(50);
+        await expectNothingLost([...before.ids, ...during.ids, ...after.ids]);
+      } finally {
+        // Its claim of the folder is on that disk.
+        for (const collector of running.splice(0)) await collector.stop();
+        large.dispose();
+      }
     });
 
     it('of NATS: redirects from the spool, and replays when it has room, ends and is started again', async (context) => {

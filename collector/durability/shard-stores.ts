@@ -4,7 +4,7 @@ import { assert } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { createDurableLog, type DurableLog } from './durable-log.ts';
 import type { Publish } from './publisher.ts';
-import { isNearlyFull, openSpool, type Spool, type SpoolBudget } from './spool.ts';
+import { isNearlyFull, openSpool, SEGMENT_NAME, type Spool, type SpoolBudget } from './spool.ts';
 
 /**
  * Where a collector's batches become durable, one way for each shard: a shard whose stream does not answer spools and
@@ -41,7 +41,9 @@ export async function spooledShards(stateFolder: string): Promise<number[]> {
   const shards: number[] = [];
   for (const name of names) {
     const shard = Number(SPOOL_FOLDER.exec(name)?.[1] ?? 0);
-    if (shard > 0 && (await readdir(join(stateFolder, name))).length > 0) shards.push(shard);
+    if (shard === 0) continue;
+    const files = await readdir(join(stateFolder, name));
+    if (files.some((file) => SEGMENT_NAME.test(file))) shards.push(shard);
   }
   return shards;
 }

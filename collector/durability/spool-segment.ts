@@ -53,29 +53,41 @@ export type SegmentPart =
   /** Bytes that are no whole record, up to the next one or to the end. */
   | { readonly kind: 'damage'; readonly offset: number; readonly length: number; readonly atEnd: boolean };
 
-/** Reads a segment from the start. Damaged bytes are reported and skipped: no whole record behind them is lost. */
-export async function* readSegment(file: FileHandle): AsyncGenerator<SegmentPart> {
-  const { size } = await file.stat();
-  let offset = 0;
-  while (offset < size) {
-    const batch = await readRecord(file, offset, size);
+/**
+ * Reads a segment from a record that begins at `from` up to `to`. Damaged bytes are reported and skipped: no whole record behind
+ * them is lost. Zeros at the end are room that was written ahead.
+ */
+export async function* readSegment(file: FileHandle, from: number, to: number): AsyncGenerator<SegmentPart> {
+  let offset = from;
+  while (offset < to) {
+    const batch = await readRecord(file, offset, to);
     if (batch) {
       yield { kind: 'record', batch };
       offset += RECORD_HEADER_BYTES + batch.payload.length;
       continue;
     }
-    const next = await findRecord(file, offset + 1, size);
-    yield { kind: 'damage', offset, length: next - offset, atEnd: next === size };
-    offset = next;
+    const rest = await readAt(file, offset, to - offset);
+    const written = lengthWithoutZeros(rest);
+    if (written === 0) return;
+    const next = await findRecord(file, { rest, offset, to });
+    yield { kind: 'damage', offset, length: next ?? written, atEnd: next === undefined };
+    if (next === undefined) return;
+    offset += next;
   }
 }
 
-async function readRecord(file: FileHandle, offset: number, size: number): Promise<Batch | undefined> {
-  if (offset + RECORD_HEADER_BYTES > size) return undefined;
+function lengthWithoutZeros(bytes: Buffer): number {
+  let length = bytes.length;
+  while (length > 0 && bytes[length - 1] === 0) length--;
+  return length;
+}
+
+async function readRecord(file: FileHandle, offset: number, to: number): Promise<Batch | undefined> {
+  if (offset + RECORD_HEADER_BYTES > to) return undefined;
   const header = await readAt(file, offset, RECORD_HEADER_BYTES);
   const length = header.readUInt32LE(8);
   if (header.readUInt32LE(0) !== MAGIC || length > MAX_BATCH_BYTES) return undefined;
-  if (offset + RECORD_HEADER_BYTES + length > size) return undefined;
+  if (offset + RECORD_HEADER_BYTES + length > to) return undefined;
   const payload = await readAt(file, offset + RECORD_HEADER_BYTES, length);
   if (crc32c(payload, crc32c(header.subarray(8))) !== header.readUInt32LE(4)) return undefined;
   return {
@@ -88,13 +100,15 @@ async function readRecord(file: FileHandle, offset: number, size: number): Promi
   };
 }
 
-/** The offset of the next whole record at or behind `from`, or the segment's size. */
-async function findRecord(file: FileHandle, from: number, size: number): Promise<number> {
-  const rest = await readAt(file, from, size - from);
-  for (let at = rest.indexOf(MAGIC_BYTES); at >= 0; at = rest.indexOf(MAGIC_BYTES, at + 1)) {
-    if (await readRecord(file, from + at, size)) return from + at;
+/** Where in `rest`, the bytes from `offset` on, the next whole record begins. */
+async function findRecord(
+  file: FileHandle,
+  { rest, offset, to }: { rest: Buffer; offset: number; to: number },
+): Promise<number | undefined> {
+  for (let at = rest.indexOf(MAGIC_BYTES, 1); at >= 0; at = rest.indexOf(MAGIC_BYTES, at + 1)) {
+    if (await readRecord(file, offset + at, to)) return at;
   }
-  return size;
+  return undefined;
 }
 
 async function readAt(file: FileHandle, offset: number, length: number): Promise<Buffer> {

@@ -1,13 +1,18 @@
+import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLogger } from '../../core/service/log.ts';
+import { mountSmallDisk, type SmallDisk } from '../../loadtest/small-disk.ts';
+import { reportMissing } from '../../test/support/programs.ts';
 import { isNearlyFull, openSpool, type Spool, type SpoolBudget } from './spool.ts';
 import type { Batch } from './spool-segment.ts';
 
 const log = createLogger({ name: 'test', level: 'fatal' });
 const MEGABYTE = 1024 * 1024;
+/** Room for a reserve twice, and some. */
+const DISK_MB = 48;
 
 function batch(node: number, firstSeq: number, bytes = 100): Batch {
   return {
@@ -43,7 +48,7 @@ describe('spool', () => {
   });
   afterEach(async () => {
     for (const spool of opened) await spool.close();
-    rmSync(folder, { recursive: true });
+    rmSync(folder, { recursive: true, force: true });
   });
 
   it('gives back what it was given, oldest first, and forgets it afterwards', async () => {
@@ -56,7 +61,8 @@ describe('spool', () => {
     expect(await replayAll(spool)).toEqual(batches);
     expect(spool.oldestHeldMs(1)).toBeUndefined();
     expect(spool.stats).toMatchObject({ bytes: 0, segments: 0, appendedBatches: 3, replayedBatches: 3 });
-    expect(readdirSync(folder)).toEqual([]);
+    await spool.keepReserve();
+    expect(readdirSync(folder)).toEqual(['reserve']);
   });
 
   it('keeps everything for the next process', async () => {
@@ -157,12 +163,47 @@ describe('spool', () => {
     expect(replayed.size).toBe(200);
   });
 
+  it('goes on in a segment whose replay fails, and gives back what was appended during a replay', async () => {
+    const spool = await open();
+    await spool.append(batch(1, 0));
+    const failing = spool.replayOldest(() => Promise.reject(new Error('away')));
+    await expect(failing).rejects.toThrow('away');
+    await spool.append(batch(1, 3));
+    expect(spool.stats.segments).toBe(1);
+    const seqs: number[] = [];
+    await spool.replayOldest(async ({ firstSeq }) => {
+      seqs.push(firstSeq);
+      if (firstSeq < 9) await spool.append(batch(1, firstSeq + 6));
+    });
+    expect(seqs).toEqual([0, 3, 6, 9, 12]);
+    expect(spool.stats).toMatchObject({ bytes: 0, segments: 0 });
+  });
+
   it('starts a new segment when one is large', async () => {
     const spool = await open(256 * MEGABYTE);
     for (let i = 0; i < 70; i++) await spool.append(batch(1, i * 3, 256 * 1024));
     expect(spool.stats.segments).toBe(2);
     const seqs = (await replayAll(spool)).map((one) => one.firstSeq);
     expect(seqs).toEqual(Array.from({ length: 70 }, (_, i) => i * 3));
+  });
+
+  it('skips a record that was torn within what was written ahead, and the rest of that', async () => {
+    const spool = await open();
+    for (const one of [batch(1, 0), batch(1, 3)]) await spool.append(one);
+    await spool.close();
+    const record = readFileSync(segmentFile()).length / 2;
+    for (const torn of [1, 31, 32, 33, record - 1, 0]) {
+      const ahead = Buffer.alloc(record * 4);
+      readFileSync(segmentFile()).copy(ahead, 0, 0, record + torn);
+      const reserved = join(folder, '0000000002.spool');
+      writeFileSync(reserved, ahead);
+      const recovered = await open();
+      // Zeros at the end of what was written look like those written ahead.
+      expect(recovered.stats.damagedBytes).toBeLessThanOrEqual(torn);
+      expect(recovered.stats.damagedBytes).toBeGreaterThanOrEqual(Math.max(0, torn - 6));
+      expect(recovered.stats.bytes).toBe(3 * record);
+      rmSync(reserved);
+    }
   });
 
   it('says so when it cannot write, and goes on when it can again', async () => {
@@ -172,5 +213,94 @@ describe('spool', () => {
     mkdirSync(folder);
     await spool.append(batch(1, 0));
     expect(await replayAll(spool)).toEqual([batch(1, 0)]);
+  });
+
+  describe('on a full disk', () => {
+    let disk: SmallDisk | undefined;
+    beforeEach(() => {
+      disk = mountSmallDisk(DISK_MB);
+      if (!disk) return reportMissing('root', 'a spool on a full disk');
+      rmSync(folder, { recursive: true });
+      folder = join(disk.folder, 'spool');
+    });
+    afterEach(async () => {
+      for (const spool of opened.splice(0)) await spool.close();
+      disk?.dispose();
+    });
+    const LARGE = 250_000;
+    /** Comparing large payloads byte by byte takes a minute. */
+    const digests = (batches: Batch[]) =>
+      batches.map(({ payload, ...rest }) => ({
+        ...rest,
+        payload: createHash('sha256').update(payload).digest('hex'),
+      }));
+    /** Appends until the disk takes no more. */
+    const appendAll = async (spool: Spool, firstSeq = 0): Promise<Batch[]> => {
+      const taken: Batch[] = [];
+      for (;;) {
+        const one = batch(1, firstSeq + taken.length * 3, LARGE);
+        try {
+          await spool.append(one);
+        } catch (error) {
+          expect(error).toMatchObject({
+            code: 'spool_failed',
+            message: expect.stringMatching(/ENOSPC|disk full/),
+          });
+          return taken;
+        }
+        taken.push(one);
+      }
+    };
+
+    it('takes a segment more, gives all of it to the next process, and has that room again', async (context) => {
+      if (!disk) return context.skip();
+      const spool = await open();
+      expect(spool.stats.reserveBytes).toBe(0);
+      await spool.keepReserve();
+      expect(spool.stats.reserveBytes).toBe(16 * MEGABYTE);
+      await spool.append(batch(2, 0));
+      disk.fill();
+      const taken = await appendAll(spool);
+      expect(taken).toHaveLength(Math.floor((16 * MEGABYTE) / (LARGE + 32)));
+      expect(spool.stats.reserveBytes).toBe(0);
+      // No close: a killed process closes nothing.
+      const after = await open();
+      expect(after.stats.damagedBytes).toBe(0);
+      expect(await appendAll(after)).toEqual([]);
+      expect(digests(await replayAll(after))).toEqual(digests([batch(2, 0), ...taken]));
+      await after.keepReserve();
+      expect(after.stats.reserveBytes).toBe(16 * MEGABYTE);
+      expect(await appendAll(after, 300)).toHaveLength(taken.length);
+      expect((await replayAll(after)).map((one) => one.firstSeq)).toEqual(
+        taken.map((one) => one.firstSeq + 300),
+      );
+    });
+
+    it('has no reserve that would take the last room', async (context) => {
+      if (!disk) return context.skip();
+      writeFileSync(join(disk.folder, 'other'), Buffer.alloc((DISK_MB - 31) * MEGABYTE));
+      const spool = await open();
+      await spool.keepReserve();
+      expect(spool.stats.reserveBytes).toBe(0);
+      rmSync(join(disk.folder, 'other'));
+      await spool.keepReserve();
+      expect(spool.stats.reserveBytes).toBe(16 * MEGABYTE);
+    });
+
+    it('makes again a reserve that was not finished', async (context) => {
+      if (!disk) return context.skip();
+      const before = await open();
+      writeFileSync(join(folder, 'reserve'), Buffer.alloc(MEGABYTE));
+      writeFileSync(join(folder, 'reserve.new'), Buffer.alloc(20 * MEGABYTE, 'AFSP'));
+      const spool = await open();
+      expect([before, spool].map(({ stats }) => stats.reserveBytes)).toEqual([0, 0]);
+      await spool.keepReserve();
+      disk.fill();
+      const taken = await appendAll(spool);
+      expect(taken.length).toBeGreaterThan(60);
+      const after = await open();
+      expect(digests(await replayAll(after))).toEqual(digests(taken));
+      expect(after.stats.damagedBytes).toBe(0);
+    });
   });
 });

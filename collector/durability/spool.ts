@@ -1,8 +1,9 @@
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText, OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
+import { SpoolReserve } from './spool-reserve.ts';
 import { type Batch, encodeRecordHeader, RECORD_HEADER_BYTES, readSegment } from './spool-segment.ts';
 
 export interface SpoolStats {
@@ -14,6 +15,8 @@ export interface SpoolStats {
   /** Bytes outside of whole records: a write cut short by a crash, or a damaged disk. */
   damagedBytes: number;
   refusedFull: number;
+  /** Room that is taken already and holds no clicks, beyond the limit. */
+  reserveBytes: number;
 }
 
 /** The room on a collector's disk that the spools of all its shards share, bytes. */
@@ -27,11 +30,14 @@ export function isNearlyFull({ maxBytes, usedBytes }: SpoolBudget): boolean {
   return usedBytes >= NEARLY_FULL * maxBytes;
 }
 
-/** A segment is replayed and deleted as a whole: small enough to give space back soon. */
+/**
+ * A segment is replayed and deleted as a whole: small enough to give space back soon. As the reserve it is some 100,000
+ * clicks: a quarter of an hour of ten million a day.
+ */
 const SEGMENT_BYTES = 16 * 1024 * 1024;
 /** Share of the limit from which the collector is not ready. */
 const NEARLY_FULL = 0.9;
-const SEGMENT_NAME = /^(\d{10})\.spool$/;
+export const SEGMENT_NAME = /^(\d{10})\.spool$/;
 
 interface Segment {
   readonly path: string;
@@ -49,6 +55,7 @@ export async function openSpool(options: {
 }): Promise<Spool> {
   const { folder, budget, log } = options;
   await mkdir(folder, { recursive: true });
+  const reserve = await SpoolReserve.find({ folder, bytes: SEGMENT_BYTES, log });
   const stats: SpoolStats = {
     bytes: 0,
     segments: 0,
@@ -57,21 +64,27 @@ export async function openSpool(options: {
     replayedBatches: 0,
     damagedBytes: 0,
     refusedFull: 0,
+    get reserveBytes() {
+      return reserve.bytes;
+    },
   };
   const segments = await recoverSegments(folder, stats, log);
   budget.usedBytes += stats.bytes;
-  return new Spool({ folder, budget, stats, segments });
+  return new Spool({ folder, budget, stats, segments, reserve, log });
 }
 
 /**
  * The spool keeps batches on the local disk while the stream does not take them: append-only segments, one fdatasync
  * a batch, then its redirects leave. When the stream is back the segments are published again under the same message
- * ids, oldest first, and each is deleted when all of it is acknowledged.
+ * ids, oldest first, and each is deleted when all of it is acknowledged. Where the disk takes no more, the segment that
+ * was written ahead does.
  */
 export class Spool {
   readonly stats: SpoolStats;
   readonly #folder: string;
   readonly #budget: SpoolBudget;
+  readonly #reserve: SpoolReserve;
+  readonly #log: Logger;
   /** Oldest first. */
   readonly #segments: Segment[];
   #nextNumber: number;
@@ -79,10 +92,19 @@ export class Spool {
   #current: { segment: Segment; file: FileHandle } | undefined;
   #appending: Promise<unknown> = Promise.resolve();
 
-  constructor(options: { folder: string; budget: SpoolBudget; stats: SpoolStats; segments: Segment[] }) {
+  constructor(options: {
+    folder: string;
+    budget: SpoolBudget;
+    stats: SpoolStats;
+    segments: Segment[];
+    reserve: SpoolReserve;
+    log: Logger;
+  }) {
     this.stats = options.stats;
     this.#folder = options.folder;
     this.#budget = options.budget;
+    this.#reserve = options.reserve;
+    this.#log = options.log;
     this.#segments = options.segments;
     this.#nextNumber = (options.segments.at(-1)?.number ?? 0) + 1;
   }
@@ -108,16 +130,12 @@ export class Spool {
     // Before the write: other shards append at the same time.
     budget.usedBytes += bytes;
     try {
-      const { segment, file } = await this.#segmentToAppendTo();
-      await writeAll(file, [encodeRecordHeader(batch), batch.payload], segment.bytes);
-      await file.datasync();
-      noteRecord(segment, batch, bytes);
+      await this.#write(batch, bytes).catch((error) => this.#writeToReserve(batch, bytes, error));
       stats.bytes += bytes;
       stats.appendedBatches++;
       stats.appendedClicks += batch.rows;
     } catch (error) {
       budget.usedBytes -= bytes;
-      await this.#abandonSegment();
       throw new OperatingError(
         'spool_failed',
         `cannot write to the spool in ${this.#folder}: ${errorText(error)}`,
@@ -126,14 +144,50 @@ export class Spool {
     }
   }
 
-  async #segmentToAppendTo(): Promise<{ segment: Segment; file: FileHandle }> {
-    if (this.#current && this.#current.segment.bytes >= SEGMENT_BYTES) await this.#endSegment();
+  async #write(batch: Batch, bytes: number): Promise<void> {
+    try {
+      const { segment, file } = await this.#segmentToAppendTo(bytes);
+      await writeAll(file, [encodeRecordHeader(batch), batch.payload], segment.bytes);
+      await file.datasync();
+      noteRecord(segment, batch, bytes);
+    } catch (error) {
+      await this.#abandonSegment();
+      throw error;
+    }
+  }
+
+  /** @throws `failure` when there is no reserve. */
+  async #writeToReserve(batch: Batch, bytes: number, failure: unknown): Promise<void> {
+    const segment = this.#newSegment();
+    if (!(await this.#reserve.become(segment.path))) throw failure;
+    this.#log.error(
+      { reason: errorText(failure), folder: this.#folder },
+      'spool: the disk takes no more; writing to the reserve',
+    );
+    await this.#startSegment(segment, await open(segment.path, 'r+'));
+    await this.#write(batch, bytes);
+  }
+
+  async #segmentToAppendTo(bytes: number): Promise<{ segment: Segment; file: FileHandle }> {
+    if (this.#current && this.#current.segment.bytes + bytes > SEGMENT_BYTES) await this.#endSegment();
     if (this.#current) return this.#current;
+    const segment = this.#newSegment();
+    return await this.#startSegment(segment, await open(segment.path, 'wx'));
+  }
+
+  #newSegment(): Segment {
     const number = this.#nextNumber++;
     const path = join(this.#folder, `${String(number).padStart(10, '0')}.spool`);
-    const file = await open(path, 'wx');
-    const segment: Segment = { path, number, bytes: 0, oldest: new Map() };
-    await syncFolder(this.#folder);
+    return { path, number, bytes: 0, oldest: new Map() };
+  }
+
+  async #startSegment(segment: Segment, file: FileHandle): Promise<{ segment: Segment; file: FileHandle }> {
+    try {
+      await syncFolder(this.#folder);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
     // Listed and current at one moment: a replay in between would delete it under the append.
     this.#segments.push(segment);
     this.stats.segments = this.#segments.length;
@@ -160,29 +214,44 @@ export class Spool {
   async replayOldest(publish: (batch: Batch) => Promise<void>): Promise<boolean> {
     const [oldest] = this.#segments;
     if (!oldest) return false;
-    if (this.#current?.segment === oldest) {
-      this.#appending = this.#appending.then(() =>
-        this.#current?.segment === oldest ? this.#endSegment() : undefined,
-      );
-      await this.#appending;
-    }
     const file = await open(oldest.path, constants.O_RDONLY);
     try {
-      for await (const part of readSegment(file)) {
-        if (part.kind === 'damage') continue;
-        await publish(part.batch);
-        this.stats.replayedBatches++;
-      }
+      let replayed = 0;
+      do {
+        const whole = oldest.bytes;
+        for await (const part of readSegment(file, replayed, whole)) {
+          if (part.kind === 'damage') continue;
+          await publish(part.batch);
+          this.stats.replayedBatches++;
+        }
+        replayed = whole;
+      } while (!(await this.#endsAt(oldest, replayed)));
     } finally {
       await file.close();
     }
-    await unlink(oldest.path);
+    await this.#reserve.recycle(oldest.path);
     await syncFolder(this.#folder);
     this.#segments.shift();
     this.stats.segments = this.#segments.length;
     this.stats.bytes -= oldest.bytes;
     this.#budget.usedBytes -= oldest.bytes;
     return true;
+  }
+
+  /** Ends a segment there. False when more has been appended: until then it is appended to, also while its replay fails. */
+  async #endsAt(segment: Segment, bytes: number): Promise<boolean> {
+    const ended = this.#appending.then(async () => {
+      if (segment.bytes > bytes) return false;
+      if (this.#current?.segment === segment) await this.#endSegment();
+      return true;
+    });
+    this.#appending = ended.catch(() => undefined);
+    return await ended;
+  }
+
+  /** Makes room for a segment ahead where there is none. Not while a segment is replayed. */
+  async keepReserve(): Promise<void> {
+    await this.#reserve.keep();
   }
 
   /** Unix milliseconds of the oldest click of a node that is held here. */
@@ -231,7 +300,7 @@ async function recoverSegments(folder: string, stats: SpoolStats, log: Logger): 
 async function recoverSegment(segment: Segment, stats: SpoolStats, log: Logger): Promise<void> {
   const file = await open(segment.path, 'r+');
   try {
-    for await (const part of readSegment(file)) {
+    for await (const part of readSegment(file, 0, (await file.stat()).size)) {
       if (part.kind === 'record') {
         noteRecord(segment, part.batch, RECORD_HEADER_BYTES + part.batch.payload.length);
         continue;
