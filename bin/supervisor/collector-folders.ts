@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { handOverLeases, LEASE_FILE } from '../../collector/durability/lease-keeper.ts';
 import { SPOOL_FOLDER } from '../../collector/durability/shard-stores.ts';
+import { RESERVE_FILES } from '../../collector/durability/spool-reserve.ts';
 import { claimStateFolder, stateFolderOwner } from '../../collector/durability/state-folder.ts';
 import { collectorSlotFolder } from '../../collector/main.ts';
 import type { FolderClaim } from '../../core/files/folder-claim.ts';
@@ -90,14 +91,15 @@ function moveSegments(from: string, to: string): number {
   for (const segment of segments) {
     renameSync(join(from, segment), join(to, `${String(next++).padStart(10, '0')}.spool`));
   }
-  for (const left of readdirSync(from)) rmSync(join(from, left));
+  for (const reserve of RESERVE_FILES) rmSync(join(from, reserve), { force: true });
   return segments.length;
 }
 
 function segmentsOf(folder: string): string[] {
   try {
     return readdirSync(folder).filter((name) => name.endsWith('.spool'));
-  } catch {
-    return [];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
   }
 }

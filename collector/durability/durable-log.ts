@@ -81,21 +81,24 @@ export function createDurableLog(options: { publish: Publish; spool: Spool; log:
   }
 
   let replayFailure = '';
-  const replay = startLoop(async () => {
+  async function replayOldest(): Promise<boolean> {
     try {
       const replayed = await spool.replayOldest(replayBatch);
       replayFailure = '';
-      if (replayed) return 0;
-      await spool.keepReserve();
-      return REPLAY_PAUSE_MS;
+      return replayed;
     } catch (error) {
       // A segment that cannot be read is no failure of the stream, which goes on taking live batches.
       const failure = errorText(error);
       if (streamUp && failure !== replayFailure)
         log.error({ reason: failure }, 'spool replay failed; retrying');
       replayFailure = failure;
-      return REPLAY_PAUSE_MS;
+      return false;
     }
+  }
+  const replay = startLoop(async () => {
+    if (await replayOldest()) return 0;
+    await spool.keepReserve();
+    return REPLAY_PAUSE_MS;
   });
 
   return { store, stats, isStreamUp: () => streamUp, stop: replay.stop };

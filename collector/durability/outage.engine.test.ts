@@ -21,7 +21,7 @@ import { ownName } from './state-folder.ts';
 const REPLAY_DEADLINE_MS = 15_000;
 /** Room for an empty stream, a lease and a few hundred clicks. */
 const DISK_MB = 16;
-const DISK_WITH_RESERVE_MB = 64;
+const DISK_WITH_RESERVE_MB = 96;
 
 describe('collector without NATS', () => {
   let world: CollectorUnderTest;

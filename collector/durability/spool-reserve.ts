@@ -9,7 +9,9 @@ const RESERVE = 'reserve';
 /** On its way there: new, or a replayed segment whose records are still in it. */
 const UNFINISHED = 'reserve.new';
 const ZEROS = Buffer.alloc(1024 * 1024);
-/** After a failure that is not the room. */
+export const RESERVE_FILES = [RESERVE, UNFINISHED];
+/** A reserve is made where that many times its size is free: it must not be what fills the disk. */
+const LEAST_FREE = 4;
 const RETRY_MS = 10_000;
 
 /**
@@ -42,13 +44,14 @@ export class SpoolReserve {
     return this.#isReady ? this.#bytes : 0;
   }
 
-  /** Makes the reserve where there is none and the disk has room for twice as much: it must not be what fills it. */
+  /** Makes the reserve where there is none and the disk has room. */
   async keep(): Promise<void> {
     if (this.#isReady || performance.now() < this.#retryAtMs) return;
     try {
       if (await this.#hasRoom()) await this.#make();
     } catch (error) {
       this.#retryAtMs = performance.now() + RETRY_MS;
+      await rm(join(this.#folder, UNFINISHED), { force: true }).catch(() => undefined);
       this.#log.warn(
         { reason: errorText(error), folder: this.#folder },
         'no reserve for the spool; retrying',
@@ -59,9 +62,13 @@ export class SpoolReserve {
   /** The reserve becomes the empty segment `path`. False when there is none. */
   async become(path: string): Promise<boolean> {
     if (!this.#isReady) return false;
-    this.#isReady = false;
-    await rename(join(this.#folder, RESERVE), path);
-    return true;
+    const reserve = join(this.#folder, RESERVE);
+    try {
+      await rename(reserve, path);
+      return true;
+    } finally {
+      this.#isReady = (await sizeOf(reserve)) === this.#bytes;
+    }
   }
 
   /** Takes a segment out of the spool that is not needed any more: the largest becomes the reserve where there is none. */
@@ -75,7 +82,7 @@ export class SpoolReserve {
     const missing = this.#bytes - (await sizeOf(join(this.#folder, UNFINISHED)));
     if (missing <= 0) return true;
     const { bavail, bsize } = await statfs(this.#folder);
-    return bavail * bsize >= missing + this.#bytes;
+    return bavail * bsize >= LEAST_FREE * this.#bytes;
   }
 
   async #make(): Promise<void> {

@@ -49,7 +49,7 @@ export function encodeRecordHeader(batch: Batch): Buffer {
 
 /** A part of a segment, in the order of its bytes. */
 export type SegmentPart =
-  | { readonly kind: 'record'; readonly batch: Batch }
+  | { readonly kind: 'record'; readonly batch: Batch; readonly end: number }
   /** Bytes that are no whole record, up to the next one or to the end. */
   | { readonly kind: 'damage'; readonly offset: number; readonly length: number; readonly atEnd: boolean };
 
@@ -62,8 +62,8 @@ export async function* readSegment(file: FileHandle, from: number, to: number): 
   while (offset < to) {
     const batch = await readRecord(file, offset, to);
     if (batch) {
-      yield { kind: 'record', batch };
       offset += RECORD_HEADER_BYTES + batch.payload.length;
+      yield { kind: 'record', batch, end: offset };
       continue;
     }
     const rest = await readAt(file, offset, to - offset);
@@ -111,8 +111,13 @@ async function findRecord(
   return undefined;
 }
 
+/** @throws Error where the disk gives fewer bytes: taken for the end of the file, they would be damage, and cut off. */
 async function readAt(file: FileHandle, offset: number, length: number): Promise<Buffer> {
   const buffer = Buffer.allocUnsafe(length);
-  const { bytesRead } = await file.read(buffer, 0, length, offset);
-  return buffer.subarray(0, bytesRead);
+  for (let have = 0; have < length; ) {
+    const { bytesRead } = await file.read(buffer, have, length - have, offset + have);
+    if (bytesRead === 0) throw new Error(`the disk gave ${have} of ${length} bytes at ${offset}`);
+    have += bytesRead;
+  }
+  return buffer;
 }

@@ -43,6 +43,8 @@ interface Segment {
   readonly path: string;
   readonly number: number;
   bytes: number;
+  /** Bytes of whose records the stream has every one. */
+  replayed: number;
   /** Oldest click by node. */
   readonly oldest: Map<number, number>;
 }
@@ -156,15 +158,22 @@ export class Spool {
     }
   }
 
-  /** @throws `failure` when there is no reserve. */
+  /** @throws `failure` when it is not the room, or there is no reserve. */
   async #writeToReserve(batch: Batch, bytes: number, failure: unknown): Promise<void> {
     const segment = this.#newSegment();
-    if (!(await this.#reserve.become(segment.path))) throw failure;
+    if (!isOutOfRoom(failure) || !(await this.#reserve.become(segment.path))) throw failure;
     this.#log.error(
       { reason: errorText(failure), folder: this.#folder },
       'spool: the disk takes no more; writing to the reserve',
     );
-    await this.#startSegment(segment, await open(segment.path, 'r+'));
+    this.#list(segment);
+    try {
+      this.#current = { segment, file: await open(segment.path, 'r+') };
+      await syncFolder(this.#folder);
+    } catch (error) {
+      await this.#abandonSegment();
+      throw error;
+    }
     await this.#write(batch, bytes);
   }
 
@@ -172,27 +181,22 @@ export class Spool {
     if (this.#current && this.#current.segment.bytes + bytes > SEGMENT_BYTES) await this.#endSegment();
     if (this.#current) return this.#current;
     const segment = this.#newSegment();
-    return await this.#startSegment(segment, await open(segment.path, 'wx'));
+    this.#current = { segment, file: await open(segment.path, 'wx') };
+    this.#list(segment);
+    await syncFolder(this.#folder);
+    return this.#current;
   }
 
   #newSegment(): Segment {
     const number = this.#nextNumber++;
     const path = join(this.#folder, `${String(number).padStart(10, '0')}.spool`);
-    return { path, number, bytes: 0, oldest: new Map() };
+    return { path, number, bytes: 0, replayed: 0, oldest: new Map() };
   }
 
-  async #startSegment(segment: Segment, file: FileHandle): Promise<{ segment: Segment; file: FileHandle }> {
-    try {
-      await syncFolder(this.#folder);
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
-    // Listed and current at one moment: a replay in between would delete it under the append.
+  /** A replay may find it from now on, and waits for the append under way before it takes it for ended. */
+  #list(segment: Segment): void {
     this.#segments.push(segment);
     this.stats.segments = this.#segments.length;
-    this.#current = { segment, file };
-    return this.#current;
   }
 
   async #endSegment(): Promise<void> {
@@ -216,30 +220,30 @@ export class Spool {
     if (!oldest) return false;
     const file = await open(oldest.path, constants.O_RDONLY);
     try {
-      let replayed = 0;
       do {
         const whole = oldest.bytes;
-        for await (const part of readSegment(file, replayed, whole)) {
+        for await (const part of readSegment(file, oldest.replayed, whole)) {
           if (part.kind === 'damage') continue;
           await publish(part.batch);
+          oldest.replayed = part.end;
           this.stats.replayedBatches++;
         }
-        replayed = whole;
-      } while (!(await this.#endsAt(oldest, replayed)));
+        oldest.replayed = whole;
+      } while (!(await this.#isEndedAt(oldest, oldest.replayed)));
     } finally {
       await file.close();
     }
     await this.#reserve.recycle(oldest.path);
-    await syncFolder(this.#folder);
     this.#segments.shift();
     this.stats.segments = this.#segments.length;
     this.stats.bytes -= oldest.bytes;
     this.#budget.usedBytes -= oldest.bytes;
+    await syncFolder(this.#folder);
     return true;
   }
 
   /** Ends a segment there. False when more has been appended: until then it is appended to, also while its replay fails. */
-  async #endsAt(segment: Segment, bytes: number): Promise<boolean> {
+  async #isEndedAt(segment: Segment, bytes: number): Promise<boolean> {
     const ended = this.#appending.then(async () => {
       if (segment.bytes > bytes) return false;
       if (this.#current?.segment === segment) await this.#endSegment();
@@ -285,6 +289,7 @@ async function recoverSegments(folder: string, stats: SpoolStats, log: Logger): 
       path: join(folder, name),
       number: Number(number),
       bytes: 0,
+      replayed: 0,
       oldest: new Map(),
     };
     await recoverSegment(segment, stats, log);
@@ -330,8 +335,16 @@ async function writeAll(file: FileHandle, parts: Buffer[], position: number): Pr
   const total = parts.reduce((sum, part) => sum + part.length, 0);
   const { bytesWritten } = await file.writev(parts, position);
   // A disk that fills up shows as a short write.
-  if (bytesWritten !== total)
-    throw new Error(`only ${bytesWritten} of ${total} bytes were written: disk full?`);
+  if (bytesWritten !== total) {
+    const error = new Error(`only ${bytesWritten} of ${total} bytes were written: disk full?`);
+    throw Object.assign(error, { code: 'ENOSPC' });
+  }
+}
+
+/** Whether a write failed because the disk, or its user's share of it, is full. */
+function isOutOfRoom(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ENOSPC' || code === 'EDQUOT';
 }
 
 /** Makes a file's creation or removal survive a power cut. */

@@ -41,8 +41,8 @@ export interface ChaosResult extends Findings {
   readonly ok: boolean;
 }
 
-/** For what the streams hold at the end, and as much again; a full disk is filled to its end, so it has to be small. */
-const DISK_MB = { least: 64, perMinute: 16 };
+/** For what the streams hold at the end, and as much again, and for the reserves of spools; a full disk is filled to its end, so it has to be small. */
+const DISK_MB = { least: 128, perMinute: 16 };
 const READY_MS = 120_000;
 /**
  * A stuck collector is ended after 20 s, the next one waits up to a minute for NATS, and a process that fails pauses for 10 s;
