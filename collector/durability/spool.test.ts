@@ -1,5 +1,13 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -177,6 +185,17 @@ describe('spool', () => {
     });
     expect(seqs).toEqual([0, 3, 6, 9, 12]);
     expect(spool.stats).toMatchObject({ bytes: 0, segments: 0 });
+  });
+
+  it('keeps a segment of which the disk gives less than was written', async () => {
+    const spool = await open();
+    for (const one of [batch(1, 0), batch(1, 3), batch(1, 6)]) await spool.append(one);
+    const whole = readFileSync(segmentFile());
+    truncateSync(segmentFile(), whole.length / 2);
+    await expect(replayAll(spool)).rejects.toThrow('the disk gave');
+    writeFileSync(segmentFile(), whole);
+    // The first had been published.
+    expect((await replayAll(spool)).map((one) => one.firstSeq)).toEqual([3, 6]);
   });
 
   it('starts a new segment when one is large', async () => {
