@@ -11,12 +11,14 @@ import type { Running } from '../core/service/service.ts';
 import { freePort } from '../engines/engine.ts';
 import { createCampaign } from '../ledger/programs/campaigns.ts';
 import { createLink } from '../ledger/programs/links.ts';
+import { mountSmallDisk, type SmallDisk } from '../loadtest/small-disk.ts';
 import { auditWarehouse } from '../warehouse/audit/audit.ts';
 import { startLoader } from '../warehouse/loader/main.ts';
 import { lookupClicks, MAX_LOOKUP_IDENTITIES } from '../warehouse/lookups/lookups.ts';
 import { readWatermark } from '../warehouse/watermark/watermark.ts';
-import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
+import { type CollectorUnderTest, prepareCollector, readMetrics } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
+import { reportMissing } from './support/programs.ts';
 import { freshWarehouse, quietLog } from './support/warehouse.ts';
 
 /** More, by hand: AFFLUX_TEST_KILLS=30 npm test -- test/collector-kill */
@@ -26,15 +28,21 @@ const LONGEST_LIFE_MS = 1_500;
 /** Each life has more or fewer shards than the one before, and finds its spools and leases. */
 const SHARDS = [1, 4, 2];
 const CAMPAIGNS = 8;
+const RESERVE_BYTES = 16 * 1024 * 1024;
+/** For the reserves of four shards, and as much as has to be free for the last of them. */
+const DISK_MB = 192;
 
 describe('a collector killed under load', () => {
   let world: CollectorUnderTest;
   let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
   let loader: Running;
   let collector: ChildProcess | undefined;
+  let disk: SmallDisk | undefined;
 
   beforeAll(async () => {
-    world = await prepareCollector();
+    disk = mountSmallDisk(DISK_MB);
+    if (!disk) reportMissing('root', 'a collector killed while its disk is full');
+    world = await prepareCollector({ homeDisk: disk?.folder });
     warehouse = await freshWarehouse();
     const loaderPort = await freePort();
     loader = await startLoader({
@@ -47,6 +55,7 @@ describe('a collector killed under load', () => {
     await loader.stop();
     await warehouse.drop();
     await world.dispose();
+    disk?.dispose();
   });
 
   async function start(life: number): Promise<void> {
@@ -86,9 +95,13 @@ describe('a collector killed under load', () => {
       await start(0);
       const visitors = Array.from({ length: VISITORS }, visitor);
       for (let kill = 0; kill < KILLS; kill++) {
+        const endOutage = kill % 2 === 1 && disk ? await startOutage(disk, kill) : undefined;
+        const before = received.length;
         await delay(randomInt(LONGEST_LIFE_MS));
+        await waitFor(() => received.length > before + VISITORS, { deadlineMs: 10_000, what: 'redirects' });
         collector?.kill('SIGKILL');
         await waitFor(() => collector?.signalCode === 'SIGKILL', { deadlineMs: 5_000, what: 'the kill' });
+        endOutage?.();
         await start(kill + 1);
       }
       over = true;
@@ -112,6 +125,22 @@ describe('a collector killed under load', () => {
     60_000 + KILLS * 10_000,
   );
 
+  /** Leaves a life nothing but the reserves of its spools. @returns what ends that. */
+  async function startOutage(full: SmallDisk, life: number): Promise<() => void> {
+    const bytes = RESERVE_BYTES * (SHARDS[life % SHARDS.length] ?? 0);
+    const hasAll = async (): Promise<boolean> => {
+      const metrics = await readMetrics(world.url, world.config);
+      return Number(/^afflux_collector_spool_reserve_bytes (\S+)$/m.exec(metrics)?.[1]) >= bytes;
+    };
+    await waitFor(hasAll, { deadlineMs: 20_000, what: 'the reserves of all spools' });
+    process.kill(world.nats.pid, 'SIGSTOP');
+    full.fill();
+    return () => {
+      full.makeRoom();
+      process.kill(world.nats.pid, 'SIGCONT');
+    };
+  }
+
   async function createLinkOfCampaign(_: unknown, number: number): Promise<string> {
     const { ledger, program, affiliate } = world;
     const campaign = await createCampaign(ledger, {
@@ -128,11 +157,13 @@ describe('a collector killed under load', () => {
     return code;
   }
 
-  /** Shards of leases under which clicks were numbered. */
+  /** Shards of the leases under which clicks were numbered. */
   async function shardsWithClicks(): Promise<number[]> {
     const nc = await connectNats({ url: world.nats.url, name: 'test' });
     const leases = await listLeases(await openBucket(nc, LEASES_BUCKET)).finally(() => nc.close());
-    const used = leases.filter(({ nextSeq }) => nextSeq > 0).map(shardOfLease);
+    const { rows } = await warehouse.query<{ node: number }>('SELECT DISTINCT node FROM clicks');
+    const nodes = new Set(rows.map(({ node }) => node));
+    const used = leases.filter(({ node }) => nodes.has(node)).map(shardOfLease);
     return [...new Set(used)].sort((a, b) => a - b);
   }
 

@@ -37,7 +37,7 @@ export interface CollectorUnderTest {
 
 /** `natsDisk`, `homeDisk`: the folders below which NATS and the collector keep their state. */
 export async function prepareCollector(
-  options: { natsDisk?: string; homeDisk?: string } = {},
+  options: { natsDisk?: string | undefined; homeDisk?: string | undefined } = {},
 ): Promise<CollectorUnderTest> {
   const database = await freshLedgerDatabase();
   const ledger = await connectDatabase({ url: database.appUrl, max: 2, name: 'test' });
