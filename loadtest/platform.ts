@@ -48,7 +48,7 @@ export interface Platform {
   readonly demo: DemoFile;
   readonly collectorUrl: string;
   readonly apiUrl: string;
-  /** The process that is the target at this moment; undefined while it is down. Of several collectors, their parent. */
+  /** The process that is the target at this moment, of several collectors one; undefined while it is down. */
   pidOf(target: Target): number | undefined;
   /** The processes that redirect, at this moment. */
   collectors(): { slot: number; pid: number }[];
@@ -115,7 +115,7 @@ export async function startPlatform(options: {
     collectorUrl: services.collector,
     apiUrl: services.api,
     pidOf: (target) => childrenOf(up.pid ?? 0).find((pid) => targetOf(pid) === target),
-    collectors: () => familyOf(up.pid ?? 0).flatMap((pid) => collectorAt(pid) ?? []),
+    collectors: () => childrenOf(up.pid ?? 0).flatMap((pid) => collectorAt(pid) ?? []),
     signal: (pid, signal) => isOf(home, pid) && trySignal(pid, signal),
     startBeside(args, more) {
       const child = spawnAfflux(args, { env: { ...env, ...more }, log });
@@ -215,7 +215,6 @@ async function stopAll({ home, up, beside, log }: Processes): Promise<void> {
   for (const pid of all()) trySignal(pid, 'SIGCONT');
   for (const child of beside.filter(isRunning)) child.kill('SIGKILL');
   if (isRunning(up)) up.kill('SIGINT');
-  // Also of collectors whose parent was killed a moment ago.
   const isOver = (): boolean => !isRunning(up) && all().length === 0;
   if (!(await isTrueWithin(STOP_MS, isOver))) {
     for (const pid of all()) trySignal(pid, 'SIGKILL');
@@ -239,17 +238,7 @@ function hasPrinted(child: ChildProcess, text: string): () => boolean {
   return () => found;
 }
 
-/** What `afflux up` has started, and the workers that its collector has started. */
-function familyOf(up: number): number[] {
-  const children = childrenOf(up);
-  const parent = children.find((pid) => targetOf(pid) === 'collector');
-  return parent === undefined ? children : [...children, ...childrenOf(parent)];
-}
-
-/**
- * Whether a process is of the platform on a data folder: by its environment, which workers keep whose parent was killed, or
- * an engine's command line.
- */
+/** Whether a process is of the platform on a data folder: by its environment or an engine's command line. */
 function isOf(home: string, pid: number): boolean {
   return (
     readProcess(pid, 'environ').split('\0').includes(`AFFLUX_HOME=${home}`) ||
@@ -274,10 +263,10 @@ function commandLine(pid: number): string[] {
   return readProcess(pid, 'cmdline').split('\0');
 }
 
-/** Undefined for what does not redirect, such as the parent of several. */
+/** Undefined for what does not redirect. */
 function collectorAt(pid: number): { slot: number; pid: number } | undefined {
+  if (targetOf(pid) !== 'collector') return undefined;
   const line = commandLine(pid);
-  if (targetOf(pid) !== 'collector' || line.includes('--workers')) return undefined;
   return { slot: Number(line[line.indexOf('--slot') + 1] || 0) || 0, pid };
 }
 

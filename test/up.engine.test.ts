@@ -131,7 +131,15 @@ function workerPids(slot: number): number[] {
 }
 
 async function isWorkerReady(slot: number): Promise<boolean> {
-  return (await fetch(`http://127.0.0.1:${Number(env.COLLECTOR_METRICS_PORT) + slot}/readyz`)).ok;
+  return await fetch(`http://127.0.0.1:${Number(env.COLLECTOR_METRICS_PORT) + slot}/readyz`).then(
+    ({ ok }) => ok,
+    () => false,
+  );
+}
+
+function parentOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return Number(stat.slice(stat.lastIndexOf(') ') + 2).split(' ')[1]);
 }
 
 test('starts, refuses a second one, brings a crashed process back, survives a kill, and stops in order leaving nothing running', {
@@ -187,18 +195,39 @@ test('starts, refuses a second one, brings a crashed process back, survives a ki
   expect(ourProcesses()).toEqual([]);
 });
 
-test('a collector that hangs after its parent was killed is named and ended, and another slot is served meanwhile', async () => {
-  const { output } = await upAndReady('--workers', '2');
-  await waitFor(async () => (await isWorkerReady(0)) && (await isWorkerReady(1)), {
+test('a worker that is killed is back in its slot, and no process but afflux up itself is its parent', async () => {
+  const { child, output } = await upAndReady('--workers', '2');
+  const [[first], [second]] = [workerPids(0), workerPids(1)];
+  assert(first !== undefined && second !== undefined, 'both workers run');
+  expect([first, second].map(parentOf)).toEqual([child.pid, child.pid]);
+  process.kill(first, 'SIGKILL');
+  await waitFor(async () => !workerPids(0).includes(first) && (await isWorkerReady(0)), {
     deadlineMs: 20_000,
-    what: 'both workers',
+    what: 'the next worker of its slot',
   });
-  const [[stuck], [other], parent] = [workerPids(0), workerPids(1), pidOf('collector --workers 2')];
-  assert(stuck !== undefined && other !== undefined && parent !== undefined, 'both workers run');
+  expect(workerPids(1)).toEqual([second]);
+  process.kill(second, 'SIGSTOP');
+  child.kill('SIGTERM');
+  await waitFor(() => output().includes(`waits for collector (pid ${second})`), {
+    deadlineMs: 10_000,
+    what: 'a line about the worker that hangs',
+  });
+  child.kill('SIGTERM');
+  // Below what the worker alone would have had.
+  await waitFor(() => hasEnded(child), { deadlineMs: 10_000, what: 'the platform to end' });
+  expect(child.exitCode).toBe(1);
+  expect(ourProcesses()).toEqual([]);
+});
+
+test('a collector that hangs after its parent was killed is named and ended, and another slot is served meanwhile', async () => {
+  const killed = await upAndReady('--workers', '2');
+  const [[stuck], [other]] = [workerPids(0), workerPids(1)];
+  assert(stuck !== undefined && other !== undefined, 'both workers run');
   process.kill(stuck, 'SIGSTOP');
-  process.kill(parent, 'SIGKILL');
+  killed.child.kill('SIGKILL');
+  const { output } = up('--workers', '2');
   await waitFor(async () => !workerPids(1).includes(other) && (await isWorkerReady(1)), {
-    deadlineMs: 15_000,
+    deadlineMs: START_MS,
     what: 'the next worker of the other slot',
   });
   expect(workerPids(0)).toContain(stuck);

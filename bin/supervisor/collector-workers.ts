@@ -4,7 +4,7 @@ import { fromProject } from '../../core/config/paths.ts';
 import { errorText } from '../../core/errors.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
 import { formatLogLine, type LogFormat, logFormat } from '../../core/service/log-lines.ts';
-import { READY_MESSAGE, type Running, runProcess, SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
+import { READY_MESSAGE, runProcess, SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
 import { type Answer, type EngineProcess, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
 import { readConfig, serviceEnvironment } from '../environment.ts';
 import { gatherOrphans } from './collector-folders.ts';
@@ -21,38 +21,57 @@ const MIGRATION_SETTING = 'net.ipv4.tcp_migrate_req';
 const STOP_TIMEOUT_MS = SHUTDOWN_TIMEOUT_MS - 2_000;
 
 /**
- * `afflux collector --workers N`: N collectors on one port, each with its own node lease, batch and spool.
- * SIGHUP replaces them one after another, each new one ready before the old one stops.
+ * `afflux collector --workers N`: N collectors on one port until SIGTERM. SIGHUP replaces them one after another, each new
+ * one ready before the old one stops.
  */
 export async function runCollectorWorkers(count: number): Promise<void> {
   const config = readConfig();
-  const format = logFormat(config.logFormat);
-  const log = createLogger({ name: 'collector', level: config.logLevel, format });
-  await runProcess(log, (stopping) => startWorkers({ config, log, format, count, stopping }));
+  const log = createLogger({
+    name: 'collector',
+    level: config.logLevel,
+    format: logFormat(config.logFormat),
+  });
+  await runProcess(log, async (signal) => {
+    const workers = createWorkers({ config, log, count, signal });
+    process.on('SIGHUP', () => workers.replace());
+    await workers.start();
+    return workers;
+  });
 }
 
-/** Returns once each worker is up or has failed to start; at least one is up. */
-async function startWorkers(options: {
-  config: Config;
-  log: Logger;
-  format: LogFormat;
-  count: number;
-  stopping: AbortSignal;
-}): Promise<Running> {
-  const { log, count, stopping } = options;
-  if (!movesWaitingConnections()) {
-    log.warn(
-      { setting: `${MIGRATION_SETTING}=1` },
-      'a worker that ends resets the connections that it has not accepted yet; with this sysctl the kernel moves them',
-    );
-  }
+interface WorkersOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly count: number;
+  /** Ends the start early. */
+  readonly signal: AbortSignal;
+  /** Ends the workers by force. */
+  readonly force?: AbortSignal | undefined;
+}
+
+/** Collectors on one port, each with its own node lease, batch and spool. Returns as `start` of {@link createWorkers} does. */
+export async function startCollectorWorkers(options: WorkersOptions): Promise<Supervised> {
+  const workers = createWorkers(options);
+  await workers.start();
+  return workers;
+}
+
+interface Workers extends Supervised {
+  /** Returns once each worker is up or has failed to start; at least one is up. @throws what the first one does. */
+  start(): Promise<void>;
+  /** Begins to replace them, once those before are up. */
+  replace(): void;
+}
+
+function createWorkers(options: WorkersOptions): Workers {
+  const { log, count, signal } = options;
   /** Slots that have a worker or get one. A worker is started again in its own slot, where its spool and its leases are. */
   const taken = new Set(Array.from({ length: count }, (_, slot) => slot));
   const workers = new Map<number, Supervised>();
   const unitOf = (slot: number): Unit => workerUnit({ ...options, slot, taken });
 
   async function add(slot: number): Promise<void> {
-    workers.set(slot, await supervise({ ...unitOf(slot), signal: stopping }));
+    workers.set(slot, await supervise({ ...unitOf(slot), signal }));
   }
 
   /** All at once: one that waits, such as for a stuck process of its slot, must not keep the others waiting. */
@@ -61,7 +80,7 @@ async function startWorkers(options: {
     await Promise.all(
       [...taken].map(async (slot) => await add(slot).catch((error) => failures.set(slot, error))),
     );
-    stopping.throwIfAborted();
+    signal.throwIfAborted();
     if (workers.size === 0) throw [...failures.values()][0];
     for (const [slot, error] of failures) {
       log.error({ slot, reason: errorText(error) }, 'worker failed to start');
@@ -71,7 +90,7 @@ async function startWorkers(options: {
 
   async function replaceAll(): Promise<void> {
     for (const [slot, old] of [...workers]) {
-      if (stopping.aborted) return;
+      if (signal.aborted) return;
       // While one replaces another, one slot more than workers is in use.
       const free = Array.from({ length: count + 1 }, (_, at) => at).find((at) => !taken.has(at)) ?? count;
       taken.add(free);
@@ -90,39 +109,54 @@ async function startWorkers(options: {
     await Promise.all([...workers.values()].map((worker) => worker.stop()));
   }
 
-  const adding = addAll();
-  let replacing = adding;
-  process.on('SIGHUP', () => {
-    replacing = replacing
-      .then(replaceAll)
-      .catch((error) => log.error({ reason: errorText(error) }, 'workers could not be replaced'));
-  });
-  try {
-    await adding;
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-  return { stop };
+  let latest: Promise<void> = Promise.resolve();
+  return {
+    name: 'collector',
+    get pids() {
+      return [...workers.values()].flatMap((worker) => worker.pids);
+    },
+    async start() {
+      if (!movesWaitingConnections()) {
+        log.warn(
+          { setting: `${MIGRATION_SETTING}=1` },
+          'a worker that ends resets the connections that it has not accepted yet; with this sysctl the kernel moves them',
+        );
+      }
+      latest = addAll();
+      try {
+        await latest;
+      } catch (error) {
+        await stop();
+        throw error;
+      }
+    },
+    replace() {
+      latest = latest
+        .then(replaceAll)
+        .catch((error) => log.error({ reason: errorText(error) }, 'workers could not be replaced'));
+    },
+    stop,
+  };
 }
 
 /** The worker of a slot, as a process that is kept running. */
 function workerUnit(options: {
   config: Config;
   log: Logger;
-  format: LogFormat;
+  force?: AbortSignal | undefined;
   slot: number;
   taken: ReadonlySet<number>;
 }): Unit {
-  const { config, format, slot, taken } = options;
+  const { config, slot, taken } = options;
   const name = `collector worker ${slot}`;
   const log = options.log.child({ slot });
   return {
     name,
     log,
-    async start({ signal }) {
+    force: options.force,
+    async start({ signal, force }) {
       if (slot === 0) await gatherOrphans({ home: config.home, taken, log, stopping: signal });
-      const worker = await spawnWorker(slot, format);
+      const worker = await spawnWorker({ slot, format: logFormat(config.logFormat), force });
       await waitUntilReady({
         name,
         process: worker,
@@ -137,7 +171,12 @@ function workerUnit(options: {
   };
 }
 
-async function spawnWorker(slot: number, format: LogFormat): Promise<EngineProcess> {
+async function spawnWorker(options: {
+  slot: number;
+  format: LogFormat;
+  force: AbortSignal | undefined;
+}): Promise<EngineProcess> {
+  const { slot, format, force } = options;
   return await spawnEngine({
     name: `collector worker ${slot}`,
     command: process.execPath,
@@ -147,6 +186,7 @@ async function spawnWorker(slot: number, format: LogFormat): Promise<EngineProce
     stopSignal: 'SIGTERM',
     stopTimeoutMs: STOP_TIMEOUT_MS,
     forceSignal: 'SIGKILL',
+    force,
   });
 }
 

@@ -28,7 +28,7 @@ export const SERVICE_STOP_MS = SHUTDOWN_TIMEOUT_MS + 2_000;
  * is gone. @throws OperatingError `port_unavailable` or `engine_failed`.
  */
 export async function startService(
-  options: { service: Service; args: readonly string[]; config: Config; log: Logger } & Cancellation,
+  options: { service: Service; config: Config; log: Logger } & Cancellation,
 ): Promise<EngineProcess> {
   const { service, config } = options;
   await requireServicePort(options);
@@ -36,7 +36,7 @@ export async function startService(
   const child = await spawnEngine({
     name: service.name,
     command: process.execPath,
-    args: [COMMAND, service.name, ...options.args],
+    args: [COMMAND, service.name],
     spawn: { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: serviceEnvironment() },
     onLine: (line) => process.stdout.write(`${formatLogLine(format, service.name, line)}\n`),
     stopSignal: 'SIGTERM',

@@ -70,7 +70,7 @@ export async function stopAll(options: { started: readonly Supervised[]; log: Lo
   const startedAt = Date.now();
   const waitingFor = new Set<Supervised>();
   const line = setInterval(() => {
-    const names = [...waitingFor].map(({ name, pid }) => `${name} (pid ${pid})`).join(', ');
+    const names = [...waitingFor].map(({ name, pids }) => `${name} (pid ${pids.join(', ')})`).join(', ');
     log.info(`stopping for ${Math.round((Date.now() - startedAt) / 1000)} s; waits for ${names}`);
   }, WAITING_LINE_MS);
 

@@ -64,7 +64,7 @@ test('a stop ends it for good, also in a pause between two starts', async () => 
   const supervised = await supervise({ ...options, start: () => program.start() });
   program.crash();
   await supervised.stop();
-  expect([program.starts, supervised.pid]).toEqual([1, 0]);
+  expect([program.starts, supervised.pids]).toEqual([1, []]);
 });
 
 test('one whose first start has failed is started again until it is up', async () => {

@@ -10,10 +10,11 @@ interface Started {
   stop(): Promise<void>;
 }
 
-/** A process that is kept running. */
+/** What is kept running: a process, or several of one name. */
 export interface Supervised {
   readonly name: string;
-  readonly pid: number;
+  /** Those that run at this moment. */
+  readonly pids: readonly number[];
   /** Ends it for good. */
   stop(): Promise<void>;
 }
@@ -55,7 +56,7 @@ export interface Unit {
   readonly name: string;
   readonly start: (cancellation: Cancellation) => Promise<Started>;
   /** Ends it by force at every moment; it is stopped too, or it would be started again. */
-  readonly force?: AbortSignal;
+  readonly force?: AbortSignal | undefined;
   readonly log: Logger;
 }
 
@@ -104,8 +105,8 @@ export function keepRunning(unit: Unit, first: Started | undefined): Supervised 
 
   return {
     name,
-    get pid() {
-      return current?.pid ?? 0;
+    get pids() {
+      return current ? [current.pid] : [];
     },
     async stop() {
       stopping.abort();

@@ -7,17 +7,17 @@ import { createLogger, type Logger } from '../../core/service/log.ts';
 import { logFormat } from '../../core/service/log-lines.ts';
 import { withoutPassword } from '../../core/url.ts';
 import { requireServer } from '../../core/uws/self-test.ts';
-import type { Cancellation } from '../../engines/engine.ts';
 import { migrateStores } from '../commands/migrate.ts';
 import { firstSteps } from '../demo/first-steps.ts';
 import { readConfig } from '../environment.ts';
 import { SERVICES, serviceUrl } from '../services.ts';
 import { renderTable } from '../table.ts';
+import { startCollectorWorkers } from './collector-workers.ts';
 import { lockHome } from './home-lock.ts';
 import { chooseEngines, type EngineChoice } from './start-engines.ts';
 import { requireServicePort, startService } from './start-service.ts';
 import { listenForStop, type StopRequest, stopAll } from './stop.ts';
-import { type Supervised, supervise, type Unit } from './supervise.ts';
+import { type Supervised, supervise } from './supervise.ts';
 
 /** Less than this and the engines would stop within minutes. */
 const LEAST_FREE_BYTES = 256 * 1024 ** 2;
@@ -117,43 +117,45 @@ interface Starting {
 }
 
 async function startEngines(options: Starting & { engines: readonly EngineChoice[] }): Promise<void> {
-  const units = options.engines.flatMap(({ name, start }) => {
+  const starts = options.engines.flatMap(({ name, start }): Start[] => {
     if (!start) return [];
     const log = loggerOf(options.config, name.toLowerCase());
-    return [{ name, log, start: (cancellation: Cancellation) => start(log, cancellation) }];
+    return [(stop) => supervise({ ...stop, name, log, start: (cancellation) => start(log, cancellation) })];
   });
-  await startAll(options, units);
+  await startAll(options, starts);
 }
 
 async function startServices(options: Starting & { workers: number | undefined }): Promise<void> {
   const { config, workers } = options;
-  const units = SERVICES.map((service) => {
-    const log = loggerOf(config, service.name);
-    return {
-      name: service.name,
-      log,
-      start: (cancellation: Cancellation) =>
-        startService({
-          ...{ service, config, log, ...cancellation },
-          args: service.name === 'collector' && workers !== undefined ? ['--workers', String(workers)] : [],
-        }),
-    };
+  const starts = SERVICES.map((service): Start => {
+    const { name } = service;
+    const log = loggerOf(config, name);
+    if (name === 'collector' && workers !== undefined)
+      return (stop) => startCollectorWorkers({ ...stop, config, log, count: workers });
+    return (stop) =>
+      supervise({
+        ...{ ...stop, name, log },
+        start: (cancellation) => startService({ service, config, log, ...cancellation }),
+      });
   });
-  await startAll(options, units);
+  await startAll(options, starts);
 }
+
+/** Starts what is then kept running. `signal` ends the start early, `force` ends at any time what has started. */
+type Start = (stop: { signal: AbortSignal; force: AbortSignal }) => Promise<Supervised>;
 
 /** Starts all at once. When one fails the others are not waited for. @throws the first failure. */
 async function startAll(
   { started, request: { stop, force } }: Starting,
-  units: readonly Unit[],
+  starts: readonly Start[],
 ): Promise<void> {
   const failed = new AbortController();
   const signal = AbortSignal.any([stop, failed.signal]);
   let failure: unknown;
   await Promise.all(
-    units.map(async (unit) => {
+    starts.map(async (start) => {
       try {
-        started.push(await supervise({ ...unit, signal, force }));
+        started.push(await start({ signal, force }));
       } catch (error) {
         failure ??= error;
         failed.abort();

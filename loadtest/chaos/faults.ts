@@ -62,7 +62,6 @@ function injectionsInto(options: InjectorOptions): Readonly<Record<FaultKind, In
   const cut = (port: number) => cutOff(network, port);
   return {
     'collector killed': kill(collector),
-    'parent of the collectors killed': kill(pidOf('collector')),
     'loader killed': kill(pidOf('loader')),
     'attribution killed': kill(pidOf('attribution')),
     'scheduler killed': kill(pidOf('scheduler')),

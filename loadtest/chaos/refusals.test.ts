@@ -37,7 +37,7 @@ test('a visit without a redirect is of the nearest fault that it meets, and of n
 test('only connections that broke within a second of a kill are left out of the share of visits without a redirect', () => {
   const spans = [
     { kind: 'collector killed', fromMs: 20_000, toMs: 20_001 },
-    { kind: 'parent of the collectors killed', fromMs: 40_000, toMs: 40_001 },
+    { kind: 'collector killed', fromMs: 40_000, toMs: 40_001 },
     { kind: 'nats killed', fromMs: 60_000, toMs: 60_001 },
   ];
   const visits = [

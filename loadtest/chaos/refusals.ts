@@ -8,7 +8,6 @@ const OWN_MS = 1_000;
 /** Why a visitor got no redirect, the nearest cause first: the first span that the visit meets is it. */
 const CAUSES = [
   'collector killed',
-  'parent of the collectors killed',
   'collector stopped',
   'collector pausing',
   'collector starting',
@@ -24,10 +23,7 @@ const CAUSES = [
 /** A process that has ended or is stopped answers no 503: another one has refused for want of a place for the click. */
 const SILENT: ReadonlySet<string> = new Set(CAUSES.slice(0, CAUSES.indexOf('disk full')));
 
-const KILLS: ReadonlySet<string> = new Set<FaultKind>([
-  'collector killed',
-  'parent of the collectors killed',
-]);
+const KILL: FaultKind = 'collector killed';
 
 /** What a kill does to a connection. One that gets no answer in time waits for something else. */
 const BROKEN: ReadonlySet<Unanswered['how']> = new Set(['connection refused', 'connection reset']);
@@ -42,7 +38,7 @@ export function attribute(visits: readonly Unanswered[], spans: readonly Span[])
   for (const { dueMs, endMs, how } of visits) {
     const meets = ({ fromMs, toMs }: Span): boolean => dueMs <= toMs + OWN_MS && endMs >= fromMs;
     const canCause = (kind: string): boolean =>
-      KILLS.has(kind) ? BROKEN.has(how) : how !== '503' || !SILENT.has(kind);
+      kind === KILL ? BROKEN.has(how) : how !== '503' || !SILENT.has(kind);
     const cause =
       byCause.find(({ kind, of }) => canCause(kind) && of.some(meets))?.kind ??
       otherFaults(spans.filter(meets));
@@ -60,7 +56,7 @@ function otherFaults(met: readonly Span[]): string {
 
 /** How many visits had no redirect outside of the own seconds of collectors' kills. */
 export function countBeyondKills(visits: readonly Unanswered[], spans: readonly Span[]): number {
-  const kills = spans.filter(({ kind }) => KILLS.has(kind));
+  const kills = spans.filter(({ kind }) => kind === KILL);
   const isOwn = ({ dueMs, how }: Unanswered): boolean =>
     BROKEN.has(how) && kills.some(({ fromMs, toMs }) => dueMs >= fromMs && dueMs <= toMs + OWN_MS);
   return visits.filter((visit) => !isOwn(visit)).length;

@@ -81,9 +81,7 @@ export async function runChaos(options: {
   else process.stderr.write('NOT TESTED: a full disk, because none can be mounted\n');
   const kinds = FAULT_KINDS.filter(
     (kind) =>
-      (disk !== undefined || kind !== 'disk full') &&
-      (network !== undefined || !kind.endsWith('cut off')) &&
-      (workers !== undefined || kind !== 'parent of the collectors killed'),
+      (disk !== undefined || kind !== 'disk full') && (network !== undefined || !kind.endsWith('cut off')),
   );
   say(`starting the platform in ${folder}`);
   const platform = await run.start((signal) =>

@@ -24,7 +24,6 @@ export const FAULT_KINDS = [
   'nats cut off',
   'postgres cut off',
   'clickhouse cut off',
-  'parent of the collectors killed',
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
