@@ -49,7 +49,10 @@ interface WorkersOptions {
   readonly force?: AbortSignal | undefined;
 }
 
-/** Collectors on one port, each with its own node lease, batch and spool. Returns as `start` of {@link createWorkers} does. */
+/**
+ * Collectors on one port, each with its own node lease, batch and spool. Returns once each is up or has failed to start; at
+ * least one is up. @throws what the first one does.
+ */
 export async function startCollectorWorkers(options: WorkersOptions): Promise<Supervised> {
   const workers = createWorkers(options);
   await workers.start();
@@ -57,7 +60,7 @@ export async function startCollectorWorkers(options: WorkersOptions): Promise<Su
 }
 
 interface Workers extends Supervised {
-  /** Returns once each worker is up or has failed to start; at least one is up. @throws what the first one does. */
+  /** As of {@link startCollectorWorkers}. */
   start(): Promise<void>;
   /** Begins to replace them, once those before are up. */
   replace(): void;
