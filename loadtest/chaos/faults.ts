@@ -171,12 +171,23 @@ async function tearSpool(platform: Platform, timeline: Timeline): Promise<boolea
     );
     if (!(await killed)) return false;
     await isTrueWithin(SPOOLED_MS, () => first() !== collector);
-    const segment = newestSegment(folder);
-    if (segment === undefined) return false;
-    appendFileSync(segment, readFileSync(segment).subarray(0, TORN_BYTES));
-    return true;
+    // The disk may be full at this moment.
+    return await isTrueWithin(SPOOLED_MS, () => tearNewest(folder));
   } finally {
     platform.signal(nats, 'SIGCONT');
+  }
+}
+
+/** Appends a record cut short to the newest segment; false where there is none or the disk takes no more. */
+function tearNewest(folder: string): boolean {
+  const segment = newestSegment(folder);
+  if (segment === undefined) return false;
+  try {
+    appendFileSync(segment, readFileSync(segment).subarray(0, TORN_BYTES));
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') return false;
+    throw error;
   }
 }
 
