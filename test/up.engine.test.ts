@@ -15,7 +15,7 @@ import { afterEach, beforeEach, expect, inject, onTestFinished, test } from 'vit
 import { LEASE_FILE } from '../collector/durability/lease-keeper.ts';
 import { collectorSlotFolder } from '../collector/main.ts';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
-import { loadConfig } from '../core/config/config.ts';
+import { type Config, loadConfig } from '../core/config/config.ts';
 import { fromProject } from '../core/config/paths.ts';
 import { withGeneratedSecrets } from '../core/config/secrets.ts';
 import { assert } from '../core/errors.ts';
@@ -29,6 +29,7 @@ import { createParties } from './support/ledger.ts';
 
 const SERVICE_PORTS = ['COLLECTOR_PORT', 'API_PORT', 'LOADER_PORT', 'ATTRIBUTION_PORT', 'SCHEDULER_PORT'];
 const START_MS = 60_000;
+const VISIT_MS = 500;
 
 let home: string;
 let env: Record<string, string>;
@@ -223,8 +224,13 @@ test('a worker that is killed is back in its slot, and no process but afflux up 
   await endsByForce(child);
 });
 
-test('a collector that hangs after its parent was killed is named and ended, and another slot is served meanwhile', async () => {
+test('a collector that hangs after its parent was killed is named and ended, another slot is served meanwhile, and each redirect of that time is stored once', async () => {
   const killed = await upAndReady('--workers', '2');
+  const config = withGeneratedSecrets(loadConfig(env));
+  const code = await createTestLink(config.databaseUrl);
+  const visits = startVisits(`http://127.0.0.1:${config.collectorPort}/c/${code}`);
+  onTestFinished(async () => void (await visits.stop()));
+  await waitFor(() => visits.count() > 100, { deadlineMs: 20_000, what: 'redirects before the kill' });
   const [[stuck], [other]] = [workerPids(0), workerPids(1)];
   assert(stuck !== undefined && other !== undefined, 'both workers run');
   process.kill(stuck, 'SIGSTOP');
@@ -249,6 +255,11 @@ test('a collector that hangs after its parent was killed is named and ended, and
   });
   expect(says('ending by force a collector that hangs')).toBe(true);
   expect(output()).not.toContain('another program is using it');
+
+  const before = visits.count();
+  await waitFor(() => visits.count() > before + 100, { deadlineMs: 20_000, what: 'redirects after it' });
+  const ids = await visits.stop();
+  await expectStoredOnce({ config, ids, sinceMs: Date.now() });
 });
 
 test('a collector alone replays the clicks of workers that were killed, and closes their leases', async () => {
@@ -281,19 +292,61 @@ test('a collector alone replays the clicks of workers that were killed, and clos
 
   const startedAt = Date.now();
   await upAndReady();
+  await expectStoredOnce({ config, ids, sinceMs: startedAt });
+  expect(folders.map(hasSpool)).toEqual([false, false]);
+  expect(folders.map((folder) => existsSync(join(folder, LEASE_FILE)))).toEqual([true, false]);
+});
+
+/** Expects the click of every id in the warehouse once every click until `sinceMs` is counted, and no click twice. */
+async function expectStoredOnce(options: {
+  config: Config;
+  ids: readonly string[];
+  sinceMs: number;
+}): Promise<void> {
+  const { config, ids, sinceMs } = options;
   const codec = createClickIdCodec(config.clickKeys);
   const identities = ids.map((id) => codec.decode(id)).filter((identity) => identity !== undefined);
   expect(identities).toHaveLength(ids.length);
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'test' });
   onTestFinished(() => warehouse.close());
-  await waitFor(async () => ((await readWatermark(warehouse)) ?? 0) > startedAt, {
+  await waitFor(async () => ((await readWatermark(warehouse)) ?? 0) > sinceMs, {
     deadlineMs: 20_000,
     what: 'the watermark, which an open lease would hold',
   });
   expect(await lookupClicks(warehouse, identities)).toHaveLength(ids.length);
-  expect(folders.map(hasSpool)).toEqual([false, false]);
-  expect(folders.map((folder) => existsSync(join(folder, LEASE_FILE)))).toEqual([true, false]);
-});
+  const { rows } = await warehouse.query<{ stored: string; different: string }>(
+    'SELECT count() AS stored, uniqExact(node, seq) AS different FROM clicks',
+  );
+  expect(Number(rows[0]?.stored)).toBeGreaterThanOrEqual(ids.length);
+  expect(rows[0]?.stored).toBe(rows[0]?.different);
+}
+
+/** Clicks one after another, each on a connection of its own, and keeps the id of each redirect that came. */
+function startVisits(url: string): { count: () => number; stop: () => Promise<string[]> } {
+  const ids: string[] = [];
+  let isOver = false;
+  async function visit(): Promise<void> {
+    while (!isOver) {
+      // The listener of a process that is stopped, or killed, takes connections that it does not answer.
+      const answer = await fetch(url, {
+        redirect: 'manual',
+        headers: { Connection: 'close' },
+        signal: AbortSignal.timeout(VISIT_MS),
+      }).catch(() => undefined);
+      const id = new URL(answer?.headers.get('location') ?? 'x:').searchParams.get('click_id');
+      if (id) ids.push(id);
+    }
+  }
+  const visitors = Array.from({ length: 4 }, visit);
+  return {
+    count: () => ids.length,
+    async stop() {
+      isOver = true;
+      await Promise.all(visitors);
+      return ids;
+    },
+  };
+}
 
 function hasSpool(folder: string): boolean {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' }).some((path) => path.endsWith('.spool'));
