@@ -92,6 +92,28 @@ describe.skipIf(chromium === undefined || !ALL_PAGES)(
         await look(page, 'open-page-late');
       });
 
+      test('is said by a list of clicks, which is asked for less often than others', {
+        timeout: TEST_MS,
+      }, async () => {
+        const page = await signIn(browser, platform, 'operator');
+        await page.clock.install();
+        const answered = page.waitForResponse(
+          (answer) => answer.url().includes('/v1/velocity?') && answer.url().includes('minutes=1440'),
+        );
+        await page.goto('velocity?minutes=1440');
+        const { complete_to } = await (await answered).json();
+        const said = await badgeOf(page, complete_to);
+        await expect.poll(() => ofFigures(page).textContent()).toContain(said);
+        await countsGoOn(page);
+        // What is asked for every few seconds is asked for now.
+        await page.clock.fastForward('00:10');
+        await countsGoOn(page);
+        await countsGoOn(page);
+        expect(await ofFigures(page).textContent()).toContain(said);
+        await page.locator('main .fresh', { hasText: 'Orders as of' }).waitFor();
+        await look(page, 'velocity-of-a-day');
+      });
+
       test('stays what it was while later reports fail, and comes with figures shown again', {
         timeout: TEST_MS,
       }, async () => {

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, Page, Request } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   ALL_PAGES,
@@ -26,6 +26,24 @@ const BUTTONS_OUT_OF_SIGHT = `[...document.querySelectorAll('.table .actions > *
   .map((button) => button.ariaLabel ?? button.textContent).slice(0, 3).join(', ')`;
 /** From the sixth order of one customer a day on a person has to look. */
 const ORDERS_BEFORE_REVIEW = 5;
+
+/** What a page asks the API for while it waits for the answer to the same. */
+function watchForDoubles(page: Page): string[] {
+  const underWay = new Set<string>();
+  const doubles: string[] = [];
+  const readOf = (request: Request) =>
+    request.method() === 'GET' && request.resourceType() === 'fetch' ? request.url() : undefined;
+  const end = (request: Request) => underWay.delete(readOf(request) ?? '');
+  page.on('request', (request) => {
+    const read = readOf(request);
+    if (read === undefined) return;
+    if (underWay.has(read)) doubles.push(read);
+    underWay.add(read);
+  });
+  page.on('requestfinished', end);
+  page.on('requestfailed', end);
+  return doubles;
+}
 
 describe.skipIf(chromium === undefined)('the portal in a browser', () => {
   let platform: TestPlatform;
@@ -316,7 +334,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
           ] as const)
         : []),
     ] as const)(
-      'of the %s, %s, is accessible, logs no errors and asks no other host',
+      'of the %s, %s, is accessible, logs no errors, asks no other host and nothing twice at once',
       async (who, colorScheme) => {
         const page = await open({ colorScheme });
         const consoleErrors = watchConsole(page);
@@ -324,6 +342,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
         page.on('request', (request) => {
           if (!request.url().startsWith(platform.apiUrl)) foreign.push(request.url());
         });
+        const askedTwice = watchForDoubles(page);
         await signIn(page, who);
         const names = await page
           .getByRole('navigation', { name: 'Pages' })
@@ -343,7 +362,12 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
           if (hidden !== '') faults.push(`${name}: to be scrolled for on a phone: ${hidden}`);
         }
         expect(names.length).toBeGreaterThan(8);
-        expect({ faults, consoleErrors, foreign }).toEqual({ faults: [], consoleErrors: [], foreign: [] });
+        expect({ faults, consoleErrors, foreign, askedTwice }).toEqual({
+          faults: [],
+          consoleErrors: [],
+          foreign: [],
+          askedTwice: [],
+        });
         await page.close();
       },
     );

@@ -9,6 +9,8 @@ import { useData } from './use-data.ts';
 interface Page<Row> {
   readonly data: Row[];
   readonly next_cursor: string | null;
+  readonly complete_to?: string | null;
+  readonly orders_complete_to?: string;
 }
 
 /** `query` is passed on to the API as it is; its parameters are those of the list. */
@@ -41,6 +43,10 @@ export interface List<Row> {
   /** Reads all rows, as far as a page can show them. */
   readonly all: () => void;
   readonly reload: () => void;
+  /** Of the rows that are shown, for lists of clicks; undefined before they are here. */
+  readonly completeTo: string | null | undefined;
+  /** The same, for lists that count orders. */
+  readonly ordersCompleteTo: string | undefined;
   /** What is selected: `search`, `sort`, `from`, `to` (days) and the filters. */
   readonly selected: Readonly<Record<string, string>>;
   readonly select: (changes: Readonly<Record<string, string>>, options?: { replace?: boolean }) => void;
@@ -70,13 +76,21 @@ export function useList<Row>(load: Load<Row>, options: ListOptions = {}): List<R
     async (signal) => {
       const rows: Row[] = [];
       let cursor: string | null | undefined;
+      let first: Page<Row> | undefined;
       while (rows.length < wanted && cursor !== null) {
         const limit = Math.min(wanted - rows.length, MOST_PAGE_ROWS);
         const page: Page<Row> = await take(load({ ...selection, limit, cursor } as never, signal));
         rows.push(...page.data);
+        // What the first page has, the later ones have as well.
+        first ??= page;
         cursor = page.next_cursor;
       }
-      return { rows, hasMore: cursor !== null };
+      return {
+        rows,
+        hasMore: cursor !== null,
+        completeTo: first?.complete_to,
+        ordersCompleteTo: first?.orders_complete_to,
+      };
     },
     [key],
     { everyMs, more: wanted },
@@ -91,6 +105,8 @@ export function useList<Row>(load: Load<Row>, options: ListOptions = {}): List<R
     more: () => setWish({ key, rows: Math.min(wanted * 2, MOST_ROWS) }),
     all: () => setWish({ key, rows: MOST_ROWS }),
     reload,
+    completeTo: data?.completeTo,
+    ordersCompleteTo: data?.ordersCompleteTo,
     selected,
     select: (changes, how) =>
       change(Object.fromEntries(Object.entries(changes).map(([name, value]) => [prefix + name, value])), how),

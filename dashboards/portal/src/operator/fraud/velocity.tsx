@@ -1,14 +1,13 @@
 import { useParameter } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
-import { api, take } from '../../data/api.ts';
-import { useData } from '../../data/use-data.ts';
+import { api } from '../../data/api.ts';
 import { useList } from '../../data/use-list.ts';
 import { formatCount, formatShare, ZONE_NAME } from '../../text/format.ts';
 import { t } from '../../text/t.ts';
 import { Card, Empty, Page, When } from '../../ui/basics.tsx';
 import { Explored } from '../../ui/explored.tsx';
 import { Segments, Select } from '../../ui/forms.tsx';
-import { CompleteTo } from '../../ui/freshness.tsx';
+import { CompleteTo, OrdersTo } from '../../ui/freshness.tsx';
 import { ListTable } from '../../ui/table.tsx';
 import { LookUp } from './explorer/look-up.tsx';
 import { SharedAddresses } from './shared-addresses.tsx';
@@ -54,20 +53,10 @@ interface Row {
 /** Who clicks and orders most, and who is new. */
 export function VelocityPage() {
   const { user } = useSession();
-  const { data: freshness } = useData(
-    async (signal) => await take(api.GET('/v1/freshness', { signal })),
-    [],
-    { everyMs: EVERY_MS },
-  );
   return (
     <Page
       title={t('common.velocity')}
-      lead={
-        <>
-          {user.program_id === null && t('velocity.addresses_are_of_all_programs')}{' '}
-          <CompleteTo at={freshness?.complete_to} />
-        </>
-      }
+      lead={user.program_id === null && t('velocity.addresses_are_of_all_programs')}
     >
       <LookUp />
       <Fastest />
@@ -87,7 +76,14 @@ function Fastest() {
   });
   const { selected, select } = list;
   return (
-    <Card title={t('velocity.who_stands_out')}>
+    <Card
+      title={t('velocity.who_stands_out')}
+      note={
+        <>
+          <CompleteTo at={list.completeTo} /> <OrdersTo at={list.ordersCompleteTo} />
+        </>
+      }
+    >
       <Segments label={t('common.by')} value={key.value} onChange={setKey} choices={KEYS} />
       <ListTable
         label={t('velocity.who_stands_out')}

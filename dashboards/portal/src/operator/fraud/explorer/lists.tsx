@@ -8,6 +8,7 @@ import { reasonText } from '../../../text/reasons.ts';
 import { listed, t } from '../../../text/t.ts';
 import { Amount, Card, Empty, When } from '../../../ui/basics.tsx';
 import { Explored, type ExplorerKey } from '../../../ui/explored.tsx';
+import { CompleteTo, OrdersTo } from '../../../ui/freshness.tsx';
 import { Status } from '../../../ui/status.tsx';
 import { ListTable } from '../../../ui/table.tsx';
 
@@ -36,7 +37,14 @@ export function Clicks({ of, value }: Of) {
     { prefix: 'clicks_', pageRows: PAGE_ROWS },
   );
   return (
-    <Card title={t('common.clicks')} note={t('explorer.newest_first_zone', { zone: ZONE_NAME })}>
+    <Card
+      title={t('common.clicks')}
+      note={
+        <>
+          {t('explorer.newest_first_zone', { zone: ZONE_NAME })} <CompleteTo at={list.completeTo} />
+        </>
+      }
+    >
       <ListTable
         key={program.id}
         label={t('common.clicks')}
@@ -120,7 +128,7 @@ export function Orders({ of, value }: Of) {
       note={
         <>
           {t('explorer.newest_first_zone', { zone: ZONE_NAME })}{' '}
-          {of === 'fingerprint' && t('explorer.orders_of_the_shop')}
+          {of === 'fingerprint' && t('explorer.orders_of_the_shop')} <OrdersTo at={list.ordersCompleteTo} />
         </>
       }
     >
