@@ -29,16 +29,16 @@ const ORDERS_BEFORE_REVIEW = 5;
 
 /** What a page asks the API for while it waits for the answer to the same. */
 function watchForDoubles(page: Page): string[] {
-  const underWay = new Set<string>();
+  const inFlight = new Set<string>();
   const doubles: string[] = [];
   const readOf = (request: Request) =>
     request.method() === 'GET' && request.resourceType() === 'fetch' ? request.url() : undefined;
-  const end = (request: Request) => underWay.delete(readOf(request) ?? '');
+  const end = (request: Request) => inFlight.delete(readOf(request) ?? '');
   page.on('request', (request) => {
     const read = readOf(request);
     if (read === undefined) return;
-    if (underWay.has(read)) doubles.push(read);
-    underWay.add(read);
+    if (inFlight.has(read)) doubles.push(read);
+    inFlight.add(read);
   });
   page.on('requestfinished', end);
   page.on('requestfailed', end);

@@ -51,17 +51,17 @@ export function actorOf(id: string): string {
 }
 
 /** Lists under way, for all parts of a page that name the same: Payouts asked twice for its users and keys. */
-const underWay = new Map<string, Promise<Named[]>>();
+const inFlight = new Map<string, Promise<Named[]>>();
 
 /** Is not cancelled with the part that asked first: another one, or the next page, waits for the same. */
 async function list(kind: Kind, programId: string, userId: string): Promise<Named[]> {
   const key = `${kind} ${programId} ${userId}`;
-  const found = underWay.get(key);
+  const found = inFlight.get(key);
   if (found) return await found;
   const loading = LISTS[kind]({ program_id: programId, limit: PAGE_ROWS }).finally(() =>
-    underWay.delete(key),
+    inFlight.delete(key),
   );
-  underWay.set(key, loading);
+  inFlight.set(key, loading);
   return await loading;
 }
 

@@ -84,33 +84,36 @@ function Fastest() {
         </>
       }
     >
-      <Segments label={t('common.by')} value={key.value} onChange={setKey} choices={KEYS} />
-      <ListTable
-        label={t('velocity.who_stands_out')}
-        list={list}
-        rowKey={({ value }) => value}
-        tools={{
-          search: t('velocity.beginning_of_an_address'),
-          more: (
-            <>
-              <Select
-                label={t('velocity.first')}
-                value={selected.sort ?? ''}
-                onChange={(sort) => select({ sort })}
-                choices={SORTS}
-              />
-              <Select
-                label={t('common.within')}
-                value={selected.minutes ?? ''}
-                onChange={(minutes) => select({ minutes })}
-                choices={WINDOWS}
-              />
-            </>
-          ),
-        }}
-        empty={<Empty title={t('velocity.no_results')}>{t('velocity.choose_a_longer_window')}</Empty>}
-        columns={columnsOf(key.value, key.text)}
-      />
+      <div class="stack">
+        {' '}
+        <Segments label={t('common.by')} value={key.value} onChange={setKey} choices={KEYS} />
+        <ListTable
+          label={t('velocity.who_stands_out')}
+          list={list}
+          rowKey={({ value }) => value}
+          tools={{
+            search: t('velocity.beginning_of_an_address'),
+            more: (
+              <>
+                <Select
+                  label={t('velocity.first')}
+                  value={selected.sort ?? ''}
+                  onChange={(sort) => select({ sort })}
+                  choices={SORTS}
+                />
+                <Select
+                  label={t('common.within')}
+                  value={selected.minutes ?? ''}
+                  onChange={(minutes) => select({ minutes })}
+                  choices={WINDOWS}
+                />
+              </>
+            ),
+          }}
+          empty={<Empty title={t('velocity.no_results')}>{t('velocity.choose_a_longer_window')}</Empty>}
+          columns={columnsOf(key.value, key.text)}
+        />
+      </div>{' '}
     </Card>
   );
 }
