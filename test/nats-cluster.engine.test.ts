@@ -103,7 +103,7 @@ it('of writers that race for a replicated bucket one wins, and no node number is
   const leases = await Promise.all(
     buckets.flatMap((bucket) => Array.from({ length: 5 }, () => openLease(bucket, Date.now()))),
   );
-  expect(new Set(leases.map(({ node }) => node)).size).toBe(30);
+  expect(new Set(leases.map(({ lease }) => lease.node)).size).toBe(30);
 });
 
 it('the leader is killed, and every server is restarted in turn', async () => {

@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { listLeases, openLease, readLease, writeLease } from '../../core/clicks/lease.ts';
+import { type Lease, listLeases, openLease, readLease, writeLease } from '../../core/clicks/lease.ts';
 import { type Bucket, connectNats, openBucket } from '../../core/clicks/stream.ts';
 import { startTestNats, type TestNats, waitFor } from '../../test/support/engines.ts';
+import { startHoldingProxy } from '../../test/support/servers/holding-proxy.ts';
 import { quietLog } from '../../test/support/warehouse.ts';
 import { type LeaseKeeper, openLeaseKeeper, refuseKeptLeases } from './lease-keeper.ts';
 
@@ -52,14 +53,14 @@ describe('node leases', () => {
     await freshBucket();
     const starters = 40;
     const leases = await Promise.all(Array.from({ length: starters }, () => openLease(bucket, 1_000)));
-    expect(new Set(leases.map((lease) => lease.node)).size).toBe(starters);
+    expect(new Set(leases.map(({ lease }) => lease.node)).size).toBe(starters);
     expect((await listLeases(bucket)).map((lease) => lease.state)).toEqual(Array(starters).fill('open'));
   });
 
   it('begin no earlier than any other collector’s promise, even where this machine’s clock is behind', async () => {
     await freshBucket();
     const ahead = Date.now() + 3_600_000;
-    const other = await openLease(bucket, ahead);
+    const { lease: other } = await openLease(bucket, ahead);
     await writeLease(bucket, { ...other, heldFromMs: ahead });
     const keeper = await open();
     expect(keeper.clock.now()).toBeGreaterThanOrEqual(ahead);
@@ -116,6 +117,75 @@ describe('node leases', () => {
     const open = (await listLeases(bucket)).filter(({ state }) => state === 'open');
     expect(open.map(({ node }) => node).toSorted()).toEqual(own);
     await last.close({ complete: [true, true] });
+  });
+
+  describe('of a collector that is killed while its network is cut off', () => {
+    const stateOf = async (node: number) => (await readLease(bucket, node))?.state;
+
+    /** A collector of its own connection, all of whose bytes from now on arrive only at `release`, after its kill. */
+    async function startLate() {
+      await freshBucket();
+      const way = await startHoldingProxy(Number(new URL(nats.url).port));
+      const late = await connectNats({ url: nats.url.replace(/:\d+$/, `:${way.port}`), name: 'late' });
+      const lateBucket = await openBucket(late, `leases_${buckets - 1}`);
+      return {
+        ...way,
+        lateBucket,
+        /** What arrives late has been stored or refused before this returns. */
+        async release() {
+          await way.release();
+          await bucket.put('marker', '');
+          await late.close();
+        },
+      };
+    }
+
+    it('stays ended when a renewal arrives after its successor has ended it', async () => {
+      const { hold, isHolding, release, lateBucket } = await startLate();
+      const stateFile = join(folder, 'lease.json');
+      const open = { stateFile, shards: 1, spooledNodes: [], log: quietLog };
+      const killed = await openLeaseKeeper({ ...open, bucket: lateBucket });
+      const { node } = killed.current(0);
+      hold();
+      killed.startHeartbeat(() => undefined);
+      await waitFor(() => isHolding(`lease.${node} `), { deadlineMs: 5_000, what: 'the renewal' });
+      const successor = await openLeaseKeeper({ ...open, bucket });
+      keepers.push(successor);
+      successor.startHeartbeat(() => undefined);
+      await waitFor(async () => (await stateOf(node)) === 'crashed', { deadlineMs: 5_000, what: 'the end' });
+      await release();
+      expect(await stateOf(node)).toBe('crashed');
+      await killed.close({ complete: [true] });
+    });
+
+    it('is not open when the write that opens it arrives after its successor has begun', async () => {
+      const { hold, isHolding, release, lateBucket } = await startLate();
+      const stateFile = join(folder, 'lease.json');
+      const opening = openLease(lateBucket, Date.now(), 0, async (node) => {
+        writeFileSync(stateFile, JSON.stringify({ nodes: [node], pid: 1 }));
+        hold();
+      });
+      const given = expect(opening).rejects.toThrow();
+      await waitFor(() => isHolding('lease.0 '), { deadlineMs: 5_000, what: 'the opening' });
+      keepers.push(await openLeaseKeeper({ bucket, stateFile, shards: 1, spooledNodes: [], log: quietLog }));
+      await release();
+      await given;
+      expect(await stateOf(0)).toBe('crashed');
+    });
+  });
+
+  it('goes on when a renewal that was given up took effect', async () => {
+    await freshBucket();
+    const keeper = await open();
+    const { node } = keeper.current(0);
+    const lost = await readLease(bucket, node);
+    await writeLease(bucket, { ...(lost as Lease), heldFromMs: 1 });
+    const heldMs = Date.now() - 60_000;
+    keeper.startHeartbeat(() => heldMs);
+    await waitFor(async () => (await readLease(bucket, node))?.heldFromMs === heldMs, {
+      deadlineMs: 5_000,
+      what: 'the next renewal',
+    });
   });
 
   it('is not opened before its number is noted, or a crash between the two would hold the watermark for ever', async () => {

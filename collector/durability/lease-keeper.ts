@@ -4,10 +4,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import {
   type Lease,
   listLeases,
+  newLease,
   openLease,
   readLease,
+  readStoredLease,
+  replaceLease,
+  type StoredLease,
   shardOfLease,
-  writeLease,
 } from '../../core/clicks/lease.ts';
 import { untilLed } from '../../core/clicks/nats-errors.ts';
 import { firstShards } from '../../core/clicks/shards.ts';
@@ -59,6 +62,8 @@ interface EarlierStateFile {
 /** A lease this process reports on: its own, or an earlier one whose clicks still wait in the spool. */
 interface KeptLease extends NodeLease {
   readonly shard: number;
+  /** That this process wrote or read last. */
+  revision: number;
   /** What it becomes when nothing of it is held any more. */
   readonly endsAs: 'closed' | 'crashed';
 }
@@ -92,9 +97,10 @@ export async function openLeaseKeeper(options: {
   let renewing: Promise<void> | undefined;
 
   async function open(shard: number): Promise<void> {
-    const { node, startedAtMs } = await openLease(bucket, clock.now(), shard, (taken) => remember([taken]));
+    const opened = await openLease(bucket, clock.now(), shard, (taken) => remember([taken]));
+    const { node, startedAtMs } = opened.lease;
     log.info({ node, shard }, 'node lease opened');
-    current[shard] = { node, shard, startedAtMs, nextSeq: 0, endsAs: 'closed' };
+    current[shard] = { node, shard, startedAtMs, revision: opened.revision, nextSeq: 0, endsAs: 'closed' };
   }
 
   /** What a later process must take over if this one dies now. `opened`: beside the leases that it keeps. */
@@ -171,16 +177,9 @@ async function write(
   heldFromMs: number,
   ended: boolean,
 ): Promise<void> {
-  await writeLease(bucket, {
-    node: lease.node,
-    shard: lease.shard,
-    startedAtMs: lease.startedAtMs,
-    state,
-    heldFromMs,
-    nextSeq: lease.nextSeq,
-    ended,
-    updatedAtMs: Date.now(),
-  });
+  const { node, shard, startedAtMs, nextSeq, revision } = lease;
+  const record = { node, shard, startedAtMs, state, heldFromMs, nextSeq, ended, updatedAtMs: Date.now() };
+  lease.revision = await replaceLease(bucket, record, revision);
 }
 
 function isOpen(lease: Lease): boolean {
@@ -202,18 +201,32 @@ async function adoptEarlierLeases(options: {
   const nodes = new Set([...(previous?.nodes ?? []), ...spooledNodes]);
   const adopted = new Set<KeptLease>();
   for (const node of nodes) {
-    const lease = await untilLed(() => readLease(bucket, node));
-    if (!lease || !isOpen(lease)) continue;
+    const stored = await untilLed(() => readStoredLease(bucket, node));
+    if (!stored || !isOpen(stored.lease)) {
+      if (previous?.nodes.includes(node)) await untilLed(() => keepEnded(bucket, node, stored));
+      continue;
+    }
+    const { lease, revision } = stored;
     log.warn({ node, ended: lease.ended }, 'earlier node lease left open; taking it over');
     adopted.add({
       node,
       shard: shardOfLease(lease),
       startedAtMs: lease.startedAtMs,
+      revision,
       nextSeq: lease.nextSeq,
       endsAs: lease.ended ? 'closed' : 'crashed',
     });
   }
   return adopted;
+}
+
+/**
+ * Writes a lease that was noted and is not open, so that the write which opens it is refused where a killed process has sent
+ * it and it is still to arrive. Where that is the first lease of the number, it is one without clicks.
+ */
+async function keepEnded(bucket: Bucket, node: number, stored: StoredLease | undefined): Promise<void> {
+  const ended = stored?.lease ?? { ...newLease(node, Date.now()), state: 'crashed' as const };
+  await replaceLease(bucket, ended, stored?.revision ?? 0);
 }
 
 /**

@@ -17,7 +17,8 @@ test('leases are read from the leader of their stream alone', async () => {
   try {
     const bucket = await openBucket(nc, LEASES_BUCKET);
     expect(await listLeases(bucket)).toEqual([]);
-    const leases = [await openLease(bucket, 1_000), await openLease(bucket, 2_000)];
+    const opened = [await openLease(bucket, 1_000), await openLease(bucket, 2_000)];
+    const leases = opened.map(({ lease }) => lease);
     expect(leases.map(({ node }) => node)).toEqual([0, 1]);
     expect(await readLease(bucket, 1)).toEqual(leases[1]);
     expect(await listLeases(bucket)).toEqual(leases);

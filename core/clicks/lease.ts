@@ -27,6 +27,12 @@ export interface Lease {
   readonly updatedAtMs: number;
 }
 
+/** A lease as NATS has it, with the revision that its next writer replaces. */
+export interface StoredLease {
+  readonly lease: Lease;
+  readonly revision: number;
+}
+
 export const NODE_COUNT = 65_536;
 export const NODE_COUNTER_KEY = 'counter';
 /** Of racing collectors each loses at most one round to every other; this bounds hundreds that start at once. */
@@ -50,7 +56,7 @@ export async function openLease(
   nowMs: number,
   shard = 0,
   note: (node: number) => Promise<void> = async () => undefined,
-): Promise<Lease> {
+): Promise<StoredLease> {
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
     const counter = await untilLed(() => bucket.get(NODE_COUNTER_KEY));
     const node = counter ? Number(counter.string()) % NODE_COUNT : 0;
@@ -58,13 +64,13 @@ export async function openLease(
     // One that was not answered and yet took effect is lost to itself when it is repeated: the number stays unused.
     const taken = await untilLed(() => compareAndSet(bucket, NODE_COUNTER_KEY, next, counter?.revision ?? 0));
     if (taken === undefined) continue;
-    const previous = await untilLed(() => readLease(bucket, node));
-    if (previous?.state === 'open') continue;
+    const previous = await untilLed(() => readStoredLease(bucket, node));
+    if (previous?.lease.state === 'open') continue;
     await note(node);
     const lease = newLease(node, nowMs, shard);
     // A write that is given up can still have happened, and an open lease without a collector holds the watermark for ever.
-    await untilLed(() => writeLease(bucket, lease));
-    return lease;
+    const revision = await untilLed(() => replaceLease(bucket, lease, previous?.revision ?? 0));
+    return { lease, revision };
   }
   throw new OperatingError('no_free_node', `no node number could be leased in ${MAX_TRIES} tries`);
 }
@@ -83,13 +89,35 @@ export function newLease(node: number, nowMs: number, shard = 0): Lease {
   };
 }
 
+/**
+ * Writes a lease in place of what it was at `revision` (0: absent), or of what is there now. What a collector sent before it
+ * was killed can arrive much later, from the buffers of its machine: it was to replace a revision that its successor has
+ * replaced, and is refused. Unconditional, it opened an ended lease again, and the watermark stood for ever.
+ * @returns the new revision.
+ */
+export async function replaceLease(bucket: KV, lease: Lease, revision: number): Promise<number> {
+  let replaced = revision;
+  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+    const written = await compareAndSet(bucket, leaseKey(lease.node), JSON.stringify(lease), replaced);
+    if (written !== undefined) return written;
+    // A write of this collector that was not answered took effect, or one of a process that has ended.
+    replaced = (await readStoredLease(bucket, lease.node))?.revision ?? 0;
+  }
+  throw new OperatingError('nats_failed', `lease ${lease.node} was not written in ${MAX_TRIES} tries`);
+}
+
+/** Writes a lease whatever is there, in a bucket that no collector uses. */
 export async function writeLease(bucket: KV, lease: Lease): Promise<void> {
   await bucket.put(leaseKey(lease.node), JSON.stringify(lease));
 }
 
 export async function readLease(bucket: KV, node: number): Promise<Lease | undefined> {
+  return (await readStoredLease(bucket, node))?.lease;
+}
+
+export async function readStoredLease(bucket: KV, node: number): Promise<StoredLease | undefined> {
   const entry = await bucket.get(leaseKey(node));
-  return entry ? entry.json<Lease>() : undefined;
+  return entry ? { lease: entry.json<Lease>(), revision: entry.revision } : undefined;
 }
 
 export async function listLeases(bucket: Bucket): Promise<Lease[]> {

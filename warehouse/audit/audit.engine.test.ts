@@ -23,7 +23,7 @@ afterEach(() => pipeline.stop());
 /** Loads `seqs` of a lease that gave out `nextSeq` numbers and is closed, and waits for the watermark to pass it. */
 async function loadClosedLease(ranges: [first: number, count: number][], nextSeq: number): Promise<void> {
   const ts = Date.now();
-  const lease = await openLease(pipeline.leasesBucket, ts);
+  const { lease } = await openLease(pipeline.leasesBucket, ts);
   for (const [first, count] of ranges) await pipeline.publish(clickRecords(lease.node, first, count, { ts }));
   await writeLease(pipeline.leasesBucket, { ...lease, state: 'closed', nextSeq, updatedAtMs: ts });
   await waitFor(async () => ((await readWatermark(pipeline.warehouse)) ?? 0) > ts, {

@@ -30,7 +30,7 @@ async function completeTo(): Promise<number> {
 
 it('never passes a click that a collector still holds, and follows when it lets go', async () => {
   const startedAt = Date.now();
-  const lease = await openLease(pipeline.leasesBucket, startedAt - 60_000);
+  const { lease } = await openLease(pipeline.leasesBucket, startedAt - 60_000);
   const held = startedAt - 30_000;
   await writeLease(pipeline.leasesBucket, { ...lease, heldFromMs: held, nextSeq: 10 });
   const loader = pipeline.loader();
@@ -135,7 +135,7 @@ it('publishes nothing that it read of a NATS server that is cut off from the oth
 
 it('reads the leases before the stream', async () => {
   const clock = Date.now();
-  const lease = await openLease(pipeline.leasesBucket, clock - 10_000);
+  const { lease } = await openLease(pipeline.leasesBucket, clock - 10_000);
   const writer = createWatermarkWriter({
     warehouse: pipeline.warehouse,
     shard: 0,
@@ -155,7 +155,7 @@ it('reads the leases before the stream', async () => {
 
 it('is held back by a shard that no loader leads yet, and not by one without clicks', async () => {
   const clock = Date.now();
-  const lease = await openLease(pipeline.leasesBucket, clock - 7_000, 1);
+  const { lease } = await openLease(pipeline.leasesBucket, clock - 7_000, 1);
   const createdAt = (shard: number) => clock - 10_000 * (shard + 1);
   const writer = (shard: number) =>
     createWatermarkWriter({
