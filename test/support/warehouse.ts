@@ -2,6 +2,7 @@ import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import type { KV } from '@nats-io/kv';
 import { headers as createHeaders, type NatsConnection } from '@nats-io/transport-node';
 import { Registry } from 'prom-client';
+import { inject } from 'vitest';
 import { CLICK_RECORD_VERSION, type ClickRecord, encodeClick } from '../../core/clicks/click-record.ts';
 import { newLease, readLease, writeLease } from '../../core/clicks/lease.ts';
 import { clicksSubject, firstShards } from '../../core/clicks/shards.ts';
@@ -18,7 +19,7 @@ import {
 import { createLogger } from '../../core/service/log.ts';
 import type { Engine } from '../../engines/engine.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
-import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
+import { dictionaryStatements, migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { Loader, type LoaderOptions } from '../../warehouse/loader/loader.ts';
 import { createLoaderMetrics, type LoaderMetrics } from '../../warehouse/loader/metrics.ts';
 import { freshClickHouseDatabase, startTestNats } from './engines.ts';
@@ -76,13 +77,14 @@ export function encodeClicks(records: readonly ClickRecord[]): Buffer {
   return Buffer.concat(records.map(encodeClick));
 }
 
-/** A database of the caller's own, migrated; the one at `given`, if it is. */
+/** A migrated database of the caller's own: a copy, which is made faster than the migrations run. The one at `given`, if it is. */
 export async function freshWarehouse(
   given?: string,
 ): Promise<Warehouse & { url: string; drop(): Promise<void> }> {
   const { url, drop } = given ? { url: given, async drop() {} } : await freshClickHouseDatabase();
   const warehouse = await connectWarehouse({ url, name: 'test' });
-  await migrateWarehouse({ warehouse, log: quietLog });
+  if (given) await migrateWarehouse({ warehouse, log: quietLog });
+  else await copySchema(warehouse);
   return {
     ...warehouse,
     url,
@@ -91,6 +93,17 @@ export async function freshWarehouse(
       await drop();
     },
   };
+}
+
+async function copySchema(warehouse: Warehouse): Promise<void> {
+  const statements = inject('warehouseSchema');
+  // They read tables that are made before them, and the first columns that ask them come after them.
+  const asking = statements.findIndex((statement) => statement.includes('dictGet('));
+  const dictionaries = dictionaryStatements(warehouse, warehouse.database).map((statement) =>
+    // As the migrations have it.
+    statement.replace(`DB '${warehouse.database}' `, ''),
+  );
+  for (const statement of statements.toSpliced(asking, 0, ...dictionaries)) await warehouse.command(statement);
 }
 
 /** The engine remembers which granules a condition matched: the same question reads no others the next time. */

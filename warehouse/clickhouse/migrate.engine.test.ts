@@ -3,7 +3,7 @@ import { CLICK_COLUMNS, ClickFlag, INVALID_CLICK_FLAGS } from '../../core/clicks
 import { fromProject } from '../../core/config/paths.ts';
 import { readMigrations } from '../../core/migrations.ts';
 import { freshClickHouseDatabase } from '../../test/support/engines.ts';
-import { quietLog } from '../../test/support/warehouse.ts';
+import { freshWarehouse, quietLog } from '../../test/support/warehouse.ts';
 import { checkDeduplication } from '../loader/inserter.ts';
 import { connectWarehouse, type Warehouse } from './client.ts';
 import { migrateWarehouse, statementsOf } from './migrate.ts';
@@ -37,6 +37,17 @@ describe('migrations', () => {
   it('end in the schema that is committed', async () => {
     await migrate();
     await expect(await dumpWarehouseSchema(warehouse)).toMatchFileSnapshot('../schema.sql');
+  });
+
+  it('end in the schema that other tests begin with', async () => {
+    await migrate();
+    const copy = await freshWarehouse();
+    try {
+      expect(await dumpWarehouseSchema(copy)).toBe(await dumpWarehouseSchema(warehouse));
+      expect(await migrateWarehouse({ warehouse: copy, log: quietLog })).toEqual({ applied: 0 });
+    } finally {
+      await copy.drop();
+    }
   });
 
   it('give clicks the columns of the record', async () => {
