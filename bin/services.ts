@@ -1,4 +1,5 @@
 import type { Config } from '../core/config/config.ts';
+import { assert } from '../core/errors.ts';
 import type { Logger } from '../core/service/log.ts';
 import type { Running } from '../core/service/service.ts';
 import { requireServer } from '../core/uws/self-test.ts';
@@ -87,6 +88,12 @@ DATABASE_URL, CLICKHOUSE_URL.`,
   },
 ];
 
+export function serviceNamed(name: Service['name']): Service {
+  const found = SERVICES.find((service) => service.name === name);
+  assert(found, `there is a service ${name}`);
+  return found;
+}
+
 /** The address that a service listens on. */
 export function serviceHost(service: Service, config: Config): string {
   return service.isPublic ? config.host : config.metricsHost;
@@ -94,8 +101,16 @@ export function serviceHost(service: Service, config: Config): string {
 
 /** Where a process on this machine reaches the service. */
 export function serviceUrl(service: Service, config: Config): string {
-  const host = serviceHost(service, config);
+  return httpUrl(serviceHost(service, config), service.port(config));
+}
+
+/** Where the collector in a slot answers for its own health and metrics, if it is one of several on a port. */
+export function collectorSlotUrl(slot: number, config: Config): string {
+  return httpUrl(config.metricsHost, config.collectorMetricsPort + slot);
+}
+
+function httpUrl(host: string, port: number): string {
   const everywhere = host === '0.0.0.0' || host === '::';
   const address = everywhere ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
-  return `http://${address}:${service.port(config)}`;
+  return `http://${address}:${port}`;
 }

@@ -3,6 +3,7 @@ import { copyFileSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { linksInCollectors } from '../bin/demo/loaded-links.ts';
 import { movesWaitingConnections } from '../bin/supervisor/collector-workers.ts';
 import { clickIdentityKey, createClickIdCodec } from '../core/clicks/click-id.ts';
 import { fromProject } from '../core/config/paths.ts';
@@ -84,6 +85,24 @@ describe('several collectors on one port', () => {
     });
     return new URL(answer.headers.get('location') ?? 'x:').searchParams.get('c') ?? `status ${answer.status}`;
   }
+
+  it('lead on with so many links as the one that has the fewest, for who waits until new ones work', async () => {
+    const config = { ...world.config, collectorMetricsPort: metricsPort };
+    const loaded = () => linksInCollectors(config);
+    await waitFor(async () => (await loaded()) === 1, { deadlineMs: 10_000, what: 'the link' });
+    const stuck = ups().find(({ slot }) => slot === 1)?.pid ?? 0;
+    process.kill(stuck, 'SIGSTOP');
+    const { campaign, affiliate, ledger } = world;
+    const landingUrl = 'https://shop.test/new';
+    await createLink(ledger, { campaignId: campaign.id, affiliateId: affiliate.id, landingUrl });
+    const ofFirst = async () =>
+      /^afflux_collector_links 2$/m.test(await readMetrics(`http://127.0.0.1:${metricsPort}`, config));
+    await waitFor(ofFirst, { deadlineMs: 10_000, what: 'the new link in the other one' });
+    // Whichever of them the kernel chooses.
+    expect(await Promise.all(Array.from({ length: 8 }, loaded))).toEqual(Array(8).fill(0));
+    process.kill(stuck, 'SIGCONT');
+    await waitFor(async () => (await loaded()) === 2, { deadlineMs: 10_000, what: 'the new link in both' });
+  });
 
   it(`${SHARING}, also while they are replaced`, async () => {
     const ids: string[] = [];

@@ -2,13 +2,11 @@ import { join } from 'node:path';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import type { Config } from '../../core/config/config.ts';
 import { clickhouseServer } from '../../core/config/servers.ts';
-import { assert, OperatingError } from '../../core/errors.ts';
+import { OperatingError } from '../../core/errors.ts';
 import { createNetworkMatcher, parseIp } from '../../core/ip.ts';
 import { formatAmount } from '../../core/money.ts';
-import { createSecretBox } from '../../core/secret-box.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { logFormat } from '../../core/service/log-lines.ts';
-import { metricsToken } from '../../core/service/metrics-access.ts';
 import type { Running } from '../../core/service/service.ts';
 import { withoutPassword } from '../../core/url.ts';
 import { countConversions, countPayouts, sumCommissions } from '../../ledger/audit/counts.ts';
@@ -18,13 +16,14 @@ import { lookupClicks, MAX_LOOKUP_IDENTITIES } from '../../warehouse/lookups/loo
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { type AuditReport, runAudit } from '../commands/audit.ts';
 import { readConfig } from '../environment.ts';
-import { SERVICES, type Service, serviceUrl } from '../services.ts';
+import { SERVICES, serviceNamed, serviceUrl } from '../services.ts';
 import { renderTable } from '../table.ts';
 import { type PlayedClicks, playClicks } from './clicks.ts';
 import { type Demo, ensureDemo } from './data.ts';
 import { describeDemo } from './first-steps.ts';
 import { prepareFixture } from './fixture.ts';
 import { createHttpClient, type HttpClient } from './http.ts';
+import { linksInCollectors } from './loaded-links.ts';
 import { type ConversionView, listRun, type MoneyTrail, playMoney } from './money.ts';
 import { type PlayedOrders, playOrders } from './orders.ts';
 import { pollUntil } from './poll-until.ts';
@@ -40,8 +39,8 @@ export async function demo(options: { clicks: number }): Promise<void> {
   const known = await openDemo(config);
   if (options.clicks === 0) {
     await pollUntil(
-      'the collector to load the links',
-      async () => (await linksInCollector(config)) >= known.links.length,
+      'the collectors to load the links',
+      async () => (await linksInCollectors(config)) >= known.links.length,
     );
     http.close();
     process.stdout.write(`\n${describeDemo(config, known).join('\n')}\n`);
@@ -85,14 +84,6 @@ async function openDemo(config: Config): Promise<Demo> {
     'no_demo',
     `there are programs in ${withoutPassword(config.databaseUrl)}: the demo wants a platform of its own. Start one with "npm start" on an empty AFFLUX_HOME`,
   );
-}
-
-/** How many links the collector leads on with: those that were just made are not among them at once. */
-async function linksInCollector(config: Config): Promise<number> {
-  const authorization = `Bearer ${metricsToken(createSecretBox(config.dataKeys))}`;
-  const url = `${serviceUrl(serviceNamed('collector'), config)}/metrics`;
-  const text = await (await fetch(url, { headers: { authorization } })).text();
-  return Number(/^afflux_collector_links (\d+)$/m.exec(text)?.[1] ?? 0);
 }
 
 async function requireReady(http: HttpClient, config: Config): Promise<void> {
@@ -233,12 +224,6 @@ async function describeTrail(played: Played, known: Demo, ledger: Database): Pro
     ...report.checks.map((check) => [`${check.ok ? 'ok' : 'FAILED'}: ${check.name}`, check.detail]),
     ['complete to', report.complete_to ?? 'nothing'],
   ]);
-}
-
-function serviceNamed(name: Service['name']): Service {
-  const found = SERVICES.find((service) => service.name === name);
-  assert(found, `there is a service ${name}`);
-  return found;
 }
 
 /** How many rows the run left, and how many of the visitors' click ids are the id of a stored row. */

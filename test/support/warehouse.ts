@@ -103,7 +103,8 @@ async function copySchema(warehouse: Warehouse): Promise<void> {
     // As the migrations have it.
     statement.replace(`DB '${warehouse.database}' `, ''),
   );
-  for (const statement of statements.toSpliced(asking, 0, ...dictionaries)) await warehouse.command(statement);
+  for (const statement of statements.toSpliced(asking, 0, ...dictionaries))
+    await warehouse.command(statement);
 }
 
 /** The engine remembers which granules a condition matched: the same question reads no others the next time. */
