@@ -3,7 +3,7 @@ import { copyFileSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { linksInCollectors } from '../bin/demo/loaded-links.ts';
+import { linksInCollectors } from '../bin/loaded-links.ts';
 import { movesWaitingConnections } from '../bin/supervisor/collector-workers.ts';
 import { clickIdentityKey, createClickIdCodec } from '../core/clicks/click-id.ts';
 import { fromProject } from '../core/config/paths.ts';

@@ -16,6 +16,7 @@ import { lookupClicks, MAX_LOOKUP_IDENTITIES } from '../../warehouse/lookups/loo
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { type AuditReport, runAudit } from '../commands/audit.ts';
 import { readConfig } from '../environment.ts';
+import { linksInCollectors } from '../loaded-links.ts';
 import { SERVICES, serviceNamed, serviceUrl } from '../services.ts';
 import { renderTable } from '../table.ts';
 import { type PlayedClicks, playClicks } from './clicks.ts';
@@ -23,7 +24,6 @@ import { type Demo, ensureDemo } from './data.ts';
 import { describeDemo } from './first-steps.ts';
 import { prepareFixture } from './fixture.ts';
 import { createHttpClient, type HttpClient } from './http.ts';
-import { linksInCollectors } from './loaded-links.ts';
 import { type ConversionView, listRun, type MoneyTrail, playMoney } from './money.ts';
 import { type PlayedOrders, playOrders } from './orders.ts';
 import { pollUntil } from './poll-until.ts';

@@ -1,9 +1,9 @@
 import { basename } from 'node:path';
-import type { Config } from '../../core/config/config.ts';
-import { createSecretBox } from '../../core/secret-box.ts';
-import { metricsToken } from '../../core/service/metrics-access.ts';
-import { collectorSlotUrl, serviceNamed, serviceUrl } from '../services.ts';
-import { runningCollectors } from '../supervisor/collector-folders.ts';
+import type { Config } from '../core/config/config.ts';
+import { createSecretBox } from '../core/secret-box.ts';
+import { metricsToken } from '../core/service/metrics-access.ts';
+import { collectorSlotUrl, serviceNamed, serviceUrl } from './services.ts';
+import { runningCollectors } from './supervisor/collector-folders.ts';
 
 const ANSWER_MS = 2_000;
 
